@@ -1,0 +1,16 @@
+package io.sparkmoe.data;
+
+/** The rows of a dataset that this rank will be asked for, by training order. */
+public interface RowSource extends AutoCloseable {
+
+  /**
+   * The rows of this rank's slice of one step.
+   *
+   * @param step optimizer step, from 1
+   * @return rows in global batch order
+   */
+  java.util.List<TokenRow> rowsOf(int step);
+
+  @Override
+  default void close() {}
+}

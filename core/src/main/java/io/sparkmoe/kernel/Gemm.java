@@ -1,0 +1,29 @@
+package io.sparkmoe.kernel;
+
+/**
+ * A matrix library: one single-threaded product of F32 row-major matrices given by address. Implementations are
+ * thread-safe and give the same bits for the same shapes and values.
+ */
+public interface Gemm extends AutoCloseable {
+
+  /**
+   * {@code c = op(a) op(b)}, or {@code c += ...} with {@code accumulate}.
+   *
+   * @param transposeA a is stored (k, m)
+   * @param transposeB b is stored (n, k)
+   * @param m rows of c
+   * @param n columns of c
+   * @param k inner size; zero leaves c zero (or unchanged with accumulate)
+   * @param a address of a
+   * @param lda elements between rows of a as stored
+   */
+  void multiply(
+      boolean transposeA, boolean transposeB, int m, int n, int k, long a, int lda, long b, int ldb, long c, int ldc,
+      boolean accumulate);
+
+  /** Name as shown and stored: "onednn", "openblas" or "reference". */
+  String name();
+
+  @Override
+  void close();
+}

@@ -1,0 +1,159 @@
+package io.sparkmoe.model;
+
+import com.fasterxml.jackson.annotation.JsonProperty;
+
+/**
+ * Shape of a model, under the keys of Hugging Face's {@code DeepseekV3Config}. The constructor refuses impossible shapes.
+ *
+ * @param vocabSize number of token ids
+ * @param hiddenSize model width D
+ * @param numHiddenLayers decoder layers, MTP modules not counted
+ * @param firstKDenseReplace how many of the first layers have a dense FFN instead of experts
+ * @param numAttentionHeads heads H
+ * @param qLoraRank width of the query bottleneck, 0 = a full-rank query
+ * @param kvLoraRank width of the compressed key/value vector
+ * @param qkNopeHeadDim query/key channels of a head without position
+ * @param qkRopeHeadDim query/key channels of a head with rotary position, even
+ * @param vHeadDim value channels of a head
+ * @param intermediateSize width of a dense FFN
+ * @param moeIntermediateSize width F of an expert
+ * @param numRoutedExperts routed experts E of a MoE layer
+ * @param numExpertsPerTok experts K of a token
+ * @param numGroups expert groups
+ * @param topGroups groups that a token may use
+ * @param numSharedExperts shared experts, one FFN of that many expert widths; 0 = none
+ * @param routedScalingFactor factor of the routing weights
+ * @param normTopkProb whether the weights of a token's experts are normalised to sum one first
+ * @param rmsNormEps epsilon of every RMS norm
+ * @param ropeTheta rotary base
+ * @param yarn long-context scaling of the rotary angles, null = none
+ * @param maxPositionEmbeddings longest sequence that the model is meant for
+ * @param numMtpModules MTP modules, each predicting one token further
+ * @param mtpHidden whether an MTP module reads the hidden state after or before the main model's final norm
+ * @param initializerRange standard deviation of the initial weights
+ */
+public record ModelConfig(
+    @JsonProperty("vocab_size") int vocabSize,
+    @JsonProperty("hidden_size") int hiddenSize,
+    @JsonProperty("num_hidden_layers") int numHiddenLayers,
+    @JsonProperty("first_k_dense_replace") int firstKDenseReplace,
+    @JsonProperty("num_attention_heads") int numAttentionHeads,
+    @JsonProperty("q_lora_rank") int qLoraRank,
+    @JsonProperty("kv_lora_rank") int kvLoraRank,
+    @JsonProperty("qk_nope_head_dim") int qkNopeHeadDim,
+    @JsonProperty("qk_rope_head_dim") int qkRopeHeadDim,
+    @JsonProperty("v_head_dim") int vHeadDim,
+    @JsonProperty("intermediate_size") int intermediateSize,
+    @JsonProperty("moe_intermediate_size") int moeIntermediateSize,
+    @JsonProperty("n_routed_experts") int numRoutedExperts,
+    @JsonProperty("num_experts_per_tok") int numExpertsPerTok,
+    @JsonProperty("n_group") int numGroups,
+    @JsonProperty("topk_group") int topGroups,
+    @JsonProperty("n_shared_experts") int numSharedExperts,
+    @JsonProperty("routed_scaling_factor") double routedScalingFactor,
+    @JsonProperty("norm_topk_prob") boolean normTopkProb,
+    @JsonProperty("rms_norm_eps") double rmsNormEps,
+    @JsonProperty("rope_theta") double ropeTheta,
+    @JsonProperty("rope_parameters") Yarn yarn,
+    @JsonProperty("max_position_embeddings") int maxPositionEmbeddings,
+    @JsonProperty("num_nextn_predict_layers") int numMtpModules,
+    @JsonProperty("mtp_hidden") MtpHidden mtpHidden,
+    @JsonProperty("initializer_range") double initializerRange) {
+
+  /** Which hidden state of the main model feeds the first MTP module. */
+  public enum MtpHidden {
+    POST_NORM,
+    PRE_NORM
+  }
+
+  /**
+   * YaRN scaling of rotary positions (Peng et al. 2023; FACTS A2.4).
+   *
+   * @param factor context extension factor
+   * @param betaFast rotations above which a channel keeps its angle
+   * @param betaSlow rotations below which a channel is interpolated in full
+   * @param mscale attention temperature of the angle tables
+   * @param mscaleAllDim attention temperature of the softmax scale
+   * @param originalMaxPositionEmbeddings context length before the extension
+   */
+  public record Yarn(
+      @JsonProperty("factor") double factor,
+      @JsonProperty("beta_fast") double betaFast,
+      @JsonProperty("beta_slow") double betaSlow,
+      @JsonProperty("mscale") double mscale,
+      @JsonProperty("mscale_all_dim") double mscaleAllDim,
+      @JsonProperty("original_max_position_embeddings") int originalMaxPositionEmbeddings) {}
+
+  public ModelConfig {
+    positive("vocab_size", vocabSize);
+    positive("hidden_size", hiddenSize);
+    positive("num_hidden_layers", numHiddenLayers);
+    positive("num_attention_heads", numAttentionHeads);
+    positive("kv_lora_rank", kvLoraRank);
+    positive("qk_nope_head_dim", qkNopeHeadDim);
+    positive("qk_rope_head_dim", qkRopeHeadDim);
+    positive("v_head_dim", vHeadDim);
+    positive("intermediate_size", intermediateSize);
+    positive("max_position_embeddings", maxPositionEmbeddings);
+    require(qLoraRank >= 0, "q_lora_rank must be >= 0 (0 = full-rank query), got " + qLoraRank);
+    require(qkRopeHeadDim % 2 == 0, "qk_rope_head_dim must be even (rotary pairs), got " + qkRopeHeadDim);
+    require(
+        firstKDenseReplace >= 0 && firstKDenseReplace <= numHiddenLayers,
+        "first_k_dense_replace must be in [0, num_hidden_layers=" + numHiddenLayers + "], got " + firstKDenseReplace);
+    require(numMtpModules >= 0, "num_nextn_predict_layers must be >= 0, got " + numMtpModules);
+    require(numSharedExperts >= 0, "n_shared_experts must be >= 0, got " + numSharedExperts);
+    if (firstKDenseReplace < numHiddenLayers || numMtpModules > 0) {
+      positive("n_routed_experts", numRoutedExperts);
+      positive("moe_intermediate_size", moeIntermediateSize);
+      positive("n_group", numGroups);
+      require(
+          numRoutedExperts % numGroups == 0,
+          "n_routed_experts must be a multiple of n_group=" + numGroups + ", got " + numRoutedExperts);
+      int groupSize = numRoutedExperts / numGroups;
+      require(
+          numGroups == 1 || groupSize >= 2,
+          "an expert group needs at least 2 experts (its score is the sum of its two best), got n_routed_experts="
+              + numRoutedExperts + " in n_group=" + numGroups);
+      require(
+          topGroups >= 1 && topGroups <= numGroups,
+          "topk_group must be in [1, n_group=" + numGroups + "], got " + topGroups);
+      require(
+          numExpertsPerTok >= 1 && numExpertsPerTok <= topGroups * groupSize,
+          "num_experts_per_tok must be in [1, topk_group*n_routed_experts/n_group=" + topGroups * groupSize + "], got "
+              + numExpertsPerTok);
+    }
+    if (mtpHidden == null) {
+      mtpHidden = MtpHidden.POST_NORM;
+    }
+  }
+
+  /** Whether the layer has experts; layers from {@link #numHiddenLayers} on are MTP modules and always have. */
+  public boolean isMoe(int layer) {
+    return layer >= firstKDenseReplace;
+  }
+
+  /** Decoder layers of the main model and its MTP modules. */
+  public int numLayers() {
+    return numHiddenLayers + numMtpModules;
+  }
+
+  /** MoE layers, MTP modules included. */
+  public int numMoeLayers() {
+    return numLayers() - firstKDenseReplace;
+  }
+
+  /** Query/key channels of a head. */
+  public int qkHeadDim() {
+    return qkNopeHeadDim + qkRopeHeadDim;
+  }
+
+  private static void positive(String key, int value) {
+    require(value > 0, key + " must be > 0, got " + value);
+  }
+
+  private static void require(boolean holds, String message) {
+    if (!holds) {
+      throw new IllegalArgumentException("model." + message);
+    }
+  }
+}

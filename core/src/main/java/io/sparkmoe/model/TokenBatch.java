@@ -1,0 +1,24 @@
+package io.sparkmoe.model;
+
+import io.sparkmoe.tensor.Tensor;
+import java.util.List;
+
+/**
+ * The tokens of one forward pass on one rank. B sequences, S tokens of each.
+ *
+ * @param inputs I32 (B, S), row-major
+ * @param targets I32 (B, S): the token that follows each input, -1 = ignored
+ * @param mtpTargets one per MTP depth k = 1, 2, ...: I32 (B, S - k); position i is the token at i + k + 1 as seen from
+ *     input i, -1 = ignored (no such token, padding, or another document begins between)
+ * @param valid I32 (B): number of inputs of each sequence before its padding
+ */
+public record TokenBatch(Tensor inputs, Tensor targets, List<Tensor> mtpTargets, Tensor valid) {
+
+  public int numSequences() {
+    return inputs.dim(0);
+  }
+
+  public int seqLen() {
+    return inputs.dim(1);
+  }
+}

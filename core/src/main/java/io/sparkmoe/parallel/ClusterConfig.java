@@ -1,0 +1,42 @@
+package io.sparkmoe.parallel;
+
+/**
+ * How ranks work together ({@code cluster:} in the YAML file).
+ *
+ * @param gatePlacement where the gating networks are evaluated
+ * @param gradientWire format of replicated gradients between ranks
+ * @param dispatchWire format of hidden states to the experts and of their gradients back
+ * @param combineWire format of expert outputs back and of their gradients there; FP32 or BF16
+ * @param deadlineSeconds longest wait for another rank before the run fails and names it
+ */
+public record ClusterConfig(
+    GatePlacement gatePlacement, Wire gradientWire, Wire dispatchWire, Wire combineWire, int deadlineSeconds) {
+
+  /** Where the gate runs: on the driver, which then owns forward and backward, or on every executor. */
+  public enum GatePlacement {
+    DRIVER,
+    EXECUTOR
+  }
+
+  public ClusterConfig {
+    if (combineWire == Wire.FP8) {
+      throw new IllegalArgumentException("cluster.combine_wire must be fp32 or bf16, got fp8");
+    }
+    if (deadlineSeconds < 1) {
+      throw new IllegalArgumentException("cluster.deadline_seconds must be >= 1, got " + deadlineSeconds);
+    }
+  }
+
+  /** Driver gate, FP8 gradients and dispatch, BF16 combine, two minutes. */
+  public static ClusterConfig defaults() {
+    return new ClusterConfig(GatePlacement.DRIVER, Wire.FP8, Wire.FP8, Wire.BF16, 120);
+  }
+
+  public ClusterConfig withWires(Wire gradients, Wire dispatch, Wire combine) {
+    return new ClusterConfig(gatePlacement, gradients, dispatch, combine, deadlineSeconds);
+  }
+
+  public ClusterConfig withGatePlacement(GatePlacement placement) {
+    return new ClusterConfig(placement, gradientWire, dispatchWire, combineWire, deadlineSeconds);
+  }
+}

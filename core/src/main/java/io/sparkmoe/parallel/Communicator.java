@@ -1,0 +1,55 @@
+package io.sparkmoe.parallel;
+
+import java.nio.ByteBuffer;
+
+/**
+ * One end of a group of {@link #size} ranks and a driver that exchange frames. Sending never waits for the receiver;
+ * receiving waits until the frame is there, at most until the deadline, and then names who is late. Frames between two
+ * ends arrive in the order sent. One thread per end sends and receives, unless an implementation says more; the driver's
+ * end may be received from by one thread per rank. Both implementations run {@code CommunicatorContract} in the tests.
+ */
+public interface Communicator extends AutoCloseable {
+
+  /** Rank of the driver's end. */
+  int DRIVER = -1;
+
+  /** This end's rank in [0, size), or {@link #DRIVER}. */
+  int rank();
+
+  /** Number of ranks, the driver not counted. */
+  int size();
+
+  /** Where a rank runs, for messages: "rank 1 (executor 0 on host-a)". */
+  String describe(int rank);
+
+  /**
+   * Sends the remaining bytes of the parts, one after the other, as one frame. The buffers may be reused on return.
+   *
+   * @throws RankLostException when the other end is known to be gone
+   */
+  void send(int to, FrameKey key, ByteBuffer... parts);
+
+  /**
+   * Waits for the frame of that key from that end.
+   *
+   * @return its bytes, little-endian, position 0; they belong to the caller
+   * @throws RankLateException when it has not come before the deadline
+   * @throws RankLostException when the sender is known to be gone
+   */
+  ByteBuffer receive(int from, FrameKey key);
+
+  /** Waits for the next frame from that end, of any key, in order of arrival. */
+  Frame receiveNext(int from);
+
+  /** Bytes sent by this end so far, by kind (index = ordinal), frame headers included. */
+  long[] sentBytes();
+
+  /** Tells every other end that this one has failed, so that they stop waiting; never throws. */
+  void abort(String reason);
+
+  /** A received frame. */
+  record Frame(FrameKey key, ByteBuffer payload) {}
+
+  @Override
+  void close();
+}

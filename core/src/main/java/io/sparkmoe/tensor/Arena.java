@@ -1,0 +1,168 @@
+package io.sparkmoe.tensor;
+
+import java.util.ArrayDeque;
+import java.util.HashMap;
+import java.util.Map;
+import org.bytedeco.javacpp.BytePointer;
+import org.nd4j.linalg.api.buffer.DataBuffer;
+import org.nd4j.linalg.api.buffer.DataType;
+import org.nd4j.linalg.factory.Nd4j;
+
+/**
+ * Owns off-heap ND4J buffers under a byte limit. Memory of a closed tensor stays with the arena and serves the next
+ * allocation of its size class, so a training step in its steady state asks the operating system for nothing. Closing an
+ * arena while tensors are open throws with their count: a leak shows in the test that makes it. Thread-safe.
+ */
+public final class Arena implements Allocator, AutoCloseable {
+
+  /** Fills fresh memory with 0xFF bytes (NaN, or -1) so that a read before the first write shows; for tests. */
+  private static final boolean POISON = Boolean.getBoolean("moe.poison");
+
+  /** Cache-line and AVX-512 alignment. */
+  private static final int ALIGNMENT_BYTES = 64;
+
+  private final String name;
+  private final long limitBytes;
+  private final Map<Long, ArrayDeque<Block>> free = new HashMap<>();
+  private long ownedBytes;
+  private long usedBytes;
+  private long peakBytes;
+  private int openTensors;
+  private boolean closed;
+
+  /** A buffer of one size class; {@code address} is aligned inside it. */
+  record Block(DataBuffer buffer, long address, long sizeBytes) {}
+
+  /**
+   * @param name shown in errors, such as "rank 1"
+   * @param limitBytes upper bound of the bytes that the arena owns, free ones included
+   */
+  public Arena(String name, long limitBytes) {
+    if (limitBytes < 0) {
+      throw new IllegalArgumentException("arena limit must be >= 0 bytes, got " + limitBytes);
+    }
+    this.name = name;
+    this.limitBytes = limitBytes;
+  }
+
+  @Override
+  public Tensor allocate(DType type, int... shape) {
+    long elements = Tensor.elements(shape);
+    long bytes = Math.multiplyExact(elements, type.sizeBytes());
+    if (bytes > Integer.MAX_VALUE) {
+      throw new IllegalArgumentException(
+          "a tensor must stay below 2 GiB, got " + bytes + " bytes; split it by layer or expert");
+    }
+    Block block = take(sizeClass(bytes));
+    Tensor tensor = new Tensor(this, block, type, shape);
+    if (POISON) {
+      tensor.fillBytes((byte) 0xFF);
+    }
+    return tensor;
+  }
+
+  /** A new scope of this arena. */
+  public Scope scope() {
+    return new Scope(this);
+  }
+
+  /** Bytes in open tensors, by size class. */
+  public synchronized long usedBytes() {
+    return usedBytes;
+  }
+
+  /** Bytes held from the operating system, open or free. */
+  public synchronized long ownedBytes() {
+    return ownedBytes;
+  }
+
+  /** Largest {@link #usedBytes} so far. */
+  public synchronized long peakBytes() {
+    return peakBytes;
+  }
+
+  @Override
+  public synchronized void close() {
+    if (closed) {
+      return;
+    }
+    closed = true;
+    free.values().forEach(blocks -> blocks.forEach(block -> block.buffer().close()));
+    free.clear();
+    if (openTensors > 0) {
+      throw new IllegalStateException(
+          "arena " + name + " closed with " + openTensors + " open tensors of " + usedBytes + " bytes; close them first");
+    }
+  }
+
+  private synchronized Block take(long size) {
+    if (closed) {
+      throw new IllegalStateException("arena " + name + " is closed");
+    }
+    ArrayDeque<Block> blocks = free.get(size);
+    Block block = blocks == null ? null : blocks.pollLast();
+    if (block == null) {
+      if (ownedBytes + size > limitBytes) {
+        releaseFree();
+      }
+      if (ownedBytes + size > limitBytes) {
+        throw new OutOfArenaException(
+            "arena " + name + " holds " + ownedBytes + " bytes and needs " + size + " more, its limit is " + limitBytes
+                + "; lower micro_batch_sequences or give the process more memory");
+      }
+      block = map(size);
+      ownedBytes += size;
+    }
+    usedBytes += size;
+    peakBytes = Math.max(peakBytes, usedBytes);
+    openTensors++;
+    return block;
+  }
+
+  synchronized void giveBack(Block block) {
+    usedBytes -= block.sizeBytes();
+    openTensors--;
+    if (closed) {
+      block.buffer().close();
+    } else {
+      free.computeIfAbsent(block.sizeBytes(), size -> new ArrayDeque<>()).addLast(block);
+    }
+  }
+
+  private void releaseFree() {
+    for (ArrayDeque<Block> blocks : free.values()) {
+      for (Block block : blocks) {
+        ownedBytes -= block.sizeBytes();
+        block.buffer().close();
+      }
+      blocks.clear();
+    }
+  }
+
+  private static Block map(long size) {
+    DataBuffer buffer = Nd4j.createBuffer(DataType.INT8, size + ALIGNMENT_BYTES, false);
+    long address = buffer.pointer().address();
+    long aligned = (address + ALIGNMENT_BYTES - 1) / ALIGNMENT_BYTES * ALIGNMENT_BYTES;
+    return new Block(buffer, aligned, size);
+  }
+
+  /** Rounds up to a multiple of an eighth of the size's power of two, at least one cache line. */
+  private static long sizeClass(long bytes) {
+    long atLeast = Math.max(bytes, ALIGNMENT_BYTES);
+    long step = Math.max(ALIGNMENT_BYTES, Long.highestOneBit(atLeast) / 8);
+    return (atLeast + step - 1) / step * step;
+  }
+
+  /** A pointer over memory that somebody else owns; it frees nothing. */
+  static BytePointer pointerAt(long address, long sizeBytes) {
+    return new Borrowed(address, sizeBytes);
+  }
+
+  private static final class Borrowed extends BytePointer {
+    Borrowed(long address, long sizeBytes) {
+      this.address = address;
+      this.limit = sizeBytes;
+      this.capacity = sizeBytes;
+    }
+  }
+}

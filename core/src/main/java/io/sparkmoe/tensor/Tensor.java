@@ -1,0 +1,235 @@
+package io.sparkmoe.tensor;
+
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Arrays;
+import org.bytedeco.javacpp.BytePointer;
+
+/**
+ * A dense, row-major array of one element type in off-heap memory. A tensor from an {@link Allocator} owns its memory;
+ * one from {@link #view} or {@link #reshape} borrows it and must not outlive it. Element access by index is for set-up,
+ * reference kernels and tests; fast kernels use {@link #bytes} and {@link #address}. No bounds are checked beyond those
+ * of the byte buffer.
+ */
+public final class Tensor implements AutoCloseable {
+
+  private final Arena arena;
+  private final DType type;
+  private final int[] shape;
+  private final int size;
+  private final long address;
+  private final ByteBuffer bytes;
+  private final BytePointer pointer;
+  private Arena.Block block;
+
+  Tensor(Arena arena, Arena.Block block, DType type, int[] shape) {
+    this(arena, block, Arena.pointerAt(block.address(), elements(shape) * type.sizeBytes()), type, shape);
+  }
+
+  private Tensor(Arena arena, Arena.Block block, BytePointer pointer, DType type, int[] shape) {
+    this.arena = arena;
+    this.block = block;
+    this.type = type;
+    this.shape = shape.clone();
+    this.size = Math.toIntExact(elements(shape));
+    this.address = pointer.address();
+    this.pointer = pointer;
+    this.bytes = size == 0 ? ByteBuffer.allocateDirect(0) : pointer.asByteBuffer();
+    this.bytes.order(ByteOrder.nativeOrder());
+  }
+
+  static long elements(int[] shape) {
+    long product = 1;
+    for (int length : shape) {
+      if (length < 0) {
+        throw new IllegalArgumentException("a dimension must be >= 0, got " + Arrays.toString(shape));
+      }
+      product = Math.multiplyExact(product, length);
+    }
+    return product;
+  }
+
+  public DType type() {
+    return type;
+  }
+
+  /** A copy of the sizes, outermost first. */
+  public int[] shape() {
+    return shape.clone();
+  }
+
+  public int dim(int axis) {
+    return shape[axis];
+  }
+
+  public int numDims() {
+    return shape.length;
+  }
+
+  /** Number of elements. */
+  public int size() {
+    return size;
+  }
+
+  /** Size of the last dimension. */
+  public int cols() {
+    return shape.length == 0 ? 1 : shape[shape.length - 1];
+  }
+
+  /** Product of all but the last dimension. */
+  public int rows() {
+    return shape.length == 0 || cols() == 0 ? 1 : size / cols();
+  }
+
+  public long sizeBytes() {
+    return (long) size * type.sizeBytes();
+  }
+
+  /** Address of element 0, valid while the owner is open. */
+  public long address() {
+    return address;
+  }
+
+  /** The whole memory in native order; its position and limit belong to everybody, so use absolute access only. */
+  public ByteBuffer bytes() {
+    return bytes;
+  }
+
+  /** JavaCPP pointer to element 0, for native calls; it frees nothing. */
+  public BytePointer pointer() {
+    return pointer;
+  }
+
+  /** A borrowed view of {@code shape} starting at element {@code offset}. */
+  public Tensor view(int offset, int... shape) {
+    long length = elements(shape);
+    if (offset < 0 || offset + length > size) {
+      throw new IllegalArgumentException(
+          "a view of " + length + " elements at " + offset + " must lie inside the " + size + " of " + this);
+    }
+    long offsetBytes = (long) offset * type.sizeBytes();
+    return new Tensor(
+        null, null, Arena.pointerAt(address + offsetBytes, length * type.sizeBytes()), type, shape);
+  }
+
+  /** A borrowed view of the same elements in another shape. */
+  public Tensor reshape(int... shape) {
+    if (elements(shape) != size) {
+      throw new IllegalArgumentException("cannot reshape " + this + " to " + Arrays.toString(shape));
+    }
+    return view(0, shape);
+  }
+
+  /** Element {@code index} as its value, of any type (U8 unsigned). */
+  public double get(int index) {
+    return switch (type) {
+      case F64 -> bytes.getDouble(index * 8);
+      case F32 -> bytes.getFloat(index * 4);
+      case BF16 -> Float.intBitsToFloat(bytes.getShort(index * 2) << 16);
+      case U8 -> bytes.get(index) & 0xFF;
+      case I32 -> bytes.getInt(index * 4);
+    };
+  }
+
+  /** Rounds {@code value} to the element type (BF16 to nearest even) and stores it. */
+  public void set(int index, double value) {
+    switch (type) {
+      case F64 -> bytes.putDouble(index * 8, value);
+      case F32 -> bytes.putFloat(index * 4, (float) value);
+      case BF16 -> bytes.putShort(index * 2, toBfloat16((float) value));
+      case U8 -> bytes.put(index, (byte) value);
+      case I32 -> bytes.putInt(index * 4, (int) value);
+    }
+  }
+
+  /** Element of an F32 tensor. */
+  public float getFloat(int index) {
+    assert type == DType.F32 : this;
+    return bytes.getFloat(index * 4);
+  }
+
+  /** Sets an element of an F32 tensor. */
+  public void setFloat(int index, float value) {
+    assert type == DType.F32 : this;
+    bytes.putFloat(index * 4, value);
+  }
+
+  /** Element of an I32 tensor. */
+  public int getInt(int index) {
+    assert type == DType.I32 : this;
+    return bytes.getInt(index * 4);
+  }
+
+  /** Sets an element of an I32 tensor. */
+  public void setInt(int index, int value) {
+    assert type == DType.I32 : this;
+    bytes.putInt(index * 4, value);
+  }
+
+  /** Sets every bit to zero. */
+  public void zero() {
+    fillBytes((byte) 0);
+  }
+
+  void fillBytes(byte value) {
+    org.bytedeco.javacpp.Pointer.memset(pointer, value & 0xFF, sizeBytes());
+  }
+
+  /** Copies all bytes from a tensor of the same type and element count. */
+  public void copyFrom(Tensor source) {
+    if (source.type != type || source.size != size) {
+      throw new IllegalArgumentException("cannot copy " + source + " to " + this);
+    }
+    org.bytedeco.javacpp.Pointer.memcpy(pointer, source.pointer, sizeBytes());
+  }
+
+  /** Copies {@code values} to an F32 or F64 tensor of the same element count. */
+  public void copyFrom(float... values) {
+    if (values.length != size) {
+      throw new IllegalArgumentException(this + " takes " + size + " values, got " + values.length);
+    }
+    for (int i = 0; i < size; i++) {
+      set(i, values[i]);
+    }
+  }
+
+  /** All elements as floats, in order. */
+  public float[] toFloatArray() {
+    float[] values = new float[size];
+    for (int i = 0; i < size; i++) {
+      values[i] = (float) get(i);
+    }
+    return values;
+  }
+
+  /** All elements of an I32 tensor, in order. */
+  public int[] toIntArray() {
+    int[] values = new int[size];
+    for (int i = 0; i < size; i++) {
+      values[i] = getInt(i);
+    }
+    return values;
+  }
+
+  /** Gives owned memory back; nothing for a view, nothing the second time. */
+  @Override
+  public void close() {
+    if (block != null) {
+      arena.giveBack(block);
+      block = null;
+    }
+  }
+
+  @Override
+  public String toString() {
+    return type + Arrays.toString(shape);
+  }
+
+  private static short toBfloat16(float value) {
+    int bits = Float.floatToRawIntBits(value);
+    if ((bits & 0x7FFFFFFF) > 0x7F800000) {
+      return (short) ((bits >>> 16) | 0x40);
+    }
+    return (short) ((bits + 0x7FFF + ((bits >>> 16) & 1)) >>> 16);
+  }
+}

@@ -1,0 +1,93 @@
+package io.sparkmoe.train;
+
+import com.fasterxml.jackson.annotation.JsonProperty;
+
+/**
+ * How a model is trained ({@code train:} in the YAML file).
+ *
+ * @param steps optimizer steps of the whole run
+ * @param batchSequences sequences of one step over all ranks
+ * @param seqLen tokens of a sequence
+ * @param microBatchSequences sequences of one forward pass on one rank; 0 = all of the rank's
+ * @param lr peak learning rate
+ * @param minLr learning rate that cosine and wsd end at
+ * @param warmupSteps steps of linear warm-up
+ * @param schedule shape after the warm-up
+ * @param weightDecay decoupled decay of matrices
+ * @param beta1 decay of AdamW's first moment
+ * @param beta2 decay of AdamW's second moment
+ * @param eps AdamW's epsilon
+ * @param clipNorm largest global gradient norm, 0 = no clipping
+ * @param mtpLossWeight lambda of the MTP loss, shared evenly by the modules
+ * @param balanceLossAlpha factor of the sequence-wise balance loss
+ * @param biasUpdateRate gamma of the selection bias, per step
+ * @param seed of initial weights and row order
+ * @param precision number format of the linear layers
+ * @param evalEvery steps between evaluations, 0 = only at the end
+ * @param checkpointEvery steps between checkpoints, 0 = only at the end
+ * @param keepCheckpoints newest checkpoints to keep, at least 2
+ */
+public record TrainConfig(
+    @JsonProperty("steps") int steps,
+    @JsonProperty("batch_sequences") int batchSequences,
+    @JsonProperty("seq_len") int seqLen,
+    @JsonProperty("micro_batch_sequences") int microBatchSequences,
+    @JsonProperty("lr") double lr,
+    @JsonProperty("min_lr") double minLr,
+    @JsonProperty("warmup_steps") int warmupSteps,
+    @JsonProperty("schedule") Schedule schedule,
+    @JsonProperty("weight_decay") double weightDecay,
+    @JsonProperty("beta1") double beta1,
+    @JsonProperty("beta2") double beta2,
+    @JsonProperty("eps") double eps,
+    @JsonProperty("clip_norm") double clipNorm,
+    @JsonProperty("mtp_loss_weight") double mtpLossWeight,
+    @JsonProperty("balance_loss_alpha") double balanceLossAlpha,
+    @JsonProperty("bias_update_rate") double biasUpdateRate,
+    @JsonProperty("seed") long seed,
+    @JsonProperty("precision") Precision precision,
+    @JsonProperty("eval_every") int evalEvery,
+    @JsonProperty("checkpoint_every") int checkpointEvery,
+    @JsonProperty("keep_checkpoints") int keepCheckpoints) {
+
+  /** Shape of the learning rate after the warm-up. */
+  public enum Schedule {
+    CONSTANT,
+    COSINE,
+    /** Warm-up, stable, decay: constant, then linear to {@code min_lr} over the last fifth of the steps. */
+    WSD
+  }
+
+  /** Number format of the linear layers' inputs. */
+  public enum Precision {
+    FP32,
+    FP8
+  }
+
+  public TrainConfig {
+    require(steps >= 1, "steps must be >= 1, got " + steps);
+    require(batchSequences >= 1, "batch_sequences must be >= 1, got " + batchSequences);
+    require(seqLen >= 2, "seq_len must be >= 2, got " + seqLen);
+    require(microBatchSequences >= 0, "micro_batch_sequences must be >= 0, got " + microBatchSequences);
+    require(lr > 0 && Double.isFinite(lr), "lr must be > 0, got " + lr);
+    require(minLr >= 0 && minLr <= lr, "min_lr must be in [0, lr=" + lr + "], got " + minLr);
+    require(warmupSteps >= 0, "warmup_steps must be >= 0, got " + warmupSteps);
+    require(weightDecay >= 0, "weight_decay must be >= 0, got " + weightDecay);
+    require(beta1 >= 0 && beta1 < 1, "beta1 must be in [0, 1), got " + beta1);
+    require(beta2 >= 0 && beta2 < 1, "beta2 must be in [0, 1), got " + beta2);
+    require(eps > 0, "eps must be > 0, got " + eps);
+    require(clipNorm >= 0, "clip_norm must be >= 0, got " + clipNorm);
+    require(mtpLossWeight >= 0, "mtp_loss_weight must be >= 0, got " + mtpLossWeight);
+    require(balanceLossAlpha >= 0, "balance_loss_alpha must be >= 0, got " + balanceLossAlpha);
+    require(biasUpdateRate >= 0, "bias_update_rate must be >= 0, got " + biasUpdateRate);
+    require(evalEvery >= 0, "eval_every must be >= 0, got " + evalEvery);
+    require(checkpointEvery >= 0, "checkpoint_every must be >= 0, got " + checkpointEvery);
+    require(keepCheckpoints >= 2, "keep_checkpoints must be >= 2, got " + keepCheckpoints);
+  }
+
+  private static void require(boolean holds, String message) {
+    if (!holds) {
+      throw new IllegalArgumentException("train." + message);
+    }
+  }
+}
