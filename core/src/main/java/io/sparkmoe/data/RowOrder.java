@@ -1,9 +1,10 @@
 package io.sparkmoe.data;
 
 /**
- * The order in which rows are trained on: every epoch is a seeded permutation of all rows, step s takes the next {@code
- * batchSequences}, and rank r a contiguous slice of them. A function of its values alone, so any number of ranks, local or
- * on Spark, sees the same global batches, and a resumed run goes on where it was.
+ * The order in which rows are trained on: every epoch is a seeded permutation of all rows, step s
+ * takes the next {@code batchSequences}, and rank r a contiguous slice of them. A function of its
+ * values alone, so any number of ranks, local or on Spark, sees the same global batches, and a
+ * resumed run goes on where it was.
  *
  * @param numRows rows of the dataset
  * @param batchSequences rows of a step over all ranks
@@ -16,7 +17,10 @@ public record RowOrder(long numRows, int batchSequences, long seed) {
   public RowOrder {
     if (numRows < 1 || batchSequences < 1) {
       throw new IllegalArgumentException(
-          "row order needs at least one row and one sequence, got " + numRows + " and " + batchSequences);
+          "row order needs at least one row and one sequence, got "
+              + numRows
+              + " and "
+              + batchSequences);
     }
   }
 
@@ -30,7 +34,10 @@ public record RowOrder(long numRows, int batchSequences, long seed) {
     return (step - 1L) * batchSequences;
   }
 
-  /** First of the rank's slots in a step, in [0, batchSequences]; the slice ends where the next rank's begins. */
+  /**
+   * First of the rank's slots in a step, in [0, batchSequences]; the slice ends where the next
+   * rank's begins.
+   */
   public int firstSlot(int rank, int numRanks) {
     return (int) ((long) batchSequences * rank / numRanks);
   }
@@ -44,7 +51,8 @@ public record RowOrder(long numRows, int batchSequences, long seed) {
       long left = value >>> halfBits;
       long right = value & mask;
       for (int round = 0; round < ROUNDS; round++) {
-        long mixed = mix(right + mix(seed + 0x9E3779B97F4A7C15L * (epoch * ROUNDS + round + 1))) & mask;
+        long mixed =
+            mix(right + mix(seed + 0x9E3779B97F4A7C15L * (epoch * ROUNDS + round + 1))) & mask;
         long next = left ^ mixed;
         left = right;
         right = next;

@@ -7,7 +7,8 @@ import java.io.Serializable;
  *
  * @param rowId position in the dataset, from 0 without gaps
  * @param tokens seq_len + 1 token ids; the last one is only a target
- * @param docStarts ascending positions in tokens where a document begins; the first is 0 when a document begins there
+ * @param docStarts ascending positions in tokens where a document begins; the first is 0 when a
+ *     document begins there
  * @param numTokens tokens before the padding; only the last row of a source has padding
  * @param source where the row comes from, such as the language; never null
  */

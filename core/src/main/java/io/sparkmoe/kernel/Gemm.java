@@ -1,8 +1,8 @@
 package io.sparkmoe.kernel;
 
 /**
- * A matrix library: one single-threaded product of F32 row-major matrices given by address. Implementations are
- * thread-safe and give the same bits for the same shapes and values.
+ * A matrix library: one single-threaded product of F32 row-major matrices given by address.
+ * Implementations are thread-safe and give the same bits for the same shapes and values.
  */
 public interface Gemm extends AutoCloseable {
 
@@ -18,7 +18,17 @@ public interface Gemm extends AutoCloseable {
    * @param lda elements between rows of a as stored
    */
   void multiply(
-      boolean transposeA, boolean transposeB, int m, int n, int k, long a, int lda, long b, int ldb, long c, int ldc,
+      boolean transposeA,
+      boolean transposeB,
+      int m,
+      int n,
+      int k,
+      long a,
+      int lda,
+      long b,
+      int ldb,
+      long c,
+      int ldc,
       boolean accumulate);
 
   /** Name as shown and stored: "onednn", "openblas" or "reference". */

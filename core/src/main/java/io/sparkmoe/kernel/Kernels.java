@@ -3,20 +3,22 @@ package io.sparkmoe.kernel;
 import io.sparkmoe.tensor.Tensor;
 
 /**
- * Every operation of the model on whole tensors. Two implementations: {@link ReferenceKernels}, plain loops that define
- * the result and compute in double whatever the element type (F64 tensors make gradient checks possible), and {@link
- * VectorKernels}, the fast twin for F32. Results never depend on the number of threads: work is cut by size alone and
- * sums run in a fixed order.
+ * Every operation of the model on whole tensors. Two implementations: {@link ReferenceKernels},
+ * plain loops that define the result and compute in double whatever the element type (F64 tensors
+ * make gradient checks possible), and {@link VectorKernels}, the fast twin for F32. Results never
+ * depend on the number of threads: work is cut by size alone and sums run in a fixed order.
  *
- * <p>Legend: T tokens, B sequences, S tokens of a sequence (T = B*S), D model width, F FFN width, E experts, K experts of
- * a token, H heads, N query/key channels without position, R with rotary position, V value channels (of a head), C
- * vocabulary. Order of parameters: outputs, inputs, saved values, constants. {@code d}-prefixed names are gradients; a
- * gradient output is added to unless its line says "written". All tensors are dense and of one floating type unless a
- * line says I32. Kernels allocate no tensors.
+ * <p>Legend: T tokens, B sequences, S tokens of a sequence (T = B*S), D model width, F FFN width, E
+ * experts, K experts of a token, H heads, N query/key channels without position, R with rotary
+ * position, V value channels (of a head), C vocabulary. Order of parameters: outputs, inputs, saved
+ * values, constants. {@code d}-prefixed names are gradients; a gradient output is added to unless
+ * its line says "written". All tensors are dense and of one floating type unless a line says I32.
+ * Kernels allocate no tensors.
  */
 public interface Kernels {
 
-  // ---- matrix products -------------------------------------------------------------------------------------------
+  // ---- matrix products
+  // -------------------------------------------------------------------------------------------
 
   /**
    * {@code c = op(a) op(b)}, or {@code c += ...} with {@code accumulate}.
@@ -25,7 +27,8 @@ public interface Kernels {
    * @param a (m, k), or (k, m) with {@code transposeA}
    * @param b (k, n), or (n, k) with {@code transposeB}
    */
-  void matmul(Tensor c, Tensor a, boolean transposeA, Tensor b, boolean transposeB, boolean accumulate);
+  void matmul(
+      Tensor c, Tensor a, boolean transposeA, Tensor b, boolean transposeB, boolean accumulate);
 
   /** {@code y = x w^T}: x (T, in), w (out, in) as Hugging Face stores it, y (T, out) written. */
   default void linear(Tensor y, Tensor x, Tensor w) {
@@ -33,19 +36,22 @@ public interface Kernels {
   }
 
   /**
-   * One product per expert over its rows: {@code c[r] = a[r] op(b[e])} for r in [rowStarts[e], rowStarts[e+1]).
+   * One product per expert over its rows: {@code c[r] = a[r] op(b[e])} for r in [rowStarts[e],
+   * rowStarts[e+1]).
    *
    * @param c (rows, n); written, or added to with {@code accumulate}
    * @param a (rows, k)
    * @param b (E, n, k) with {@code transposeB}, else (E, k, n)
    * @param rowStarts E + 1 ascending row numbers; experts may have no row
    */
-  void groupedMatmul(Tensor c, Tensor a, Tensor b, boolean transposeB, int[] rowStarts, boolean accumulate);
+  void groupedMatmul(
+      Tensor c, Tensor a, Tensor b, boolean transposeB, int[] rowStarts, boolean accumulate);
 
   /** {@code dw[e] += dy[rows of e]^T x[rows of e]}: dw (E, n, k), dy (rows, n), x (rows, k). */
   void groupedWeightGradient(Tensor dw, Tensor dy, Tensor x, int[] rowStarts);
 
-  // ---- element-wise ----------------------------------------------------------------------------------------------
+  // ---- element-wise
+  // ----------------------------------------------------------------------------------------------
 
   /** {@code y += x}, any equal shapes. */
   void add(Tensor y, Tensor x);
@@ -63,7 +69,8 @@ public interface Kernels {
   int firstNonFinite(Tensor x);
 
   /**
-   * RMS norm over the last dimension: {@code y = x * inverseRms * weight}, {@code inverseRms = 1/sqrt(mean(x^2) + eps)}.
+   * RMS norm over the last dimension: {@code y = x * inverseRms * weight}, {@code inverseRms =
+   * 1/sqrt(mean(x^2) + eps)}.
    *
    * @param y (T, D) written
    * @param inverseRms (T) written, saved for the backward
@@ -73,20 +80,27 @@ public interface Kernels {
   void rmsNorm(Tensor y, Tensor inverseRms, Tensor x, Tensor weight, double eps);
 
   /** Backward of {@link #rmsNorm}: adds to dx (T, D) and dWeight (D). */
-  void rmsNormBackward(Tensor dx, Tensor dWeight, Tensor dy, Tensor x, Tensor inverseRms, Tensor weight);
+  void rmsNormBackward(
+      Tensor dx, Tensor dWeight, Tensor dy, Tensor x, Tensor inverseRms, Tensor weight);
 
   /** {@code h = silu(gate) * up} with gateUp (T, 2F) = [gate | up] by columns; h (T, F) written. */
   void swiGlu(Tensor h, Tensor gateUp);
 
-  /** Backward of {@link #swiGlu}: dGateUp (T, 2F) is written. May alias: {@code dGateUp} and {@code gateUp}. */
+  /**
+   * Backward of {@link #swiGlu}: dGateUp (T, 2F) is written. May alias: {@code dGateUp} and {@code
+   * gateUp}.
+   */
   void swiGluBackward(Tensor dGateUp, Tensor dh, Tensor gateUp);
 
-  // ---- rows ------------------------------------------------------------------------------------------------------
+  // ---- rows
+  // ------------------------------------------------------------------------------------------------------
 
   /** {@code y[i] = x[index[i]]}: y (n, D) written, x (rows, D), index I32 (n). */
   void gatherRows(Tensor y, Tensor x, Tensor index);
 
-  /** {@code y[index[i]] += x[i]} in ascending i: y (rows, D), x (n, D), index I32 (n) with repeats. */
+  /**
+   * {@code y[index[i]] += x[i]} in ascending i: y (rows, D), x (n, D), index I32 (n) with repeats.
+   */
   void scatterAddRows(Tensor y, Tensor x, Tensor index);
 
   /** {@code y[index[i]] += weight[i] x[i]} in ascending i; weight (n). */
@@ -101,14 +115,19 @@ public interface Kernels {
   /** {@code y (T, D1+D2) = [a | b]} by columns, written. */
   void concatColumns(Tensor y, Tensor a, Tensor b);
 
-  /** Adds the columns of dy (T, D1+D2) to da (T, D1) and db (T, D2): backward of {@link #concatColumns}. */
+  /**
+   * Adds the columns of dy (T, D1+D2) to da (T, D1) and db (T, D2): backward of {@link
+   * #concatColumns}.
+   */
   void splitColumnsAdd(Tensor da, Tensor db, Tensor dy);
 
-  // ---- attention -------------------------------------------------------------------------------------------------
+  // ---- attention
+  // -------------------------------------------------------------------------------------------------
 
   /**
-   * Queries by head, rotated: query (B, H, S, N+R) written from q (T, H*(N+R)), per head [N without position | R rotary].
-   * Rotary pairs are interleaved (2i, 2i+1): {@code (a, b) -> (a cos - b sin, a sin + b cos)}.
+   * Queries by head, rotated: query (B, H, S, N+R) written from q (T, H*(N+R)), per head [N without
+   * position | R rotary]. Rotary pairs are interleaved (2i, 2i+1): {@code (a, b) -> (a cos - b sin,
+   * a sin + b cos)}.
    *
    * @param cos (S, R/2), row = position
    * @param sin (S, R/2)
@@ -119,13 +138,16 @@ public interface Kernels {
   void assembleQueryBackward(Tensor dq, Tensor dQuery, Tensor cos, Tensor sin);
 
   /**
-   * Keys and values by head: key (B, H, S, N+R) and value (B, H, S, V) written from kv (T, H*(N+V)), per head [N | V],
-   * and the one shared rotary key keyRope (T, R), rotated here and repeated for every head.
+   * Keys and values by head: key (B, H, S, N+R) and value (B, H, S, V) written from kv (T,
+   * H*(N+V)), per head [N | V], and the one shared rotary key keyRope (T, R), rotated here and
+   * repeated for every head.
    */
-  void assembleKeyValue(Tensor key, Tensor value, Tensor kv, Tensor keyRope, Tensor cos, Tensor sin);
+  void assembleKeyValue(
+      Tensor key, Tensor value, Tensor kv, Tensor keyRope, Tensor cos, Tensor sin);
 
   /** Backward of {@link #assembleKeyValue}: dkv (T, H*(N+V)) and dKeyRope (T, R) are written. */
-  void assembleKeyValueBackward(Tensor dkv, Tensor dKeyRope, Tensor dKey, Tensor dValue, Tensor cos, Tensor sin);
+  void assembleKeyValueBackward(
+      Tensor dkv, Tensor dKeyRope, Tensor dKey, Tensor dValue, Tensor cos, Tensor sin);
 
   /**
    * Causal attention: {@code out = softmax(scale * query key^T) value}.
@@ -136,22 +158,32 @@ public interface Kernels {
    * @param key (B, H, S, N+R)
    * @param value (B, H, S, V)
    */
-  void attention(Tensor out, Tensor logSumExp, Tensor query, Tensor key, Tensor value, double scale);
+  void attention(
+      Tensor out, Tensor logSumExp, Tensor query, Tensor key, Tensor value, double scale);
 
   /** Backward of {@link #attention}: dQuery, dKey and dValue are written; dOut (T, H*V). */
   void attentionBackward(
-      Tensor dQuery, Tensor dKey, Tensor dValue, Tensor dOut, Tensor out, Tensor logSumExp, Tensor query, Tensor key,
-      Tensor value, double scale);
+      Tensor dQuery,
+      Tensor dKey,
+      Tensor dValue,
+      Tensor dOut,
+      Tensor out,
+      Tensor logSumExp,
+      Tensor query,
+      Tensor key,
+      Tensor value,
+      double scale);
 
-  // ---- router ----------------------------------------------------------------------------------------------------
+  // ---- router
+  // ----------------------------------------------------------------------------------------------------
 
   /** {@code y = 1/(1+exp(-x))}, written. */
   void sigmoid(Tensor y, Tensor x);
 
   /**
-   * Node-limited top-K (DeepSeek-V3 section 2.1.2, FACTS A2.3): a group's score is the sum of its two largest {@code score
-   * + bias}; the best {@code topGroups} groups stay, all others count as -inf; the K largest of what stays are chosen.
-   * The lowest index wins every tie.
+   * Node-limited top-K (DeepSeek-V3 section 2.1.2, FACTS A2.3): a group's score is the sum of its
+   * two largest {@code score + bias}; the best {@code topGroups} groups stay, all others count as
+   * -inf; the K largest of what stays are chosen. The lowest index wins every tie.
    *
    * @param ids I32 (T, K) written, ascending within a token
    * @param scores (T, E)
@@ -160,8 +192,8 @@ public interface Kernels {
   void selectExperts(Tensor ids, Tensor scores, Tensor bias, int numGroups, int topGroups);
 
   /**
-   * Weights of the chosen experts: {@code w = score[id]}, divided by {@code sum + 1e-20} when {@code normalise}, times
-   * {@code scale}. weights (T, K) written.
+   * Weights of the chosen experts: {@code w = score[id]}, divided by {@code sum + 1e-20} when
+   * {@code normalise}, times {@code scale}. weights (T, K) written.
    */
   void routingWeights(Tensor weights, Tensor scores, Tensor ids, boolean normalise, double scale);
 
@@ -173,22 +205,25 @@ public interface Kernels {
   void sigmoidBackward(Tensor dLogits, Tensor dScores, Tensor scores);
 
   /**
-   * Sequence-wise balance loss (eq. 17-20): with s' = s / sum(s), {@code f[i] = E/(K n) * count(i in top-K of s)}, {@code
-   * P[i] = mean(s'[i])} over the n valid tokens of a sequence, the loss of a sequence is {@code sum_i f[i] P[i]}. Adds
-   * {@code gradientScale * d(loss)/d(scores)} to dScores unless that is null.
+   * Sequence-wise balance loss (eq. 17-20): with s' = s / sum(s), {@code f[i] = E/(K n) * count(i
+   * in top-K of s)}, {@code P[i] = mean(s'[i])} over the n valid tokens of a sequence, the loss of
+   * a sequence is {@code sum_i f[i] P[i]}. Adds {@code gradientScale * d(loss)/d(scores)} to
+   * dScores unless that is null.
    *
    * @param dScores (T, E) or null
    * @param scores (T, E)
-   * @param valid I32 (B): valid tokens at the start of each sequence; a sequence with none counts zero
+   * @param valid I32 (B): valid tokens at the start of each sequence; a sequence with none counts
+   *     zero
    * @return the sum over sequences
    */
   double balanceLoss(Tensor dScores, Tensor scores, Tensor valid, int topK, double gradientScale);
 
-  // ---- loss and optimizer ----------------------------------------------------------------------------------------
+  // ---- loss and optimizer
+  // ----------------------------------------------------------------------------------------
 
   /**
-   * Softmax cross-entropy of a block of rows, and its gradient in place: with {@code gradientScale != 0} logits become
-   * {@code gradientScale * (softmax - onehot)}, zero in ignored rows.
+   * Softmax cross-entropy of a block of rows, and its gradient in place: with {@code gradientScale
+   * != 0} logits become {@code gradientScale * (softmax - onehot)}, zero in ignored rows.
    *
    * @param losses (rows) written: -log p(target), zero for ignored rows
    * @param logits (rows, C), overwritten unless gradientScale is zero
@@ -197,13 +232,17 @@ public interface Kernels {
   void crossEntropy(Tensor losses, Tensor logits, Tensor targets, double gradientScale);
 
   /**
-   * AdamW (Loshchilov and Hutter, decoupled decay): {@code g = gradientScale * gradient; m = b1 m + (1-b1) g; v = b2 v +
-   * (1-b2) g^2; w = w (1 - lr*decay) - lr * (m/c1) / (sqrt(v/c2) + eps)} with c1 = 1 - b1^t, c2 = 1 - b2^t, as PyTorch.
-   * The gradient is set to zero.
+   * AdamW (Loshchilov and Hutter, decoupled decay): {@code g = gradientScale * gradient; m = b1 m +
+   * (1-b1) g; v = b2 v + (1-b2) g^2; w = w (1 - lr*decay) - lr * (m/c1) / (sqrt(v/c2) + eps)} with
+   * c1 = 1 - b1^t, c2 = 1 - b2^t, as PyTorch. The gradient is set to zero.
    */
-  void adamW(Tensor weight, Tensor firstMoment, Tensor secondMoment, Tensor gradient, AdamWStep step);
+  void adamW(
+      Tensor weight, Tensor firstMoment, Tensor secondMoment, Tensor gradient, AdamWStep step);
 
-  /** Constants of one AdamW step; {@code correction1} = 1 - beta1^t, {@code correction2} = 1 - beta2^t. */
+  /**
+   * Constants of one AdamW step; {@code correction1} = 1 - beta1^t, {@code correction2} = 1 -
+   * beta2^t.
+   */
   record AdamWStep(
       double learningRate,
       double beta1,
@@ -214,7 +253,8 @@ public interface Kernels {
       double correction2,
       double gradientScale) {}
 
-  // ---- conversions -----------------------------------------------------------------------------------------------
+  // ---- conversions
+  // -----------------------------------------------------------------------------------------------
 
   /** F32 to BF16, nearest even. */
   void toBfloat16(Tensor bf16, Tensor f32);

@@ -3,7 +3,8 @@ package io.sparkmoe.model;
 import com.fasterxml.jackson.annotation.JsonProperty;
 
 /**
- * Shape of a model, under the keys of Hugging Face's {@code DeepseekV3Config}. The constructor refuses impossible shapes.
+ * Shape of a model, under the keys of Hugging Face's {@code DeepseekV3Config}. The constructor
+ * refuses impossible shapes.
  *
  * @param vocabSize number of token ids
  * @param hiddenSize model width D
@@ -29,7 +30,8 @@ import com.fasterxml.jackson.annotation.JsonProperty;
  * @param yarn long-context scaling of the rotary angles, null = none
  * @param maxPositionEmbeddings longest sequence that the model is meant for
  * @param numMtpModules MTP modules, each predicting one token further
- * @param mtpHidden whether an MTP module reads the hidden state after or before the main model's final norm
+ * @param mtpHidden whether an MTP module reads the hidden state after or before the main model's
+ *     final norm
  * @param initializerRange standard deviation of the initial weights
  */
 public record ModelConfig(
@@ -96,10 +98,15 @@ public record ModelConfig(
     positive("intermediate_size", intermediateSize);
     positive("max_position_embeddings", maxPositionEmbeddings);
     require(qLoraRank >= 0, "q_lora_rank must be >= 0 (0 = full-rank query), got " + qLoraRank);
-    require(qkRopeHeadDim % 2 == 0, "qk_rope_head_dim must be even (rotary pairs), got " + qkRopeHeadDim);
+    require(
+        qkRopeHeadDim % 2 == 0,
+        "qk_rope_head_dim must be even (rotary pairs), got " + qkRopeHeadDim);
     require(
         firstKDenseReplace >= 0 && firstKDenseReplace <= numHiddenLayers,
-        "first_k_dense_replace must be in [0, num_hidden_layers=" + numHiddenLayers + "], got " + firstKDenseReplace);
+        "first_k_dense_replace must be in [0, num_hidden_layers="
+            + numHiddenLayers
+            + "], got "
+            + firstKDenseReplace);
     require(numMtpModules >= 0, "num_nextn_predict_layers must be >= 0, got " + numMtpModules);
     require(numSharedExperts >= 0, "n_shared_experts must be >= 0, got " + numSharedExperts);
     if (firstKDenseReplace < numHiddenLayers || numMtpModules > 0) {
@@ -108,18 +115,25 @@ public record ModelConfig(
       positive("n_group", numGroups);
       require(
           numRoutedExperts % numGroups == 0,
-          "n_routed_experts must be a multiple of n_group=" + numGroups + ", got " + numRoutedExperts);
+          "n_routed_experts must be a multiple of n_group="
+              + numGroups
+              + ", got "
+              + numRoutedExperts);
       int groupSize = numRoutedExperts / numGroups;
       require(
           numGroups == 1 || groupSize >= 2,
           "an expert group needs at least 2 experts (its score is the sum of its two best), got n_routed_experts="
-              + numRoutedExperts + " in n_group=" + numGroups);
+              + numRoutedExperts
+              + " in n_group="
+              + numGroups);
       require(
           topGroups >= 1 && topGroups <= numGroups,
           "topk_group must be in [1, n_group=" + numGroups + "], got " + topGroups);
       require(
           numExpertsPerTok >= 1 && numExpertsPerTok <= topGroups * groupSize,
-          "num_experts_per_tok must be in [1, topk_group*n_routed_experts/n_group=" + topGroups * groupSize + "], got "
+          "num_experts_per_tok must be in [1, topk_group*n_routed_experts/n_group="
+              + topGroups * groupSize
+              + "], got "
               + numExpertsPerTok);
     }
     if (mtpHidden == null) {
@@ -127,7 +141,10 @@ public record ModelConfig(
     }
   }
 
-  /** Whether the layer has experts; layers from {@link #numHiddenLayers} on are MTP modules and always have. */
+  /**
+   * Whether the layer has experts; layers from {@link #numHiddenLayers} on are MTP modules and
+   * always have.
+   */
   public boolean isMoe(int layer) {
     return layer >= firstKDenseReplace;
   }

@@ -8,7 +8,8 @@ import io.sparkmoe.tensor.Tensor;
  * @param name Hugging Face's name, such as "model.layers.1.mlp.experts.3.down_proj.weight"
  * @param part who owns it
  * @param value the weight
- * @param gradient its gradient, same shape; null for the selection bias, which is not trained by gradients
+ * @param gradient its gradient, same shape; null for the selection bias, which is not trained by
+ *     gradients
  */
 public record Parameter(String name, Part part, Tensor value, Tensor gradient) {
 

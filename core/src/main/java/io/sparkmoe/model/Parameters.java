@@ -17,9 +17,10 @@ import java.util.Set;
 import java.util.SplittableRandom;
 
 /**
- * The weights that one end holds: replicated ones and its own experts on a rank, the gates on the driver (and on ranks
- * that evaluate them). Storage is by {@link ParameterBlock}; Hugging Face's tensors are views of it. gate_proj and up_proj
- * of an FFN lie one after the other, so one product computes both.
+ * The weights that one end holds: replicated ones and its own experts on a rank, the gates on the
+ * driver (and on ranks that evaluate them). Storage is by {@link ParameterBlock}; Hugging Face's
+ * tensors are views of it. gate_proj and up_proj of an FFN lie one after the other, so one product
+ * computes both.
  *
  * <p>Legend: D model width, F FFN width, e local experts.
  */
@@ -33,7 +34,10 @@ public final class Parameters implements AutoCloseable {
   private final ExpertPlacement placement;
   private final int rank;
 
-  /** A weight as the model uses it, which may span several Hugging Face tensors, with its gradient (null without). */
+  /**
+   * A weight as the model uses it, which may span several Hugging Face tensors, with its gradient
+   * (null without).
+   */
   public record Weight(Tensor value, Tensor gradient) {}
 
   private Parameters(ModelConfig config, ExpertPlacement placement, int rank) {
@@ -51,7 +55,12 @@ public final class Parameters implements AutoCloseable {
    * @param withGradients whether gradients are held too
    */
   public static Parameters allocate(
-      ModelConfig config, ExpertPlacement placement, int rank, Set<Part> parts, DType type, boolean withGradients,
+      ModelConfig config,
+      ExpertPlacement placement,
+      int rank,
+      Set<Part> parts,
+      DType type,
+      boolean withGradients,
       Arena arena) {
     Parameters parameters = new Parameters(config, placement, rank);
     try {
@@ -70,7 +79,13 @@ public final class Parameters implements AutoCloseable {
   /** All parts on one end, in F32 with gradients: the single-process model. */
   public static Parameters allocateAll(ModelConfig config, DType type, Arena arena) {
     return allocate(
-        config, new ExpertPlacement(config.numRoutedExperts(), 1), 0, EnumSet.allOf(Part.class), type, true, arena);
+        config,
+        new ExpertPlacement(config.numRoutedExperts(), 1),
+        0,
+        EnumSet.allOf(Part.class),
+        type,
+        true,
+        arena);
   }
 
   public ModelConfig config() {
@@ -97,9 +112,10 @@ public final class Parameters implements AutoCloseable {
   }
 
   /**
-   * A weight by its name in the model: Hugging Face's, or a packed one. Packed are "P.gate_up_proj" (2F, D) for a dense
-   * FFN or shared expert P, "model.layers.N.mlp.experts.gate_up_proj" (e, 2F, D) and ".down_proj" (e, D, F) for the local
-   * experts of a layer, and "P.kv_a_proj" and "P.k_rope_proj", the two parts of kv_a_proj_with_mqa by rows.
+   * A weight by its name in the model: Hugging Face's, or a packed one. Packed are "P.gate_up_proj"
+   * (2F, D) for a dense FFN or shared expert P, "model.layers.N.mlp.experts.gate_up_proj" (e, 2F,
+   * D) and ".down_proj" (e, D, F) for the local experts of a layer, and "P.kv_a_proj" and
+   * "P.k_rope_proj", the two parts of kv_a_proj_with_mqa by rows.
    */
   public Weight weight(String name) {
     Weight weight = weights.get(name);
@@ -110,9 +126,9 @@ public final class Parameters implements AutoCloseable {
   }
 
   /**
-   * Draws matrices from a normal distribution with {@code initializer_range} as deviation, sets norms to one and selection
-   * biases to zero. Each tensor has its own random stream from the seed and its name, so values do not depend on who
-   * holds it.
+   * Draws matrices from a normal distribution with {@code initializer_range} as deviation, sets
+   * norms to one and selection biases to zero. Each tensor has its own random stream from the seed
+   * and its name, so values do not depend on who holds it.
    */
   public void initialize(long seed) {
     byName.values().parallelStream()
@@ -175,7 +191,8 @@ public final class Parameters implements AutoCloseable {
     return hash;
   }
 
-  // ---- layout ----------------------------------------------------------------------------------------------------
+  // ---- layout
+  // ----------------------------------------------------------------------------------------------------
 
   /** One tensor to lay: shape of storage, and the Hugging Face views cut from it row by row. */
   private record Item(String name, int[] shape, List<View> views) {}
@@ -188,7 +205,9 @@ public final class Parameters implements AutoCloseable {
   private List<Plan> plans() {
     int d = config.hiddenSize();
     List<Plan> plans = new ArrayList<>();
-    plans.add(replicated("embed_tokens", List.of(whole("model.embed_tokens.weight", config.vocabSize(), d))));
+    plans.add(
+        replicated(
+            "embed_tokens", List.of(whole("model.embed_tokens.weight", config.vocabSize(), d))));
     for (int layer = 0; layer < config.numLayers(); layer++) {
       plans.add(replicated("layers." + layer, layerItems(layer)));
       if (config.isMoe(layer)) {
@@ -196,17 +215,23 @@ public final class Parameters implements AutoCloseable {
         plans.add(new Plan("layers." + layer + ".experts", Part.EXPERT, true, expertItems(mlp)));
         plans.add(
             new Plan(
-                "layers." + layer + ".gate", Part.GATE, true,
+                "layers." + layer + ".gate",
+                Part.GATE,
+                true,
                 List.of(whole(gateWeightName(layer), config.numRoutedExperts(), d))));
         plans.add(
             new Plan(
-                "layers." + layer + ".selection_bias", Part.GATE, false,
+                "layers." + layer + ".selection_bias",
+                Part.GATE,
+                false,
                 List.of(whole(selectionBiasName(layer), config.numRoutedExperts()))));
       }
     }
     plans.add(
         replicated(
-            "head", List.of(whole("model.norm.weight", d), whole("lm_head.weight", config.vocabSize(), d))));
+            "head",
+            List.of(
+                whole("model.norm.weight", d), whole("lm_head.weight", config.vocabSize(), d))));
     return plans;
   }
 
@@ -230,7 +255,10 @@ public final class Parameters implements AutoCloseable {
     if (!config.isMoe(layer)) {
       addFfn(items, prefix + "mlp", config.intermediateSize());
     } else if (config.numSharedExperts() > 0) {
-      addFfn(items, prefix + "mlp.shared_experts", config.numSharedExperts() * config.moeIntermediateSize());
+      addFfn(
+          items,
+          prefix + "mlp.shared_experts",
+          config.numSharedExperts() * config.moeIntermediateSize());
     }
     return items;
   }
@@ -246,10 +274,15 @@ public final class Parameters implements AutoCloseable {
     } else {
       items.add(whole(prefix + "q_proj.weight", queryWidth, d));
     }
-    items.add(whole(prefix + "kv_a_proj_with_mqa.weight", config.kvLoraRank() + config.qkRopeHeadDim(), d));
+    items.add(
+        whole(
+            prefix + "kv_a_proj_with_mqa.weight", config.kvLoraRank() + config.qkRopeHeadDim(), d));
     items.add(whole(prefix + "kv_a_layernorm.weight", config.kvLoraRank()));
     items.add(
-        whole(prefix + "kv_b_proj.weight", heads * (config.qkNopeHeadDim() + config.vHeadDim()), config.kvLoraRank()));
+        whole(
+            prefix + "kv_b_proj.weight",
+            heads * (config.qkNopeHeadDim() + config.vHeadDim()),
+            config.kvLoraRank()));
     items.add(whole(prefix + "o_proj.weight", d, heads * config.vHeadDim()));
   }
 
@@ -308,13 +341,17 @@ public final class Parameters implements AutoCloseable {
       int size = sizeOf(item.shape);
       weights.put(
           item.name,
-          new Weight(value.view(offset, item.shape), gradient == null ? null : gradient.view(offset, item.shape)));
+          new Weight(
+              value.view(offset, item.shape),
+              gradient == null ? null : gradient.view(offset, item.shape)));
       for (View view : item.views) {
         int start = offset + view.offset;
         byName.put(
             view.name,
             new Parameter(
-                view.name, plan.part, value.view(start, view.shape),
+                view.name,
+                plan.part,
+                value.view(start, view.shape),
                 gradient == null ? null : gradient.view(start, view.shape)));
       }
       if (item.name.endsWith("kv_a_proj_with_mqa.weight")) {
@@ -324,14 +361,20 @@ public final class Parameters implements AutoCloseable {
       offset += size;
     }
     if (plan.trained) {
-      blocks.add(new ParameterBlock(plan.name, plan.part, value, gradient, ParameterBlock.merge(segments)));
+      blocks.add(
+          new ParameterBlock(
+              plan.name, plan.part, value, gradient, ParameterBlock.merge(segments)));
     }
   }
 
-  /** The rows of kv_a_proj_with_mqa that make the compressed vector, and those that make the rotary key. */
+  /**
+   * The rows of kv_a_proj_with_mqa that make the compressed vector, and those that make the rotary
+   * key.
+   */
   private void addLatentAndRope(Item item, Tensor value, Tensor gradient, int offset) {
     int d = config.hiddenSize();
-    String prefix = item.name.substring(0, item.name.length() - "kv_a_proj_with_mqa.weight".length());
+    String prefix =
+        item.name.substring(0, item.name.length() - "kv_a_proj_with_mqa.weight".length());
     int latent = config.kvLoraRank();
     int rope = config.qkRopeHeadDim();
     weights.put(prefix + "kv_a_proj", weightAt(value, gradient, offset, latent, d));
@@ -339,7 +382,8 @@ public final class Parameters implements AutoCloseable {
   }
 
   private static Weight weightAt(Tensor value, Tensor gradient, int offset, int... shape) {
-    return new Weight(value.view(offset, shape), gradient == null ? null : gradient.view(offset, shape));
+    return new Weight(
+        value.view(offset, shape), gradient == null ? null : gradient.view(offset, shape));
   }
 
   private Tensor own(Tensor tensor) {

@@ -2,7 +2,10 @@ package io.sparkmoe.model;
 
 /** Who owns a parameter. */
 public enum Part {
-  /** On every rank, the same bits: embedding, attention, norms, dense FFN, shared experts, MTP joints, head. */
+  /**
+   * On every rank, the same bits: embedding, attention, norms, dense FFN, shared experts, MTP
+   * joints, head.
+   */
   REPLICATED,
   /** On the rank that owns the expert. */
   EXPERT,

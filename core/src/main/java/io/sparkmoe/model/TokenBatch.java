@@ -8,8 +8,9 @@ import java.util.List;
  *
  * @param inputs I32 (B, S), row-major
  * @param targets I32 (B, S): the token that follows each input, -1 = ignored
- * @param mtpTargets one per MTP depth k = 1, 2, ...: I32 (B, S - k); position i is the token at i + k + 1 as seen from
- *     input i, -1 = ignored (no such token, padding, or another document begins between)
+ * @param mtpTargets one per MTP depth k = 1, 2, ...: I32 (B, S - k); position i is the token at i +
+ *     k + 1 as seen from input i, -1 = ignored (no such token, padding, or another document begins
+ *     between)
  * @param valid I32 (B): number of inputs of each sequence before its padding
  */
 public record TokenBatch(Tensor inputs, Tensor targets, List<Tensor> mtpTargets, Tensor valid) {

@@ -4,9 +4,9 @@ import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
 
 /**
- * The gating networks of a model, one per MoE layer, wherever they are evaluated. Calls come in two halves so that the
- * caller can compute the shared expert while a distant gate decides. T tokens, B sequences, D model width, K experts of a
- * token.
+ * The gating networks of a model, one per MoE layer, wherever they are evaluated. Calls come in two
+ * halves so that the caller can compute the shared expert while a distant gate decides. T tokens, B
+ * sequences, D model width, K experts of a token.
  */
 public interface Gate {
 
@@ -19,8 +19,10 @@ public interface Gate {
   /**
    * Asks for the experts of every token.
    *
-   * @param x the layer's normalised input, (T, D); must stay unchanged until the backward of the same site
-   * @param valid I32 (B), tokens before the padding of each sequence; padding is routed but not counted
+   * @param x the layer's normalised input, (T, D); must stay unchanged until the backward of the
+   *     same site
+   * @param valid I32 (B), tokens before the padding of each sequence; padding is routed but not
+   *     counted
    * @param scope owns the routing's tensors
    */
   Pending<Routing> route(GateSite site, Tensor x, Tensor valid, Scope scope);

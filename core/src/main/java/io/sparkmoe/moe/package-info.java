@@ -1,5 +1,6 @@
 /**
- * The mixture of experts: a gate routes every token to its top-K experts, a dispatcher carries it to the ranks that own
- * them and brings the weighted outputs back. Start at {@link io.sparkmoe.moe.Gate}.
+ * The mixture of experts: a gate routes every token to its top-K experts, a dispatcher carries it
+ * to the ranks that own them and brings the weighted outputs back. Start at {@link
+ * io.sparkmoe.moe.Gate}.
  */
 package io.sparkmoe.moe;

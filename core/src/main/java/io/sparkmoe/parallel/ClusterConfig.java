@@ -10,9 +10,15 @@ package io.sparkmoe.parallel;
  * @param deadlineSeconds longest wait for another rank before the run fails and names it
  */
 public record ClusterConfig(
-    GatePlacement gatePlacement, Wire gradientWire, Wire dispatchWire, Wire combineWire, int deadlineSeconds) {
+    GatePlacement gatePlacement,
+    Wire gradientWire,
+    Wire dispatchWire,
+    Wire combineWire,
+    int deadlineSeconds) {
 
-  /** Where the gate runs: on the driver, which then owns forward and backward, or on every executor. */
+  /**
+   * Where the gate runs: on the driver, which then owns forward and backward, or on every executor.
+   */
   public enum GatePlacement {
     DRIVER,
     EXECUTOR
@@ -23,7 +29,8 @@ public record ClusterConfig(
       throw new IllegalArgumentException("cluster.combine_wire must be fp32 or bf16, got fp8");
     }
     if (deadlineSeconds < 1) {
-      throw new IllegalArgumentException("cluster.deadline_seconds must be >= 1, got " + deadlineSeconds);
+      throw new IllegalArgumentException(
+          "cluster.deadline_seconds must be >= 1, got " + deadlineSeconds);
     }
   }
 

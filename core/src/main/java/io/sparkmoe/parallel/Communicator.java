@@ -3,10 +3,11 @@ package io.sparkmoe.parallel;
 import java.nio.ByteBuffer;
 
 /**
- * One end of a group of {@link #size} ranks and a driver that exchange frames. Sending never waits for the receiver;
- * receiving waits until the frame is there, at most until the deadline, and then names who is late. Frames between two
- * ends arrive in the order sent. One thread per end sends and receives, unless an implementation says more; the driver's
- * end may be received from by one thread per rank. Both implementations run {@code CommunicatorContract} in the tests.
+ * One end of a group of {@link #size} ranks and a driver that exchange frames. Sending never waits
+ * for the receiver; receiving waits until the frame is there, at most until the deadline, and then
+ * names who is late. Frames between two ends arrive in the order sent. One thread per end sends and
+ * receives, unless an implementation says more; the driver's end may be received from by one thread
+ * per rank. Both implementations run {@code CommunicatorContract} in the tests.
  */
 public interface Communicator extends AutoCloseable {
 
@@ -23,7 +24,8 @@ public interface Communicator extends AutoCloseable {
   String describe(int rank);
 
   /**
-   * Sends the remaining bytes of the parts, one after the other, as one frame. The buffers may be reused on return.
+   * Sends the remaining bytes of the parts, one after the other, as one frame. The buffers may be
+   * reused on return.
    *
    * @throws RankLostException when the other end is known to be gone
    */

@@ -1,8 +1,8 @@
 package io.sparkmoe.parallel;
 
 /**
- * Which rank owns which routed experts: contiguous blocks, the same in every MoE layer. When experts do not divide
- * evenly, the first {@code numExperts % numRanks} ranks own one more.
+ * Which rank owns which routed experts: contiguous blocks, the same in every MoE layer. When
+ * experts do not divide evenly, the first {@code numExperts % numRanks} ranks own one more.
  *
  * @param numExperts routed experts of a layer
  * @param numRanks ranks; more ranks than experts leave the last ones without any
@@ -12,7 +12,10 @@ public record ExpertPlacement(int numExperts, int numRanks) {
   public ExpertPlacement {
     if (numExperts < 0 || numRanks < 1) {
       throw new IllegalArgumentException(
-          "expert placement needs at least 0 experts and 1 rank, got " + numExperts + " and " + numRanks);
+          "expert placement needs at least 0 experts and 1 rank, got "
+              + numExperts
+              + " and "
+              + numRanks);
     }
   }
 

@@ -1,6 +1,9 @@
 package io.sparkmoe.parallel;
 
-/** What a frame carries; bytes on the wire are counted by kind. The ordinal is the code on the wire: append only. */
+/**
+ * What a frame carries; bytes on the wire are counted by kind. The ordinal is the code on the wire:
+ * append only.
+ */
 public enum FrameKind {
   /** Hidden states of tokens on their way to the experts' ranks. */
   DISPATCH("dispatch"),

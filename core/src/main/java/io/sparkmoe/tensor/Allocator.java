@@ -1,6 +1,9 @@
 package io.sparkmoe.tensor;
 
-/** Where tensors come from: an {@link Arena} (closed one by one) or a {@link Scope} (closed together). */
+/**
+ * Where tensors come from: an {@link Arena} (closed one by one) or a {@link Scope} (closed
+ * together).
+ */
 public interface Allocator {
 
   /**

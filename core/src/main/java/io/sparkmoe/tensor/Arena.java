@@ -9,13 +9,17 @@ import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.factory.Nd4j;
 
 /**
- * Owns off-heap ND4J buffers under a byte limit. Memory of a closed tensor stays with the arena and serves the next
- * allocation of its size class, so a training step in its steady state asks the operating system for nothing. Closing an
- * arena while tensors are open throws with their count: a leak shows in the test that makes it. Thread-safe.
+ * Owns off-heap ND4J buffers under a byte limit. Memory of a closed tensor stays with the arena and
+ * serves the next allocation of its size class, so a training step in its steady state asks the
+ * operating system for nothing. Closing an arena while tensors are open throws with their count: a
+ * leak shows in the test that makes it. Thread-safe.
  */
 public final class Arena implements Allocator, AutoCloseable {
 
-  /** Fills fresh memory with 0xFF bytes (NaN, or -1) so that a read before the first write shows; for tests. */
+  /**
+   * Fills fresh memory with 0xFF bytes (NaN, or -1) so that a read before the first write shows;
+   * for tests.
+   */
   private static final boolean POISON = Boolean.getBoolean("moe.poison");
 
   /** Cache-line and AVX-512 alignment. */
@@ -91,7 +95,13 @@ public final class Arena implements Allocator, AutoCloseable {
     free.clear();
     if (openTensors > 0) {
       throw new IllegalStateException(
-          "arena " + name + " closed with " + openTensors + " open tensors of " + usedBytes + " bytes; close them first");
+          "arena "
+              + name
+              + " closed with "
+              + openTensors
+              + " open tensors of "
+              + usedBytes
+              + " bytes; close them first");
     }
   }
 
@@ -107,7 +117,14 @@ public final class Arena implements Allocator, AutoCloseable {
       }
       if (ownedBytes + size > limitBytes) {
         throw new OutOfArenaException(
-            "arena " + name + " holds " + ownedBytes + " bytes and needs " + size + " more, its limit is " + limitBytes
+            "arena "
+                + name
+                + " holds "
+                + ownedBytes
+                + " bytes and needs "
+                + size
+                + " more, its limit is "
+                + limitBytes
                 + "; lower micro_batch_sequences or give the process more memory");
       }
       block = map(size);

@@ -1,6 +1,9 @@
 package io.sparkmoe.tensor;
 
-/** Element type of a {@link Tensor}; {@code F64} exists for gradient checks, which run the same model in double. */
+/**
+ * Element type of a {@link Tensor}; {@code F64} exists for gradient checks, which run the same
+ * model in double.
+ */
 public enum DType {
   F64(8),
   F32(4),

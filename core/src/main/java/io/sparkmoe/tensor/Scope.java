@@ -4,8 +4,9 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Tensors that end together: closing the scope gives every one of them back to its arena. A step's activations live in
- * one scope, so the next step finds the same memory already mapped. Not for use by several threads at once.
+ * Tensors that end together: closing the scope gives every one of them back to its arena. A step's
+ * activations live in one scope, so the next step finds the same memory already mapped. Not for use
+ * by several threads at once.
  */
 public final class Scope implements Allocator, AutoCloseable {
 

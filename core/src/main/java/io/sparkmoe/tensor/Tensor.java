@@ -6,10 +6,10 @@ import java.util.Arrays;
 import org.bytedeco.javacpp.BytePointer;
 
 /**
- * A dense, row-major array of one element type in off-heap memory. A tensor from an {@link Allocator} owns its memory;
- * one from {@link #view} or {@link #reshape} borrows it and must not outlive it. Element access by index is for set-up,
- * reference kernels and tests; fast kernels use {@link #bytes} and {@link #address}. No bounds are checked beyond those
- * of the byte buffer.
+ * A dense, row-major array of one element type in off-heap memory. A tensor from an {@link
+ * Allocator} owns its memory; one from {@link #view} or {@link #reshape} borrows it and must not
+ * outlive it. Element access by index is for set-up, reference kernels and tests; fast kernels use
+ * {@link #bytes} and {@link #address}. No bounds are checked beyond those of the byte buffer.
  */
 public final class Tensor implements AutoCloseable {
 
@@ -23,7 +23,12 @@ public final class Tensor implements AutoCloseable {
   private Arena.Block block;
 
   Tensor(Arena arena, Arena.Block block, DType type, int[] shape) {
-    this(arena, block, Arena.pointerAt(block.address(), elements(shape) * type.sizeBytes()), type, shape);
+    this(
+        arena,
+        block,
+        Arena.pointerAt(block.address(), elements(shape) * type.sizeBytes()),
+        type,
+        shape);
   }
 
   private Tensor(Arena arena, Arena.Block block, BytePointer pointer, DType type, int[] shape) {
@@ -42,7 +47,8 @@ public final class Tensor implements AutoCloseable {
     long product = 1;
     for (int length : shape) {
       if (length < 0) {
-        throw new IllegalArgumentException("a dimension must be >= 0, got " + Arrays.toString(shape));
+        throw new IllegalArgumentException(
+            "a dimension must be >= 0, got " + Arrays.toString(shape));
       }
       product = Math.multiplyExact(product, length);
     }
@@ -90,7 +96,10 @@ public final class Tensor implements AutoCloseable {
     return address;
   }
 
-  /** The whole memory in native order; its position and limit belong to everybody, so use absolute access only. */
+  /**
+   * The whole memory in native order; its position and limit belong to everybody, so use absolute
+   * access only.
+   */
   public ByteBuffer bytes() {
     return bytes;
   }
@@ -105,7 +114,14 @@ public final class Tensor implements AutoCloseable {
     long length = elements(shape);
     if (offset < 0 || offset + length > size) {
       throw new IllegalArgumentException(
-          "a view of " + length + " elements at " + offset + " must lie inside the " + size + " of " + this);
+          "a view of "
+              + length
+              + " elements at "
+              + offset
+              + " must lie inside the "
+              + size
+              + " of "
+              + this);
     }
     long offsetBytes = (long) offset * type.sizeBytes();
     return new Tensor(
@@ -115,7 +131,8 @@ public final class Tensor implements AutoCloseable {
   /** A borrowed view of the same elements in another shape. */
   public Tensor reshape(int... shape) {
     if (elements(shape) != size) {
-      throw new IllegalArgumentException("cannot reshape " + this + " to " + Arrays.toString(shape));
+      throw new IllegalArgumentException(
+          "cannot reshape " + this + " to " + Arrays.toString(shape));
     }
     return view(0, shape);
   }

@@ -54,7 +54,10 @@ public record TrainConfig(
   public enum Schedule {
     CONSTANT,
     COSINE,
-    /** Warm-up, stable, decay: constant, then linear to {@code min_lr} over the last fifth of the steps. */
+    /**
+     * Warm-up, stable, decay: constant, then linear to {@code min_lr} over the last fifth of the
+     * steps.
+     */
     WSD
   }
 
@@ -68,7 +71,8 @@ public record TrainConfig(
     require(steps >= 1, "steps must be >= 1, got " + steps);
     require(batchSequences >= 1, "batch_sequences must be >= 1, got " + batchSequences);
     require(seqLen >= 2, "seq_len must be >= 2, got " + seqLen);
-    require(microBatchSequences >= 0, "micro_batch_sequences must be >= 0, got " + microBatchSequences);
+    require(
+        microBatchSequences >= 0, "micro_batch_sequences must be >= 0, got " + microBatchSequences);
     require(lr > 0 && Double.isFinite(lr), "lr must be > 0, got " + lr);
     require(minLr >= 0 && minLr <= lr, "min_lr must be in [0, lr=" + lr + "], got " + minLr);
     require(warmupSteps >= 0, "warmup_steps must be >= 0, got " + warmupSteps);

@@ -1,2 +1,5 @@
-/** The Spark side of spark-moe; its packages hold the cluster, the data, the jobs and the command line. */
+/**
+ * The Spark side of spark-moe; its packages hold the cluster, the data, the jobs and the command
+ * line.
+ */
 package io.sparkmoe.spark;
