@@ -1,0 +1,86 @@
+package io.sparkmoe.train;
+
+import io.sparkmoe.data.TokenRow;
+import io.sparkmoe.model.TokenBatch;
+import io.sparkmoe.tensor.Allocator;
+import io.sparkmoe.tensor.DType;
+import io.sparkmoe.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * Lays packed rows out as inputs and targets. S tokens of a sequence; a row has S + 1. Documents in a row see each other
+ * (DeepSeek-V3 packs without a cross-sample mask in pre-training), but an MTP target is ignored when another document
+ * begins between its source and the tokens it is built from.
+ */
+final class BatchAssembler {
+
+  private static final int IGNORED = -1;
+
+  private final int seqLen;
+  private final int numMtpModules;
+
+  BatchAssembler(int seqLen, int numMtpModules) {
+    this.seqLen = seqLen;
+    this.numMtpModules = numMtpModules;
+  }
+
+  /** Targets that count, over all rows: of the main loss, then of each MTP depth. */
+  long[] countTargets(List<TokenRow> rows) {
+    long[] counts = new long[1 + numMtpModules];
+    for (TokenRow row : rows) {
+      for (int depth = 0; depth <= numMtpModules; depth++) {
+        for (int i = 0; i + depth < seqLen; i++) {
+          if (target(row, i, depth) != IGNORED) {
+            counts[depth]++;
+          }
+        }
+      }
+    }
+    return counts;
+  }
+
+  TokenBatch assemble(List<TokenRow> rows, Allocator allocator) {
+    int numSequences = rows.size();
+    Tensor inputs = allocator.allocate(DType.I32, numSequences, seqLen);
+    Tensor valid = allocator.allocate(DType.I32, numSequences);
+    for (int b = 0; b < numSequences; b++) {
+      TokenRow row = rows.get(b);
+      for (int i = 0; i < seqLen; i++) {
+        inputs.setInt(b * seqLen + i, row.tokens()[i]);
+      }
+      valid.setInt(b, Math.min(seqLen, row.numTokens()));
+    }
+    Tensor targets = targets(rows, 0, allocator);
+    List<Tensor> mtpTargets = new ArrayList<>();
+    for (int depth = 1; depth <= numMtpModules; depth++) {
+      mtpTargets.add(targets(rows, depth, allocator));
+    }
+    return new TokenBatch(inputs, targets, mtpTargets, valid);
+  }
+
+  private Tensor targets(List<TokenRow> rows, int depth, Allocator allocator) {
+    int positions = seqLen - depth;
+    Tensor targets = allocator.allocate(DType.I32, rows.size(), positions);
+    for (int b = 0; b < rows.size(); b++) {
+      for (int i = 0; i < positions; i++) {
+        targets.setInt(b * positions + i, target(rows.get(b), i, depth));
+      }
+    }
+    return targets;
+  }
+
+  /** Token {@code depth + 1} after position i, or ignored. */
+  private static int target(TokenRow row, int i, int depth) {
+    int position = i + depth + 1;
+    if (position >= row.numTokens()) {
+      return IGNORED;
+    }
+    for (int start : row.docStarts()) {
+      if (start > i && start <= i + depth) {
+        return IGNORED;
+      }
+    }
+    return row.tokens()[position];
+  }
+}
