@@ -3,10 +3,11 @@ package io.sparkmoe.moe;
 import io.sparkmoe.tensor.Tensor;
 
 /**
- * Auxiliary-loss-free balancing (DeepSeek-V3 section 2.1.2): once per optimizer step the selection bias of an overloaded
- * expert falls by {@code rate} and that of an underloaded one rises, {@code b[i] += rate * sign(mean(load) - load[i])}.
- * The mean of the change is then subtracted, so the biases' mean stays where it is; selection does not feel it, since a
- * common shift changes no order and excluded groups are at -inf.
+ * Auxiliary-loss-free balancing (DeepSeek-V3 section 2.1.2): once per optimizer step the selection
+ * bias of an overloaded expert falls by {@code rate} and that of an underloaded one rises, {@code
+ * b[i] += rate * sign(mean(load) - load[i])}. The mean of the change is then subtracted, so the
+ * biases' mean stays where it is; selection does not feel it, since a common shift changes no order
+ * and excluded groups are at -inf.
  */
 public final class LoadBalancer {
 
@@ -35,7 +36,10 @@ public final class LoadBalancer {
     }
   }
 
-  /** Largest load over the mean load; 1 is perfect balance, E is a single busy expert. Zero when nothing was routed. */
+  /**
+   * Largest load over the mean load; 1 is perfect balance, E is a single busy expert. Zero when
+   * nothing was routed.
+   */
   public static double maxOverMean(long[] load) {
     long total = 0;
     long max = 0;

@@ -1,8 +1,8 @@
 package io.sparkmoe.parallel;
 
 /**
- * Attributes the time of one thread to phases. At every moment exactly one phase runs, so the phases of a step add up to
- * the step. Used by a rank's main thread alone.
+ * Attributes the time of one thread to phases. At every moment exactly one phase runs, so the
+ * phases of a step add up to the step. Used by a rank's main thread alone.
  */
 public final class PhaseClock {
 
@@ -30,7 +30,9 @@ public final class PhaseClock {
     return previous;
   }
 
-  /** Seconds by phase (index = ordinal) since the last call or the start; the running phase goes on. */
+  /**
+   * Seconds by phase (index = ordinal) since the last call or the start; the running phase goes on.
+   */
   public double[] lapSeconds() {
     enter(current);
     double[] seconds = new double[nanos.length];

@@ -14,8 +14,8 @@ import java.util.List;
 import java.util.Set;
 
 /**
- * AdamW over the parameters that one end holds. Moments have the layout and the names of the parameters, so a checkpoint
- * finds them by name. Matrices are decayed, norm weights are not.
+ * AdamW over the parameters that one end holds. Moments have the layout and the names of the
+ * parameters, so a checkpoint finds them by name. Matrices are decayed, norm weights are not.
  */
 public final class AdamW implements AutoCloseable {
 
@@ -34,7 +34,12 @@ public final class AdamW implements AutoCloseable {
    * @param parts the parts that the parameters hold
    */
   public AdamW(
-      TrainConfig config, Parameters parameters, int rank, Set<Part> parts, Kernels kernels, Arena arena) {
+      TrainConfig config,
+      Parameters parameters,
+      int rank,
+      Set<Part> parts,
+      Kernels kernels,
+      Arena arena) {
     this.config = config;
     this.kernels = kernels;
     this.firstMoments = moments(parameters, rank, parts, arena);
@@ -75,10 +80,19 @@ public final class AdamW implements AutoCloseable {
     double correction2 = 1 - Math.pow(config.beta2(), step);
     for (Run run : runs) {
       kernels.adamW(
-          run.value, run.first, run.second, run.gradient,
+          run.value,
+          run.first,
+          run.second,
+          run.gradient,
           new AdamWStep(
-              learningRate, config.beta1(), config.beta2(), config.eps(), run.decayed ? config.weightDecay() : 0,
-              correction1, correction2, gradientScale));
+              learningRate,
+              config.beta1(),
+              config.beta2(),
+              config.eps(),
+              run.decayed ? config.weightDecay() : 0,
+              correction1,
+              correction2,
+              gradientScale));
     }
   }
 

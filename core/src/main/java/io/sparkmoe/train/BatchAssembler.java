@@ -9,9 +9,10 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Lays packed rows out as inputs and targets. S tokens of a sequence; a row has S + 1. Documents in a row see each other
- * (DeepSeek-V3 packs without a cross-sample mask in pre-training), but an MTP target is ignored when another document
- * begins between its source and the tokens it is built from.
+ * Lays packed rows out as inputs and targets. S tokens of a sequence; a row has S + 1. Documents in
+ * a row see each other (DeepSeek-V3 packs without a cross-sample mask in pre-training), but an MTP
+ * target is ignored when another document begins between its source and the tokens it is built
+ * from.
  */
 final class BatchAssembler {
 

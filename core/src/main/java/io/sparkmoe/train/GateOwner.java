@@ -15,8 +15,8 @@ import java.util.List;
 import java.util.Set;
 
 /**
- * The gating networks as the driver owns them, wherever they are evaluated: weights, selection biases, gradients summed
- * in rank order, optimizer state. E experts, D model width, L MoE layers.
+ * The gating networks as the driver owns them, wherever they are evaluated: weights, selection
+ * biases, gradients summed in rank order, optimizer state. E experts, D model width, L MoE layers.
  */
 final class GateOwner implements AutoCloseable {
 

@@ -1,8 +1,9 @@
 package io.sparkmoe.train;
 
 /**
- * The learning rate of every step: linear warm-up to {@code lr}, then constant, a half cosine to {@code min_lr} at the
- * last step, or warm-up-stable-decay (constant, then linear to {@code min_lr} over the last fifth).
+ * The learning rate of every step: linear warm-up to {@code lr}, then constant, a half cosine to
+ * {@code min_lr} at the last step, or warm-up-stable-decay (constant, then linear to {@code min_lr}
+ * over the last fifth).
  */
 public final class LearningRate {
 
@@ -23,7 +24,8 @@ public final class LearningRate {
       case CONSTANT -> config.lr();
       case COSINE -> {
         double progress = share(step - config.warmupSteps(), config.steps() - config.warmupSteps());
-        yield config.minLr() + (config.lr() - config.minLr()) * 0.5 * (1 + Math.cos(Math.PI * progress));
+        yield config.minLr()
+            + (config.lr() - config.minLr()) * 0.5 * (1 + Math.cos(Math.PI * progress));
       }
       case WSD -> {
         int decaySteps = (int) Math.ceil(WSD_DECAY_SHARE * config.steps());

@@ -14,8 +14,9 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Writes {@code metrics.jsonl}, one object a step. The file is replaced as a whole every few seconds, because object
- * stores cannot append; the pause grows with the file so that writing stays a small share of the time.
+ * Writes {@code metrics.jsonl}, one object a step. The file is replaced as a whole every few
+ * seconds, because object stores cannot append; the pause grows with the file so that writing stays
+ * a small share of the time.
  */
 public final class MetricsLog implements AutoCloseable {
 

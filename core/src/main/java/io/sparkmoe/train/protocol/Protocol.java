@@ -9,9 +9,10 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 
 /**
- * Messages of a step, as JSON in CONTROL frames, in this order: every rank sends {@link StepCounts} and gets the global
- * ones back; after its backward pass it sends a {@link StepReport} and gets the {@link StepOrder}; when its update, and
- * what the order asked for, is done it sends {@link StepEnd} and goes on. JSON carries doubles without loss.
+ * Messages of a step, as JSON in CONTROL frames, in this order: every rank sends {@link StepCounts}
+ * and gets the global ones back; after its backward pass it sends a {@link StepReport} and gets the
+ * {@link StepOrder}; when its update, and what the order asked for, is done it sends {@link
+ * StepEnd} and goes on. JSON carries doubles without loss.
  */
 public final class Protocol {
 
@@ -31,11 +32,13 @@ public final class Protocol {
     return new FrameKey(FrameKind.CONTROL, step, message.ordinal(), 0);
   }
 
-  public static void send(Communicator communicator, int to, Message message, int step, Object body) {
+  public static void send(
+      Communicator communicator, int to, Message message, int step, Object body) {
     communicator.send(to, key(message, step), ByteBuffer.wrap(encode(body)));
   }
 
-  public static <T> T receive(Communicator communicator, int from, Message message, int step, Class<T> type) {
+  public static <T> T receive(
+      Communicator communicator, int from, Message message, int step, Class<T> type) {
     return decode(communicator.receive(from, key(message, step)), type);
   }
 
@@ -47,7 +50,9 @@ public final class Protocol {
     }
   }
 
-  /** @throws IllegalStateException when the payload is not such a message */
+  /**
+   * @throws IllegalStateException when the payload is not such a message
+   */
   public static <T> T decode(ByteBuffer payload, Class<T> type) {
     String text = StandardCharsets.UTF_8.decode(payload).toString();
     try {

@@ -1,7 +1,8 @@
 package io.sparkmoe.train.protocol;
 
 /**
- * How many targets and sequences a batch has: a rank's own on the way to the coordinator, the global sums on the way back.
+ * How many targets and sequences a batch has: a rank's own on the way to the coordinator, the
+ * global sums on the way back.
  *
  * @param mainTargets next-token targets that count
  * @param mtpTargets targets that count, by MTP depth

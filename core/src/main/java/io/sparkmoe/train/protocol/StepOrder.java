@@ -10,4 +10,8 @@ package io.sparkmoe.train.protocol;
  * @param failure why the run must stop now without an update, null = go on
  */
 public record StepOrder(
-    double learningRate, double gradientScale, boolean evaluate, boolean checkpoint, String failure) {}
+    double learningRate,
+    double gradientScale,
+    boolean evaluate,
+    boolean checkpoint,
+    String failure) {}

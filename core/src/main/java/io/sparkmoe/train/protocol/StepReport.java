@@ -6,7 +6,8 @@ package io.sparkmoe.train.protocol;
  * @param mainLossSum sum of next-token losses over this rank's targets
  * @param mtpLossSums the same by MTP depth
  * @param balanceLossSum sum of sequence-wise balance losses over sequences and MoE layers
- * @param droppedTokens (token, expert) pairs that were routed but not served, counted from the dispatch
+ * @param droppedTokens (token, expert) pairs that were routed but not served, counted from the
+ *     dispatch
  * @param expertSquares sum of squares of this rank's expert gradients
  * @param replicatedSquares sum of squares of the reduced replicated gradients; equal on all ranks
  * @param nonFinite name of the first tensor with a non-finite value, null when there is none
