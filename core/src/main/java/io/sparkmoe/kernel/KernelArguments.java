@@ -1,0 +1,106 @@
+package io.sparkmoe.kernel;
+
+import io.sparkmoe.tensor.DType;
+import io.sparkmoe.tensor.Tensor;
+
+/** Argument checks that both implementations of {@link Kernels} make once per call, before any loop. */
+final class KernelArguments {
+
+  private KernelArguments() {}
+
+  static void typed(Tensor x, DType type) {
+    if (x.type() != type) {
+      throw new IllegalArgumentException("tensor " + x + " must be of type " + type);
+    }
+  }
+
+  /** Refuses tensors that the fast kernels cannot compute on. */
+  static void allF32(Tensor... tensors) {
+    for (Tensor tensor : tensors) {
+      if (tensor != null && tensor.type() != DType.F32) {
+        throw new IllegalArgumentException(
+            "VectorKernels compute on F32 tensors, got " + tensor + "; use ReferenceKernels for other types");
+      }
+    }
+  }
+
+  static void sameSize(Tensor a, Tensor b) {
+    equal("elements of " + b + " beside " + a, a.size(), b.size());
+  }
+
+  static void matmul(Tensor c, Tensor a, boolean transposeA, Tensor b, boolean transposeB) {
+    int k = transposeA ? a.rows() : a.cols();
+    equal("rows of " + c + " = op(" + a + ") op(" + b + ")", transposeA ? a.cols() : a.rows(), c.rows());
+    equal("columns of " + c + " = op(" + a + ") op(" + b + ")", transposeB ? b.rows() : b.cols(), c.cols());
+    equal("inner size of op(" + a + ") op(" + b + ")", k, transposeB ? b.cols() : b.rows());
+  }
+
+  static void groupedMatmul(Tensor c, Tensor a, Tensor b, boolean transposeB, int[] rowStarts) {
+    equal("columns of " + c + " beside experts " + b, b.dim(transposeB ? 1 : 2), c.cols());
+    equal("columns of " + a + " beside experts " + b, b.dim(transposeB ? 2 : 1), a.cols());
+    equal("rows of " + c + " beside " + a, a.rows(), c.rows());
+    rowStarts(rowStarts, b.dim(0), a.rows());
+  }
+
+  static void groupedWeightGradient(Tensor dw, Tensor dy, Tensor x, int[] rowStarts) {
+    equal("columns of " + dy + " beside experts " + dw, dw.dim(1), dy.cols());
+    equal("columns of " + x + " beside experts " + dw, dw.dim(2), x.cols());
+    equal("rows of " + dy + " beside " + x, x.rows(), dy.rows());
+    rowStarts(rowStarts, dw.dim(0), x.rows());
+  }
+
+  private static void rowStarts(int[] rowStarts, int numExperts, int rows) {
+    equal("row starts of " + numExperts + " experts", numExperts + 1, rowStarts.length);
+    boolean ascending = rowStarts[0] >= 0 && rowStarts[numExperts] <= rows;
+    for (int e = 0; e < numExperts; e++) {
+      ascending &= rowStarts[e] <= rowStarts[e + 1];
+    }
+    if (!ascending) {
+      throw new IllegalArgumentException(
+          "row starts must ascend within [0, " + rows + "], got " + rowStarts[0] + " to " + rowStarts[numExperts]);
+    }
+  }
+
+  static void rmsNorm(Tensor y, Tensor inverseRms, Tensor x, Tensor weight) {
+    sameSize(y, x);
+    equal("elements of " + x + " beside weight " + weight + " and inverse RMS " + inverseRms,
+        (long) inverseRms.size() * weight.size(), x.size());
+  }
+
+  static void swiGlu(Tensor h, Tensor gateUp) {
+    equal("columns of gate and up " + gateUp + " beside " + h, 2L * h.cols(), gateUp.cols());
+    equal("rows of gate and up " + gateUp + " beside " + h, h.rows(), gateUp.rows());
+  }
+
+  /** One row of {@code picked} per index, out of the rows of {@code table}. */
+  static void rows(Tensor picked, Tensor table, Tensor index) {
+    typed(index, DType.I32);
+    equal("columns of " + picked + " beside " + table, table.cols(), picked.cols());
+    equal("rows of " + picked + " beside index " + index, index.size(), picked.rows());
+  }
+
+  static void columns(Tensor y, Tensor a, Tensor b) {
+    equal("columns of " + y + " = [" + a + " | " + b + "]", a.cols() + b.cols(), y.cols());
+    equal("rows of " + a + " beside " + y, y.rows(), a.rows());
+    equal("rows of " + b + " beside " + y, y.rows(), b.rows());
+  }
+
+  static void crossEntropy(Tensor losses, Tensor logits, Tensor targets) {
+    typed(targets, DType.I32);
+    equal("losses of logits " + logits, logits.rows(), losses.size());
+    equal("targets of logits " + logits, logits.rows(), targets.size());
+    for (int t = 0; t < targets.size(); t++) {
+      if (targets.getInt(t) >= logits.cols()) {
+        throw new IllegalArgumentException(
+            "target of row " + t + " must be below the vocabulary size " + logits.cols() + ", got "
+                + targets.getInt(t));
+      }
+    }
+  }
+
+  static void equal(String what, long expected, long actual) {
+    if (expected != actual) {
+      throw new IllegalArgumentException(what + " must be " + expected + ", got " + actual);
+    }
+  }
+}
