@@ -1,0 +1,80 @@
+package io.sparkmoe.checkpoint;
+
+import io.sparkmoe.io.Store;
+import io.sparkmoe.tensor.Tensor;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.ByteOrder;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.HexFormat;
+import java.util.Map;
+
+/** Writes safetensors files, streaming from the tensors' memory and summing SHA-256 on the way. */
+public final class SafetensorsWriter {
+
+  private static final int CHUNK_BYTES = 1 << 20;
+
+  /** Readers of Hugging Face models look for this entry before they trust a file. */
+  private static final Map<String, String> METADATA = Map.of("format", "pt");
+
+  private SafetensorsWriter() {}
+
+  /**
+   * Writes {@code tensors} in the map's order; the file appears when it is complete.
+   *
+   * @param store where to
+   * @param path the new file
+   * @param tensors by name; any type and shape
+   * @return the file's size and checksum, under its path
+   */
+  public static FileEntry write(Store store, String path, Map<String, Tensor> tensors) throws IOException {
+    return write(store, path, tensors, METADATA);
+  }
+
+  /** As {@link #write(Store, String, Map)}, with free text entries for the header. */
+  public static FileEntry write(
+      Store store, String path, Map<String, Tensor> tensors, Map<String, String> metadata) throws IOException {
+    if (ByteOrder.nativeOrder() != ByteOrder.LITTLE_ENDIAN) {
+      throw new IllegalStateException("safetensors files need a little-endian machine");
+    }
+    MessageDigest digest = sha256();
+    long[] sizeBytes = {0};
+    store.write(
+        path,
+        out -> {
+          byte[] header = SafetensorsHeader.format(tensors, metadata);
+          append(out, digest, header, header.length);
+          sizeBytes[0] += header.length;
+          byte[] chunk = new byte[CHUNK_BYTES];
+          for (Tensor tensor : tensors.values()) {
+            sizeBytes[0] += append(out, digest, tensor, chunk);
+          }
+        });
+    return new FileEntry(path, sizeBytes[0], HexFormat.of().formatHex(digest.digest()));
+  }
+
+  private static long append(OutputStream out, MessageDigest digest, Tensor tensor, byte[] chunk) throws IOException {
+    long sizeBytes = tensor.sizeBytes();
+    for (long done = 0; done < sizeBytes; ) {
+      int length = (int) Math.min(CHUNK_BYTES, sizeBytes - done);
+      tensor.bytes().get((int) done, chunk, 0, length);
+      append(out, digest, chunk, length);
+      done += length;
+    }
+    return sizeBytes;
+  }
+
+  private static void append(OutputStream out, MessageDigest digest, byte[] bytes, int length) throws IOException {
+    out.write(bytes, 0, length);
+    digest.update(bytes, 0, length);
+  }
+
+  static MessageDigest sha256() {
+    try {
+      return MessageDigest.getInstance("SHA-256");
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException("this Java runtime lacks SHA-256, which every runtime must have", e);
+    }
+  }
+}
