@@ -24,9 +24,10 @@ public interface Communicator extends AutoCloseable {
   String describe(int rank);
 
   /**
-   * Sends the remaining bytes of the parts, one after the other, as one frame. The buffers may be
-   * reused on return.
+   * Sends the remaining bytes of the parts, one after the other, as one frame. The buffers keep
+   * their positions and may be reused on return.
    *
+   * @param to a rank or {@link #DRIVER}, not this end itself
    * @throws RankLostException when the other end is known to be gone
    */
   void send(int to, FrameKey key, ByteBuffer... parts);
@@ -46,7 +47,10 @@ public interface Communicator extends AutoCloseable {
   /** Bytes sent by this end so far, by kind (index = ordinal), frame headers included. */
   long[] sentBytes();
 
-  /** Tells every other end that this one has failed, so that they stop waiting; never throws. */
+  /**
+   * Tells every other end that this one has failed, so that they stop waiting for anybody; never
+   * throws. What was sent before can still be received.
+   */
   void abort(String reason);
 
   /** A received frame. */
