@@ -1,0 +1,28 @@
+package io.sparkmoe.spark.data;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.sparkmoe.io.Store;
+import io.sparkmoe.io.StoreContract;
+import java.io.IOException;
+import java.nio.file.Path;
+import org.apache.hadoop.conf.Configuration;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class HadoopStoreTest extends StoreContract {
+
+  @TempDir Path folder;
+
+  @Override
+  protected Store open() throws IOException {
+    return new HadoopStore(folder.resolve("not/there/yet").toUri().toString(), new Configuration());
+  }
+
+  @Test
+  void aLocationWithoutASchemeIsOnTheDefaultFileSystem() throws IOException {
+    try (Store store = new HadoopStore(folder.toString(), new Configuration())) {
+      assertThat(store.location()).isEqualTo("file:" + folder);
+    }
+  }
+}
