@@ -1,0 +1,103 @@
+package io.sparkmoe.fp8;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.nio.ByteBuffer;
+import java.nio.FloatBuffer;
+import java.util.Random;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class TileCodecTest {
+
+  private static final long SEED = Long.getLong("moe.seed", 42);
+
+  private static float[] trip(float... row) {
+    int tiles = TileCodec.tiles(row.length);
+    ByteBuffer bytes = ByteBuffer.allocate(3 + row.length + tiles);
+    TileCodec codec = new TileCodec(Fp8Format.E4M3);
+    codec.encode(bytes, 3, 3 + row.length, FloatBuffer.wrap(row), 0, row.length);
+    float[] back = new float[row.length];
+    new TileCodec(Fp8Format.E4M3).decode(FloatBuffer.wrap(back), 0, bytes, 3, 3 + row.length, row.length);
+    return back;
+  }
+
+  private static float[] gaussian(int columns, double scale) {
+    Random random = new Random(SEED);
+    float[] row = new float[columns];
+    for (int i = 0; i < columns; i++) {
+      row[i] = (float) (scale * random.nextGaussian());
+    }
+    return row;
+  }
+
+  // Half a step of three mantissa bits is 2^-4 of the value; below the normal range, half of 2^-9 of
+  // the scale, which is at most 2/448 of the tile's largest value.
+  @ParameterizedTest
+  @ValueSource(ints = {1, 3, 7, 13, 64, 127, 128, 129, 207, 702, 1025})
+  void aTripLosesAtMostHalfAStepAtAnyMagnitude(int columns) {
+    for (double scale : new double[] {1e-30, 1e-9, 1, 1e9, 1e30}) {
+      float[] row = gaussian(columns, scale);
+      float[] back = trip(row);
+      for (int start = 0; start < columns; start += TileCodec.TILE) {
+        int end = Math.min(columns, start + TileCodec.TILE);
+        float largest = 0;
+        for (int i = start; i < end; i++) {
+          largest = Math.max(largest, Math.abs(row[i]));
+        }
+        for (int i = start; i < end; i++) {
+          double bound = Math.max(Math.abs(row[i]) * 0x1p-4, largest * 2.0 / 448 * 0x1p-10);
+          assertThat(Math.abs(back[i] - row[i])).as("seed %d, value %s", SEED, row[i]).isLessThanOrEqualTo((float) bound);
+        }
+      }
+    }
+  }
+
+  // Law: what was rounded once is not rounded again, so a value may cross several wires.
+  @Test
+  void aSecondTripChangesNothing() {
+    float[] once = trip(gaussian(702, 0.37));
+    assertThat(trip(once)).isEqualTo(once);
+  }
+
+  // Law: with power-of-two scales, E4M3 values are BF16 numbers (DESIGN section 4).
+  @Test
+  void dequantisedValuesAreExactInBfloat16() {
+    for (float value : trip(gaussian(1025, 1e-3))) {
+      assertThat(Bfloat16.decode(Bfloat16.encode(value))).isEqualTo(value);
+    }
+  }
+
+  @Test
+  void zerosStayZerosAndWhatIsNotFiniteBecomesNanAlone() {
+    assertThat(trip(0f, -0f, 0f)).containsExactly(0f, -0f, 0f);
+    float[] row = gaussian(300, 1);
+    float[] clean = trip(row);
+    row[5] = Float.NaN;
+    row[200] = Float.NEGATIVE_INFINITY;
+    float[] back = trip(row);
+    for (int i = 0; i < row.length; i++) {
+      if (i == 5 || i == 200) {
+        assertThat(back[i]).isNaN();
+      } else if (i > 5 && i < 128 || i >= 256) {
+        assertThat(back[i]).isEqualTo(clean[i]);
+      }
+    }
+  }
+
+  @Test
+  void scalesAreTheSmallestPowerOfTwoThatFits() {
+    for (int exponent = -100; exponent < 100; exponent++) {
+      float power = Math.scalb(1f, exponent);
+      float atLimit = power * Fp8Format.E4M3.largest();
+      assertThat(PowerOfTwoScale.value(PowerOfTwoScale.of(atLimit, Fp8Format.E4M3))).isEqualTo(power);
+      assertThat(PowerOfTwoScale.value(PowerOfTwoScale.of(Math.nextUp(atLimit), Fp8Format.E4M3))).isEqualTo(2 * power);
+      byte scale = PowerOfTwoScale.of(atLimit, Fp8Format.E4M3);
+      assertThat(PowerOfTwoScale.reciprocal(scale) * PowerOfTwoScale.value(scale)).isEqualTo(1f);
+    }
+    assertThat(PowerOfTwoScale.value(PowerOfTwoScale.of(0f, Fp8Format.E4M3))).isEqualTo(1f);
+    assertThat(PowerOfTwoScale.value(PowerOfTwoScale.of(Float.MIN_VALUE, Fp8Format.E4M3))).isEqualTo(0x1p-126f);
+    assertThat(PowerOfTwoScale.value(PowerOfTwoScale.of(Float.MAX_VALUE, Fp8Format.E4M3))).isEqualTo(0x1p120f);
+  }
+}
