@@ -17,8 +17,9 @@ import java.util.Map;
 import java.util.Set;
 
 /**
- * Reads a safetensors file tensor by tensor, without holding more of it than a buffer. Reading tensors in the order of
- * {@link #names} goes through the file once. Not thread-safe; open one reader per thread.
+ * Reads a safetensors file tensor by tensor, without holding more of it than a buffer. Reading
+ * tensors in the order of {@link #names} goes through the file once. Not thread-safe; open one
+ * reader per thread.
  */
 public final class SafetensorsReader implements AutoCloseable {
 
@@ -101,13 +102,16 @@ public final class SafetensorsReader implements AutoCloseable {
   }
 
   /**
-   * Reads a tensor into {@code into}, which must have its shape. Floating types are converted where they differ (rounded
-   * to nearest even when narrowed); integers go to I32, bytes and 8-bit floats to U8.
+   * Reads a tensor into {@code into}, which must have its shape. Floating types are converted where
+   * they differ (rounded to nearest even when narrowed); integers go to I32, bytes and 8-bit floats
+   * to U8.
    */
   public void read(String name, Tensor into) throws IOException {
     TensorInfo info = info(name);
     requireFits(info, into);
-    boolean asStored = into.type().sizeBytes() == info.type().sizeBytes() && into.type() == info.type().tensorType();
+    boolean asStored =
+        into.type().sizeBytes() == info.type().sizeBytes()
+            && into.type() == info.type().tensorType();
     seek(header.dataStartBytes() + info.offsetBytes());
     int element = 0;
     for (long done = 0; done < info.sizeBytes(); ) {
@@ -129,10 +133,19 @@ public final class SafetensorsReader implements AutoCloseable {
 
   private void requireFits(TensorInfo info, Tensor into) {
     boolean convertible = into.type().isFloating() && info.type().tensorType().isFloating();
-    if (!Arrays.equals(into.shape(), info.dims()) || !(convertible || into.type() == info.type().tensorType())) {
+    if (!Arrays.equals(into.shape(), info.dims())
+        || !(convertible || into.type() == info.type().tensorType())) {
       throw new IllegalArgumentException(
-          "tensor " + info.name() + " of " + store.describe(path) + " is " + info.type() + info.shape() + ", expected "
-              + into + "; was it written with another config?");
+          "tensor "
+              + info.name()
+              + " of "
+              + store.describe(path)
+              + " is "
+              + info.type()
+              + info.shape()
+              + ", expected "
+              + into
+              + "; was it written with another config?");
     }
     if (ByteOrder.nativeOrder() != ByteOrder.LITTLE_ENDIAN) {
       throw new IllegalStateException("safetensors files need a little-endian machine");
@@ -150,12 +163,14 @@ public final class SafetensorsReader implements AutoCloseable {
 
   private void readChunk(int length) throws IOException {
     if (in.readNBytes(chunk, 0, length) < length) {
-      throw new CorruptFileException(store.describe(path), "it ends before byte " + (positionBytes + length));
+      throw new CorruptFileException(
+          store.describe(path), "it ends before byte " + (positionBytes + length));
     }
     positionBytes += length;
   }
 
-  private int convert(TensorInfo info, int lengthBytes, Tensor into, int firstElement) throws IOException {
+  private int convert(TensorInfo info, int lengthBytes, Tensor into, int firstElement)
+      throws IOException {
     ByteBuffer stored = ByteBuffer.wrap(chunk).order(ByteOrder.LITTLE_ENDIAN);
     int element = firstElement;
     for (int at = 0; at < lengthBytes; at += info.type().sizeBytes()) {
@@ -177,7 +192,8 @@ public final class SafetensorsReader implements AutoCloseable {
   private int asInt(TensorInfo info, long value) throws CorruptFileException {
     if (value != (int) value) {
       throw new CorruptFileException(
-          store.describe(path), "tensor " + info.name() + " holds " + value + ", which does not fit " + DType.I32);
+          store.describe(path),
+          "tensor " + info.name() + " holds " + value + ", which does not fit " + DType.I32);
     }
     return (int) value;
   }

@@ -2,7 +2,10 @@ package io.sparkmoe.checkpoint;
 
 import io.sparkmoe.tensor.DType;
 
-/** Element types of a safetensors file that this program knows, under the names that stand in the file. */
+/**
+ * Element types of a safetensors file that this program knows, under the names that stand in the
+ * file.
+ */
 public enum SafetensorsType {
   F64(8, DType.F64),
   F32(4, DType.F32),

@@ -28,13 +28,15 @@ public final class SafetensorsWriter {
    * @param tensors by name; any type and shape
    * @return the file's size and checksum, under its path
    */
-  public static FileEntry write(Store store, String path, Map<String, Tensor> tensors) throws IOException {
+  public static FileEntry write(Store store, String path, Map<String, Tensor> tensors)
+      throws IOException {
     return write(store, path, tensors, METADATA);
   }
 
   /** As {@link #write(Store, String, Map)}, with free text entries for the header. */
   public static FileEntry write(
-      Store store, String path, Map<String, Tensor> tensors, Map<String, String> metadata) throws IOException {
+      Store store, String path, Map<String, Tensor> tensors, Map<String, String> metadata)
+      throws IOException {
     if (ByteOrder.nativeOrder() != ByteOrder.LITTLE_ENDIAN) {
       throw new IllegalStateException("safetensors files need a little-endian machine");
     }
@@ -54,7 +56,8 @@ public final class SafetensorsWriter {
     return new FileEntry(path, sizeBytes[0], HexFormat.of().formatHex(digest.digest()));
   }
 
-  private static long append(OutputStream out, MessageDigest digest, Tensor tensor, byte[] chunk) throws IOException {
+  private static long append(OutputStream out, MessageDigest digest, Tensor tensor, byte[] chunk)
+      throws IOException {
     long sizeBytes = tensor.sizeBytes();
     for (long done = 0; done < sizeBytes; ) {
       int length = (int) Math.min(CHUNK_BYTES, sizeBytes - done);
@@ -65,7 +68,8 @@ public final class SafetensorsWriter {
     return sizeBytes;
   }
 
-  private static void append(OutputStream out, MessageDigest digest, byte[] bytes, int length) throws IOException {
+  private static void append(OutputStream out, MessageDigest digest, byte[] bytes, int length)
+      throws IOException {
     out.write(bytes, 0, length);
     digest.update(bytes, 0, length);
   }
@@ -74,7 +78,8 @@ public final class SafetensorsWriter {
     try {
       return MessageDigest.getInstance("SHA-256");
     } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException("this Java runtime lacks SHA-256, which every runtime must have", e);
+      throw new IllegalStateException(
+          "this Java runtime lacks SHA-256, which every runtime must have", e);
     }
   }
 }

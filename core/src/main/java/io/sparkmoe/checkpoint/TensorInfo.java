@@ -11,7 +11,8 @@ import java.util.List;
  * @param offsetBytes of its first byte, from the end of the header
  * @param sizeBytes product of shape and element size
  */
-public record TensorInfo(String name, SafetensorsType type, List<Integer> shape, long offsetBytes, long sizeBytes) {
+public record TensorInfo(
+    String name, SafetensorsType type, List<Integer> shape, long offsetBytes, long sizeBytes) {
 
   public TensorInfo {
     shape = List.copyOf(shape);

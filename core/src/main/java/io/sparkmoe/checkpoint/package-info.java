@@ -1,5 +1,6 @@
 /**
- * Weights and training state on disk: safetensors files under a manifest that is written last. Start at {@link
- * io.sparkmoe.checkpoint.CheckpointStore}; {@link io.sparkmoe.checkpoint.SafetensorsReader} reads any safetensors file.
+ * Weights and training state on disk: safetensors files under a manifest that is written last.
+ * Start at {@link io.sparkmoe.checkpoint.CheckpointStore}; {@link
+ * io.sparkmoe.checkpoint.SafetensorsReader} reads any safetensors file.
  */
 package io.sparkmoe.checkpoint;

@@ -4,7 +4,8 @@ import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
 
 /**
- * The two 8-bit floating-point formats of [1]: sign, exponent, mantissa, most significant bit first.
+ * The two 8-bit floating-point formats of [1]: sign, exponent, mantissa, most significant bit
+ * first.
  *
  * <pre>
  * E4M3  s eeee mmm   bias  7, largest   448, smallest 2^-9,  no infinity, NaN = s.1111.111
@@ -40,12 +41,14 @@ public enum Fp8Format {
   /** Bits of {@link #largest} as a float. */
   private final int largestBits;
 
-  /** Bits of the smallest normal value as a float; below it all values are multiples of one step. */
+  /**
+   * Bits of the smallest normal value as a float; below it all values are multiples of one step.
+   */
   private final int normalBits;
 
   /**
-   * A float whose last mantissa bit is worth the subnormal step: adding it rounds a smaller value to
-   * that step and leaves the code in the low bits of the sum.
+   * A float whose last mantissa bit is worth the subnormal step: adding it rounds a smaller value
+   * to that step and leaves the code in the low bits of the sum.
    */
   private final float subnormalMagic;
 
@@ -65,9 +68,11 @@ public enum Fp8Format {
     for (int code = 0; code < SIGN; code++) {
       int exponent = code >> mantissaBits;
       int mantissa = code & ((1 << mantissaBits) - 1);
-      float value = exponent == 0
-          ? Math.scalb((float) mantissa, 1 - bias - mantissaBits)
-          : Math.scalb((float) ((1 << mantissaBits) + mantissa), exponent - bias - mantissaBits);
+      float value =
+          exponent == 0
+              ? Math.scalb((float) mantissa, 1 - bias - mantissaBits)
+              : Math.scalb(
+                  (float) ((1 << mantissaBits) + mantissa), exponent - bias - mantissaBits);
       if (code >= firstSpecial) {
         value = infinity && code == firstSpecial ? Float.POSITIVE_INFINITY : Float.NaN;
       }
@@ -91,7 +96,8 @@ public enum Fp8Format {
     }
     if (magnitude < normalBits) {
       float shifted = Float.intBitsToFloat(magnitude) + subnormalMagic;
-      return (byte) (sign | (Float.floatToRawIntBits(shifted) - Float.floatToRawIntBits(subnormalMagic)));
+      return (byte)
+          (sign | (Float.floatToRawIntBits(shifted) - Float.floatToRawIntBits(subnormalMagic)));
     }
     magnitude = Math.min(magnitude, largestBits);
     int dropped = FLOAT_MANTISSA_BITS - mantissaBits;

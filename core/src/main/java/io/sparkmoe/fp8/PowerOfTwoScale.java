@@ -17,9 +17,9 @@ public final class PowerOfTwoScale {
   private PowerOfTwoScale() {}
 
   /**
-   * The byte of the smallest power of two that is at least {@code largestMagnitude / formatLargest}.
-   * Nothing is clamped from below except at 2^-126, so tiny gradients keep their relative precision;
-   * magnitude zero gives scale 1.
+   * The byte of the smallest power of two that is at least {@code largestMagnitude /
+   * formatLargest}. Nothing is clamped from below except at 2^-126, so tiny gradients keep their
+   * relative precision; magnitude zero gives scale 1.
    *
    * @param largestMagnitude of the values that share the scale, finite and >= 0
    */

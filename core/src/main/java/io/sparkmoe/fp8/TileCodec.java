@@ -4,14 +4,14 @@ import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
 
 /**
- * Rows of floats as FP8 codes in tiles of 128 columns with one scale each (1x128 tiles). A row's last
- * tile may be shorter: its scale comes from the columns that are there.
+ * Rows of floats as FP8 codes in tiles of 128 columns with one scale each (1x128 tiles). A row's
+ * last tile may be shorter: its scale comes from the columns that are there.
  *
- * <p>{@code scale = largest magnitude / largest value of the format}, or the next power of two above
- * it; {@code code = round(x / scale)}. There is no lower clamp of the magnitude: a tile of tiny
- * gradients is as precise as any other, and an all-zero tile gets scale 1. Magnitudes are taken over
- * finite values; an infinity becomes NaN, as NaN does, so that a diverged value is still seen after
- * the trip. Scratch is reused: one codec per thread.
+ * <p>{@code scale = largest magnitude / largest value of the format}, or the next power of two
+ * above it; {@code code = round(x / scale)}. There is no lower clamp of the magnitude: a tile of
+ * tiny gradients is as precise as any other, and an all-zero tile gets scale 1. Magnitudes are
+ * taken over finite values; an infinity becomes NaN, as NaN does, so that a diverged value is still
+ * seen after the trip. Scratch is reused: one codec per thread.
  */
 public final class TileCodec {
 
@@ -44,7 +44,8 @@ public final class TileCodec {
    * @param rowAt index of the first value, in floats
    * @param columns values of the row
    */
-  public void encode(ByteBuffer target, int codesAt, int scalesAt, FloatBuffer row, int rowAt, int columns) {
+  public void encode(
+      ByteBuffer target, int codesAt, int scalesAt, FloatBuffer row, int rowAt, int columns) {
     for (int start = 0, tile = 0; start < columns; start += TILE, tile++) {
       int length = Math.min(TILE, columns - start);
       row.get(rowAt + start, values, 0, length);
@@ -59,10 +60,12 @@ public final class TileCodec {
   }
 
   /** Decodes one row: the reverse of {@link #encode}, offsets as there. */
-  public void decode(FloatBuffer row, int rowAt, ByteBuffer source, int codesAt, int scalesAt, int columns) {
+  public void decode(
+      FloatBuffer row, int rowAt, ByteBuffer source, int codesAt, int scalesAt, int columns) {
     for (int start = 0, tile = 0; start < columns; start += TILE, tile++) {
       int length = Math.min(TILE, columns - start);
-      getScaled(source, codesAt + start, length, PowerOfTwoScale.value(source.get(scalesAt + tile)));
+      getScaled(
+          source, codesAt + start, length, PowerOfTwoScale.value(source.get(scalesAt + tile)));
       row.put(rowAt + start, values, 0, length);
     }
   }
@@ -74,7 +77,13 @@ public final class TileCodec {
    * @param scalesOut receives the scales from {@code scalesAt} on, in floats
    */
   public void encodeFp32Scales(
-      ByteBuffer codesOut, int codesAt, FloatBuffer scalesOut, int scalesAt, FloatBuffer row, int rowAt, int columns) {
+      ByteBuffer codesOut,
+      int codesAt,
+      FloatBuffer scalesOut,
+      int scalesAt,
+      FloatBuffer row,
+      int rowAt,
+      int columns) {
     for (int start = 0, tile = 0; start < columns; start += TILE, tile++) {
       int length = Math.min(TILE, columns - start);
       row.get(rowAt + start, values, 0, length);
@@ -90,7 +99,13 @@ public final class TileCodec {
 
   /** Decodes one row: the reverse of {@link #encodeFp32Scales}. */
   public void decodeFp32Scales(
-      FloatBuffer row, int rowAt, ByteBuffer codesIn, int codesAt, FloatBuffer scalesIn, int scalesAt, int columns) {
+      FloatBuffer row,
+      int rowAt,
+      ByteBuffer codesIn,
+      int codesAt,
+      FloatBuffer scalesIn,
+      int scalesAt,
+      int columns) {
     for (int start = 0, tile = 0; start < columns; start += TILE, tile++) {
       int length = Math.min(TILE, columns - start);
       getScaled(codesIn, codesAt + start, length, scalesIn.get(scalesAt + tile));

@@ -4,11 +4,12 @@ import java.io.IOException;
 import java.io.OutputStream;
 
 /**
- * A file that appears under its name only when it is complete. Bytes go to a pending name; {@link #close} makes them
- * durable and gives the file its name. After {@link #abort}, or when a write has failed, {@link #close} leaves nothing.
+ * A file that appears under its name only when it is complete. Bytes go to a pending name; {@link
+ * #close} makes them durable and gives the file its name. After {@link #abort}, or when a write has
+ * failed, {@link #close} leaves nothing.
  *
- * <p>try-with-resources also closes after an exception in its body, which would publish half a file; where the body
- * computes what it writes, use {@link Store#write}, which aborts then.
+ * <p>try-with-resources also closes after an exception in its body, which would publish half a
+ * file; where the body computes what it writes, use {@link Store#write}, which aborts then.
  */
 public abstract class AtomicOutputStream extends OutputStream {
 
@@ -39,7 +40,8 @@ public abstract class AtomicOutputStream extends OutputStream {
     try {
       close();
     } catch (IOException e) {
-      // The pending file is hidden from every listing, so one that cannot be deleted costs space and nothing else.
+      // The pending file is hidden from every listing, so one that cannot be deleted costs space
+      // and nothing else.
       assert aborted;
     }
   }

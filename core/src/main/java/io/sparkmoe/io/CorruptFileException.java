@@ -2,7 +2,9 @@ package io.sparkmoe.io;
 
 import java.io.IOException;
 
-/** A file does not hold what its format promises: truncated, damaged, or something else altogether. */
+/**
+ * A file does not hold what its format promises: truncated, damaged, or something else altogether.
+ */
 public final class CorruptFileException extends IOException {
 
   private static final long serialVersionUID = 1L;

@@ -38,7 +38,8 @@ public final class LocalStore implements Store {
   public AtomicOutputStream create(String path) throws IOException {
     Path target = resolve(path);
     Files.createDirectories(target.getParent());
-    Path pending = target.resolveSibling(PENDING_PREFIX + target.getFileName() + "-" + UUID.randomUUID());
+    Path pending =
+        target.resolveSibling(PENDING_PREFIX + target.getFileName() + "-" + UUID.randomUUID());
     return new LocalFile(pending, target);
   }
 
@@ -102,13 +103,15 @@ public final class LocalStore implements Store {
         start,
         new SimpleFileVisitor<>() {
           @Override
-          public FileVisitResult visitFile(Path file, BasicFileAttributes attributes) throws IOException {
+          public FileVisitResult visitFile(Path file, BasicFileAttributes attributes)
+              throws IOException {
             Files.delete(file);
             return FileVisitResult.CONTINUE;
           }
 
           @Override
-          public FileVisitResult postVisitDirectory(Path folder, IOException failure) throws IOException {
+          public FileVisitResult postVisitDirectory(Path folder, IOException failure)
+              throws IOException {
             if (failure != null) {
               throw failure;
             }
@@ -131,7 +134,10 @@ public final class LocalStore implements Store {
     return root.resolve(Store.requireRelative(path));
   }
 
-  /** Makes a new name durable; some file systems refuse to open a folder, and then have nothing to force. */
+  /**
+   * Makes a new name durable; some file systems refuse to open a folder, and then have nothing to
+   * force.
+   */
   private static void forceFolder(Path folder) {
     try (FileChannel channel = FileChannel.open(folder, StandardOpenOption.READ)) {
       channel.force(true);
@@ -148,7 +154,8 @@ public final class LocalStore implements Store {
     LocalFile(Path pending, Path target) throws IOException {
       this.pending = pending;
       this.target = target;
-      this.channel = FileChannel.open(pending, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
+      this.channel =
+          FileChannel.open(pending, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
     }
 
     @Override
@@ -163,7 +170,8 @@ public final class LocalStore implements Store {
     protected void commit() throws IOException {
       channel.force(true);
       channel.close();
-      Files.move(pending, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+      Files.move(
+          pending, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
       forceFolder(target.getParent());
     }
 

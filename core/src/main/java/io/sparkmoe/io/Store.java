@@ -7,21 +7,24 @@ import java.nio.charset.StandardCharsets;
 import java.util.List;
 
 /**
- * A tree of files with the few operations that every Hadoop file system has. Paths are relative to the root, parts
- * joined by "/". Nothing relies on renaming folders or on the order of a listing. Implementations run {@code
- * StoreContract} in the tests.
+ * A tree of files with the few operations that every Hadoop file system has. Paths are relative to
+ * the root, parts joined by "/". Nothing relies on renaming folders or on the order of a listing.
+ * Implementations run {@code StoreContract} in the tests.
  */
 public interface Store extends AutoCloseable {
 
-  /** Names that start so are the store's own pending files: no listing shows them and no caller may use them. */
+  /**
+   * Names that start so are the store's own pending files: no listing shows them and no caller may
+   * use them.
+   */
   String PENDING_PREFIX = ".pending-";
 
   /** The root as a person would type it. */
   String location();
 
   /**
-   * Opens a new file for writing, creating its folders. It appears under its name, replacing a file there, only when it
-   * is closed and complete; a writer that dies leaves the name as it was.
+   * Opens a new file for writing, creating its folders. It appears under its name, replacing a file
+   * there, only when it is closed and complete; a writer that dies leaves the name as it was.
    */
   AtomicOutputStream create(String path) throws IOException;
 
@@ -38,10 +41,16 @@ public interface Store extends AutoCloseable {
   /** Size in bytes; {@code FileNotFoundException} when it is missing. */
   long size(String path) throws IOException;
 
-  /** Names (not paths) of the files and folders directly under a folder, sorted; empty when it does not exist. */
+  /**
+   * Names (not paths) of the files and folders directly under a folder, sorted; empty when it does
+   * not exist.
+   */
   List<String> list(String folder) throws IOException;
 
-  /** Moves a file to a name that does not exist yet; throws when it does, or when the file system says no. */
+  /**
+   * Moves a file to a name that does not exist yet; throws when it does, or when the file system
+   * says no.
+   */
   void rename(String from, String to) throws IOException;
 
   /** Deletes a file or a folder with all that it holds; nothing when it does not exist. */
@@ -95,8 +104,12 @@ public interface Store extends AutoCloseable {
    */
   static String requireRelative(String path) {
     for (String part : path.split("/", -1)) {
-      if (part.isEmpty() || part.equals(".") || part.equals("..") || part.startsWith(PENDING_PREFIX)) {
-        throw new IllegalArgumentException("a store path must be relative, parts joined by '/', got '" + path + "'");
+      if (part.isEmpty()
+          || part.equals(".")
+          || part.equals("..")
+          || part.startsWith(PENDING_PREFIX)) {
+        throw new IllegalArgumentException(
+            "a store path must be relative, parts joined by '/', got '" + path + "'");
       }
     }
     return path;

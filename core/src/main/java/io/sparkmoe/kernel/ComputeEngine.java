@@ -1,8 +1,8 @@
 package io.sparkmoe.kernel;
 
 /**
- * What computes in one process: threads, a matrix library and the kernels on top of them. Owned by whoever opened it; the
- * kernels must not be used after {@link #close}.
+ * What computes in one process: threads, a matrix library and the kernels on top of them. Owned by
+ * whoever opened it; the kernels must not be used after {@link #close}.
  */
 public final class ComputeEngine implements AutoCloseable {
 
@@ -20,11 +20,13 @@ public final class ComputeEngine implements AutoCloseable {
    * Opens the fastest engine of this machine.
    *
    * @param name prefix of the thread names, such as "rank 1"
-   * @param gemmBackend "onednn", "openblas", "reference", or "auto": measures what is available and takes the fastest
+   * @param gemmBackend "onednn", "openblas", "reference", or "auto": measures what is available and
+   *     takes the fastest
    * @param threads compute threads, the caller's included
    */
   public static ComputeEngine open(String name, String gemmBackend, int threads) {
-    return new ComputeEngine(new ReferenceKernels(), new ThreadPoolParallel(name, threads), new ReferenceGemm());
+    return new ComputeEngine(
+        new ReferenceKernels(), new ThreadPoolParallel(name, threads), new ReferenceGemm());
   }
 
   public Kernels kernels() {

@@ -3,7 +3,9 @@ package io.sparkmoe.kernel;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
 
-/** Argument checks that both implementations of {@link Kernels} make once per call, before any loop. */
+/**
+ * Argument checks that both implementations of {@link Kernels} make once per call, before any loop.
+ */
 final class KernelArguments {
 
   private KernelArguments() {}
@@ -19,7 +21,9 @@ final class KernelArguments {
     for (Tensor tensor : tensors) {
       if (tensor != null && tensor.type() != DType.F32) {
         throw new IllegalArgumentException(
-            "VectorKernels compute on F32 tensors, got " + tensor + "; use ReferenceKernels for other types");
+            "VectorKernels compute on F32 tensors, got "
+                + tensor
+                + "; use ReferenceKernels for other types");
       }
     }
   }
@@ -30,8 +34,14 @@ final class KernelArguments {
 
   static void matmul(Tensor c, Tensor a, boolean transposeA, Tensor b, boolean transposeB) {
     int k = transposeA ? a.rows() : a.cols();
-    equal("rows of " + c + " = op(" + a + ") op(" + b + ")", transposeA ? a.cols() : a.rows(), c.rows());
-    equal("columns of " + c + " = op(" + a + ") op(" + b + ")", transposeB ? b.rows() : b.cols(), c.cols());
+    equal(
+        "rows of " + c + " = op(" + a + ") op(" + b + ")",
+        transposeA ? a.cols() : a.rows(),
+        c.rows());
+    equal(
+        "columns of " + c + " = op(" + a + ") op(" + b + ")",
+        transposeB ? b.rows() : b.cols(),
+        c.cols());
     equal("inner size of op(" + a + ") op(" + b + ")", k, transposeB ? b.cols() : b.rows());
   }
 
@@ -57,14 +67,21 @@ final class KernelArguments {
     }
     if (!ascending) {
       throw new IllegalArgumentException(
-          "row starts must ascend within [0, " + rows + "], got " + rowStarts[0] + " to " + rowStarts[numExperts]);
+          "row starts must ascend within [0, "
+              + rows
+              + "], got "
+              + rowStarts[0]
+              + " to "
+              + rowStarts[numExperts]);
     }
   }
 
   static void rmsNorm(Tensor y, Tensor inverseRms, Tensor x, Tensor weight) {
     sameSize(y, x);
-    equal("elements of " + x + " beside weight " + weight + " and inverse RMS " + inverseRms,
-        (long) inverseRms.size() * weight.size(), x.size());
+    equal(
+        "elements of " + x + " beside weight " + weight + " and inverse RMS " + inverseRms,
+        (long) inverseRms.size() * weight.size(),
+        x.size());
   }
 
   static void swiGlu(Tensor h, Tensor gateUp) {
@@ -92,7 +109,11 @@ final class KernelArguments {
     for (int t = 0; t < targets.size(); t++) {
       if (targets.getInt(t) >= logits.cols()) {
         throw new IllegalArgumentException(
-            "target of row " + t + " must be below the vocabulary size " + logits.cols() + ", got "
+            "target of row "
+                + t
+                + " must be below the vocabulary size "
+                + logits.cols()
+                + ", got "
                 + targets.getInt(t));
       }
     }

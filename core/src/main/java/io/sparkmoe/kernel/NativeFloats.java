@@ -3,7 +3,10 @@ package io.sparkmoe.kernel;
 import java.nio.FloatBuffer;
 import org.bytedeco.javacpp.FloatPointer;
 
-/** A movable pointer to floats that somebody else owns; it frees nothing. One thread's own, to save allocations. */
+/**
+ * A movable pointer to floats that somebody else owns; it frees nothing. One thread's own, to save
+ * allocations.
+ */
 final class NativeFloats extends FloatPointer {
 
   /** Points to {@code newAddress}. */

@@ -4,15 +4,18 @@ import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
 
 /**
- * The definition of every kernel: plain loops in double over any floating element type, one formula a method. Slow on
- * purpose; F64 tensors through these kernels are what gradient checks run on. Legend as in {@link Kernels}.
+ * The definition of every kernel: plain loops in double over any floating element type, one formula
+ * a method. Slow on purpose; F64 tensors through these kernels are what gradient checks run on.
+ * Legend as in {@link Kernels}.
  */
 public final class ReferenceKernels implements Kernels {
 
-  // ---- matrix products -------------------------------------------------------------------------------------------
+  // ---- matrix products
+  // -------------------------------------------------------------------------------------------
 
   @Override
-  public void matmul(Tensor c, Tensor a, boolean transposeA, Tensor b, boolean transposeB, boolean accumulate) {
+  public void matmul(
+      Tensor c, Tensor a, boolean transposeA, Tensor b, boolean transposeB, boolean accumulate) {
     KernelArguments.matmul(c, a, transposeA, b, transposeB);
     int k = transposeA ? a.rows() : a.cols();
     product(c, 0, c.rows(), c.cols(), k, a, 0, transposeA, b, 0, transposeB, accumulate);
@@ -27,7 +30,18 @@ public final class ReferenceKernels implements Kernels {
     for (int e = 0; e < b.dim(0); e++) {
       int first = rowStarts[e];
       product(
-          c, first * n, rowStarts[e + 1] - first, n, k, a, first * k, false, b, e * n * k, transposeB, accumulate);
+          c,
+          first * n,
+          rowStarts[e + 1] - first,
+          n,
+          k,
+          a,
+          first * k,
+          false,
+          b,
+          e * n * k,
+          transposeB,
+          accumulate);
     }
   }
 
@@ -39,14 +53,35 @@ public final class ReferenceKernels implements Kernels {
     for (int e = 0; e < dw.dim(0); e++) {
       int first = rowStarts[e];
       product(
-          dw, e * n * k, n, k, rowStarts[e + 1] - first, dy, first * n, true, x, first * k, false, true);
+          dw,
+          e * n * k,
+          n,
+          k,
+          rowStarts[e + 1] - first,
+          dy,
+          first * n,
+          true,
+          x,
+          first * k,
+          false,
+          true);
     }
   }
 
   /** c[i,j] (+)= sum_p a[i,p] b[p,j], operands starting at an element of their tensor. */
   private static void product(
-      Tensor c, int cStart, int m, int n, int k, Tensor a, int aStart, boolean transposeA, Tensor b, int bStart,
-      boolean transposeB, boolean accumulate) {
+      Tensor c,
+      int cStart,
+      int m,
+      int n,
+      int k,
+      Tensor a,
+      int aStart,
+      boolean transposeA,
+      Tensor b,
+      int bStart,
+      boolean transposeB,
+      boolean accumulate) {
     double[] aValues = values(a, aStart, m * k);
     double[] bValues = values(b, bStart, k * n);
     int aRow = transposeA ? 1 : k;
@@ -65,7 +100,8 @@ public final class ReferenceKernels implements Kernels {
     }
   }
 
-  // ---- element-wise ----------------------------------------------------------------------------------------------
+  // ---- element-wise
+  // ----------------------------------------------------------------------------------------------
 
   @Override
   public void add(Tensor y, Tensor x) {
@@ -142,7 +178,8 @@ public final class ReferenceKernels implements Kernels {
       }
       for (int i = 0; i < d; i++) {
         // r depends on every x: dx[i] += r w[i] dy[i] - x[i] r^3/D sum_j dy[j] w[j] x[j]
-        double value = r * weight.get(i) * dy.get(t * d + i) - x.get(t * d + i) * r * r * r / d * dot;
+        double value =
+            r * weight.get(i) * dy.get(t * d + i) - x.get(t * d + i) * r * r * r / d * dot;
         dx.set(t * d + i, dx.get(t * d + i) + value);
       }
     }
@@ -180,7 +217,8 @@ public final class ReferenceKernels implements Kernels {
     }
   }
 
-  // ---- rows ------------------------------------------------------------------------------------------------------
+  // ---- rows
+  // ------------------------------------------------------------------------------------------------------
 
   @Override
   public void gatherRows(Tensor y, Tensor x, Tensor index) {
@@ -250,7 +288,8 @@ public final class ReferenceKernels implements Kernels {
     for (int t = 0; t < y.rows(); t++) {
       for (int j = 0; j < y.cols(); j++) {
         boolean left = j < a.cols();
-        y.set(t * y.cols() + j, left ? a.get(t * a.cols() + j) : b.get(t * b.cols() + j - a.cols()));
+        y.set(
+            t * y.cols() + j, left ? a.get(t * a.cols() + j) : b.get(t * b.cols() + j - a.cols()));
       }
     }
   }
@@ -267,7 +306,8 @@ public final class ReferenceKernels implements Kernels {
     }
   }
 
-  // ---- attention -------------------------------------------------------------------------------------------------
+  // ---- attention
+  // -------------------------------------------------------------------------------------------------
 
   @Override
   public void assembleQuery(Tensor query, Tensor q, Tensor cos, Tensor sin) {
@@ -280,7 +320,8 @@ public final class ReferenceKernels implements Kernels {
   }
 
   @Override
-  public void assembleKeyValue(Tensor key, Tensor value, Tensor kv, Tensor keyRope, Tensor cos, Tensor sin) {
+  public void assembleKeyValue(
+      Tensor key, Tensor value, Tensor kv, Tensor keyRope, Tensor cos, Tensor sin) {
     ReferenceAttention.assembleKeyValue(key, value, kv, keyRope, cos, sin);
   }
 
@@ -291,19 +332,29 @@ public final class ReferenceKernels implements Kernels {
   }
 
   @Override
-  public void attention(Tensor out, Tensor logSumExp, Tensor query, Tensor key, Tensor value, double scale) {
+  public void attention(
+      Tensor out, Tensor logSumExp, Tensor query, Tensor key, Tensor value, double scale) {
     ReferenceAttention.attention(out, logSumExp, query, key, value, scale);
   }
 
   @Override
   public void attentionBackward(
-      Tensor dQuery, Tensor dKey, Tensor dValue, Tensor dOut, Tensor out, Tensor logSumExp, Tensor query, Tensor key,
-      Tensor value, double scale) {
+      Tensor dQuery,
+      Tensor dKey,
+      Tensor dValue,
+      Tensor dOut,
+      Tensor out,
+      Tensor logSumExp,
+      Tensor query,
+      Tensor key,
+      Tensor value,
+      double scale) {
     ReferenceAttention.attentionBackward(
         dQuery, dKey, dValue, dOut, out, logSumExp, query, key, value, scale);
   }
 
-  // ---- router ----------------------------------------------------------------------------------------------------
+  // ---- router
+  // ----------------------------------------------------------------------------------------------------
 
   @Override
   public void sigmoid(Tensor y, Tensor x) {
@@ -319,7 +370,8 @@ public final class ReferenceKernels implements Kernels {
   }
 
   @Override
-  public void routingWeights(Tensor weights, Tensor scores, Tensor ids, boolean normalise, double scale) {
+  public void routingWeights(
+      Tensor weights, Tensor scores, Tensor ids, boolean normalise, double scale) {
     ReferenceRouter.routingWeights(weights, scores, ids, normalise, scale);
   }
 
@@ -341,11 +393,13 @@ public final class ReferenceKernels implements Kernels {
   }
 
   @Override
-  public double balanceLoss(Tensor dScores, Tensor scores, Tensor valid, int topK, double gradientScale) {
+  public double balanceLoss(
+      Tensor dScores, Tensor scores, Tensor valid, int topK, double gradientScale) {
     return ReferenceRouter.balanceLoss(dScores, scores, valid, topK, gradientScale);
   }
 
-  // ---- loss and optimizer ----------------------------------------------------------------------------------------
+  // ---- loss and optimizer
+  // ----------------------------------------------------------------------------------------
 
   @Override
   public void crossEntropy(Tensor losses, Tensor logits, Tensor targets, double gradientScale) {
@@ -372,7 +426,8 @@ public final class ReferenceKernels implements Kernels {
   }
 
   @Override
-  public void adamW(Tensor weight, Tensor firstMoment, Tensor secondMoment, Tensor gradient, AdamWStep step) {
+  public void adamW(
+      Tensor weight, Tensor firstMoment, Tensor secondMoment, Tensor gradient, AdamWStep step) {
     KernelArguments.sameSize(weight, gradient);
     KernelArguments.sameSize(weight, firstMoment);
     KernelArguments.sameSize(weight, secondMoment);
@@ -389,7 +444,8 @@ public final class ReferenceKernels implements Kernels {
     gradient.zero();
   }
 
-  // ---- conversions -----------------------------------------------------------------------------------------------
+  // ---- conversions
+  // -----------------------------------------------------------------------------------------------
 
   @Override
   public void toBfloat16(Tensor bf16, Tensor f32) {

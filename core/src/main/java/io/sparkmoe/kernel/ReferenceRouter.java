@@ -6,7 +6,10 @@ import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
 import java.util.Arrays;
 
-/** Reference of the router: choice, weights, balance loss. T tokens, E experts, K experts of a token. */
+/**
+ * Reference of the router: choice, weights, balance loss. T tokens, E experts, K experts of a
+ * token.
+ */
 final class ReferenceRouter {
 
   private ReferenceRouter() {}
@@ -17,7 +20,8 @@ final class ReferenceRouter {
     for (int t = 0; t < shape.tokens(); t++) {
       double[] choice = values(scores, t * e, e);
       for (int i = 0; bias != null && i < e; i++) {
-        // rounded to the element type, so that near ties fall as they do in the model's own arithmetic
+        // rounded to the element type, so that near ties fall as they do in the model's own
+        // arithmetic
         choice[i] = round(scores.type(), choice[i] + bias.get(i));
       }
       boolean[] allowed = new boolean[e];
@@ -25,7 +29,8 @@ final class ReferenceRouter {
         Arrays.fill(allowed, true);
       } else {
         int groupSize = e / numGroups;
-        for (int group : largest(groupScores(scores.type(), choice, numGroups, bias != null), null, topGroups)) {
+        for (int group :
+            largest(groupScores(scores.type(), choice, numGroups, bias != null), null, topGroups)) {
           Arrays.fill(allowed, group * groupSize, (group + 1) * groupSize, true);
         }
       }
@@ -36,7 +41,10 @@ final class ReferenceRouter {
     }
   }
 
-  /** With a bias, sum of the two largest choice scores of a group; without, the largest (DeepSeek-V3's model.py). */
+  /**
+   * With a bias, sum of the two largest choice scores of a group; without, the largest
+   * (DeepSeek-V3's model.py).
+   */
   private static double[] groupScores(DType type, double[] choice, int numGroups, boolean topTwo) {
     int groupSize = choice.length / numGroups;
     double[] groups = new double[numGroups];
@@ -48,13 +56,18 @@ final class ReferenceRouter {
     return groups;
   }
 
-  /** Indices of the {@code count} largest allowed values in ascending order; the lowest index wins ties. */
+  /**
+   * Indices of the {@code count} largest allowed values in ascending order; the lowest index wins
+   * ties.
+   */
   private static int[] largest(double[] values, boolean[] allowed, int count) {
     boolean[] chosen = new boolean[values.length];
     for (int k = 0; k < count; k++) {
       int best = -1;
       for (int i = 0; i < values.length; i++) {
-        if (!chosen[i] && (allowed == null || allowed[i]) && (best < 0 || values[i] > values[best])) {
+        if (!chosen[i]
+            && (allowed == null || allowed[i])
+            && (best < 0 || values[i] > values[best])) {
           best = i;
         }
       }
@@ -73,14 +86,16 @@ final class ReferenceRouter {
     return type == DType.F64 ? value : (float) value;
   }
 
-  static void routingWeights(Tensor weights, Tensor scores, Tensor ids, boolean normalise, double scale) {
+  static void routingWeights(
+      Tensor weights, Tensor scores, Tensor ids, boolean normalise, double scale) {
     RouterShape shape = RouterShape.ofWeights(weights, scores, ids);
     int k = shape.topK();
     for (int t = 0; t < shape.tokens(); t++) {
       double total = normalise ? chosenSum(scores, ids, t, shape) : 1;
       for (int j = 0; j < k; j++) {
         // w = scale s / (sum of chosen s + 1e-20)
-        weights.set(t * k + j, scale * scores.get(t * shape.experts() + ids.getInt(t * k + j)) / total);
+        weights.set(
+            t * k + j, scale * scores.get(t * shape.experts() + ids.getInt(t * k + j)) / total);
       }
     }
   }
@@ -97,7 +112,8 @@ final class ReferenceRouter {
         dot += dWeights.get(t * k + j) * scores.get(t * shape.experts() + ids.getInt(t * k + j));
       }
       for (int j = 0; j < k; j++) {
-        // forward: w_j = scale s_j / z, z = sum s; so ds_j += scale (dw_j / z - sum_i dw_i s_i / z^2)
+        // forward: w_j = scale s_j / z, z = sum s; so ds_j += scale (dw_j / z - sum_i dw_i s_i /
+        // z^2)
         int at = t * shape.experts() + ids.getInt(t * k + j);
         dScores.set(at, dScores.get(at) + scale * (dWeights.get(t * k + j) - dot / total) / total);
       }
@@ -112,7 +128,8 @@ final class ReferenceRouter {
     return sum;
   }
 
-  static double balanceLoss(Tensor dScores, Tensor scores, Tensor valid, int topK, double gradientScale) {
+  static double balanceLoss(
+      Tensor dScores, Tensor scores, Tensor valid, int topK, double gradientScale) {
     int length = RouterShape.sequenceLength(dScores, scores, valid, topK);
     int e = scores.cols();
     double loss = 0;
@@ -136,7 +153,8 @@ final class ReferenceRouter {
         loss += count[i] * e / ((double) topK * n) * share[i] / n;
       }
       for (int s = 0; dScores != null && s < n; s++) {
-        // forward: s'_i = s_i / z, loss = sum_i f_i s'_i / n; so ds_j += (f_j - sum_i f_i s'_i) / (n z)
+        // forward: s'_i = s_i / z, loss = sum_i f_i s'_i / n; so ds_j += (f_j - sum_i f_i s'_i) /
+        // (n z)
         int first = (b * length + s) * e;
         double factor = e / ((double) topK * n);
         double mean = 0;

@@ -6,13 +6,17 @@ import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.LockSupport;
 
 /**
- * A fixed set of daemon threads; the caller takes part. Threads take pieces from one counter, so a slow piece delays only
- * itself. A call made from inside a piece, or while another thread's call is under way, runs inline on its caller: results
- * do not depend on the number of threads, so this changes nothing but time.
+ * A fixed set of daemon threads; the caller takes part. Threads take pieces from one counter, so a
+ * slow piece delays only itself. A call made from inside a piece, or while another thread's call is
+ * under way, runs inline on its caller: results do not depend on the number of threads, so this
+ * changes nothing but time.
  */
 public final class ThreadPoolParallel implements Parallel {
 
-  /** Polls before a thread parks: about 20 us, more than the serial gap between two kernels of a layer. */
+  /**
+   * Polls before a thread parks: about 20 us, more than the serial gap between two kernels of a
+   * layer.
+   */
   private static final int SPINS = 500;
 
   private final Worker[] workers;
@@ -160,7 +164,8 @@ public final class ThreadPoolParallel implements Parallel {
         if (spin < SPINS) {
           Thread.onSpinWait();
         } else {
-          // Set before the last look, and read by offer after it stores: one of the two sees the other.
+          // Set before the last look, and read by offer after it stores: one of the two sees the
+          // other.
           parked = true;
           if (offered.get() == null && !closed) {
             LockSupport.park(ThreadPoolParallel.this);

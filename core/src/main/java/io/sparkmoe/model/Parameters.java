@@ -1,5 +1,6 @@
 package io.sparkmoe.model;
 
+import io.sparkmoe.kernel.Weight;
 import io.sparkmoe.model.ParameterBlock.Segment;
 import io.sparkmoe.parallel.ExpertPlacement;
 import io.sparkmoe.tensor.Arena;
@@ -33,12 +34,6 @@ public final class Parameters implements AutoCloseable {
   private final ModelConfig config;
   private final ExpertPlacement placement;
   private final int rank;
-
-  /**
-   * A weight as the model uses it, which may span several Hugging Face tensors, with its gradient
-   * (null without).
-   */
-  public record Weight(Tensor value, Tensor gradient) {}
 
   private Parameters(ModelConfig config, ExpertPlacement placement, int rank) {
     this.config = config;

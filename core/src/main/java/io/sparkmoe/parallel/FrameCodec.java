@@ -4,9 +4,9 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
 /**
- * A frame's bytes on the wire, little-endian: kind (u8, ordinal of {@link FrameKind}), step (i32), part (i32), layer
- * (i32), payload length in bytes (i32), payload. Nothing read here is trusted before it is checked: a wrong length can
- * neither allocate memory nor read past the frame.
+ * A frame's bytes on the wire, little-endian: kind (u8, ordinal of {@link FrameKind}), step (i32),
+ * part (i32), layer (i32), payload length in bytes (i32), payload. Nothing read here is trusted
+ * before it is checked: a wrong length can neither allocate memory nor read past the frame.
  */
 public final class FrameCodec {
 
@@ -35,7 +35,11 @@ public final class FrameCodec {
     }
     if (total > MAX_PAYLOAD_BYTES) {
       throw new IllegalArgumentException(
-          key + " has " + total + " bytes, one frame carries at most " + MAX_PAYLOAD_BYTES
+          key
+              + " has "
+              + total
+              + " bytes, one frame carries at most "
+              + MAX_PAYLOAD_BYTES
               + "; lower micro_batch_sequences");
     }
     return (int) total;
@@ -53,12 +57,16 @@ public final class FrameCodec {
   /**
    * Takes a header from the source's position and moves it on.
    *
-   * @throws CorruptFrameException when it is too short or holds an unknown kind or an impossible length
+   * @throws CorruptFrameException when it is too short or holds an unknown kind or an impossible
+   *     length
    */
   public static Header getHeader(ByteBuffer source) {
     if (source.remaining() < HEADER_BYTES) {
       throw new CorruptFrameException(
-          "a frame must have at least " + HEADER_BYTES + " bytes of header, got " + source.remaining());
+          "a frame must have at least "
+              + HEADER_BYTES
+              + " bytes of header, got "
+              + source.remaining());
     }
     ByteOrder order = source.order();
     source.order(ByteOrder.LITTLE_ENDIAN);
@@ -70,13 +78,20 @@ public final class FrameCodec {
     source.order(order);
     if (kind >= KINDS.length) {
       throw new CorruptFrameException(
-          "a frame's kind must be in [0, " + (KINDS.length - 1) + "], got " + kind
+          "a frame's kind must be in [0, "
+              + (KINDS.length - 1)
+              + "], got "
+              + kind
               + "; do all processes run the same version?");
     }
     FrameKey key = new FrameKey(KINDS[kind], step, part, layer);
     if (length < 0 || length > MAX_PAYLOAD_BYTES) {
       throw new CorruptFrameException(
-          key + " must have a payload of 0 to " + MAX_PAYLOAD_BYTES + " bytes, its header says " + length);
+          key
+              + " must have a payload of 0 to "
+              + MAX_PAYLOAD_BYTES
+              + " bytes, its header says "
+              + length);
     }
     return new Header(key, length);
   }
@@ -84,22 +99,29 @@ public final class FrameCodec {
   /** Header and payload in one new buffer, position 0; the parts keep their positions. */
   public static ByteBuffer encode(FrameKey key, ByteBuffer... parts) {
     int payloadBytes = payloadBytes(key, parts);
-    ByteBuffer frame = ByteBuffer.allocate(HEADER_BYTES + payloadBytes).order(ByteOrder.LITTLE_ENDIAN);
+    ByteBuffer frame =
+        ByteBuffer.allocate(HEADER_BYTES + payloadBytes).order(ByteOrder.LITTLE_ENDIAN);
     putHeader(frame, key, payloadBytes);
     copy(frame, parts);
     return frame.flip();
   }
 
   /**
-   * Reads a whole frame: the buffer must hold one and nothing else. The payload is a little-endian slice of it.
+   * Reads a whole frame: the buffer must hold one and nothing else. The payload is a little-endian
+   * slice of it.
    *
-   * @throws CorruptFrameException when the header is wrong or the length is not that of the bytes that came
+   * @throws CorruptFrameException when the header is wrong or the length is not that of the bytes
+   *     that came
    */
   public static Communicator.Frame decode(ByteBuffer frame) {
     Header header = getHeader(frame);
     if (header.payloadBytes() != frame.remaining()) {
       throw new CorruptFrameException(
-          header.key() + " must have " + header.payloadBytes() + " bytes of payload, got " + frame.remaining());
+          header.key()
+              + " must have "
+              + header.payloadBytes()
+              + " bytes of payload, got "
+              + frame.remaining());
     }
     return new Communicator.Frame(header.key(), frame.slice().order(ByteOrder.LITTLE_ENDIAN));
   }

@@ -8,8 +8,9 @@ import java.util.List;
 import java.util.concurrent.atomic.AtomicLongArray;
 
 /**
- * Ranks and driver as threads of one process. Frames are copied, so that a sender may reuse its buffers as over a
- * network, and sizes are counted as {@link FrameCodec} would put them on the wire.
+ * Ranks and driver as threads of one process. Frames are copied, so that a sender may reuse its
+ * buffers as over a network, and sizes are counted as {@link FrameCodec} would put them on the
+ * wire.
  */
 public final class LocalCommunicator implements Communicator {
 
@@ -79,14 +80,20 @@ public final class LocalCommunicator implements Communicator {
 
   @Override
   public String describe(int rank) {
-    return rank == DRIVER ? "the driver (this process)" : "rank " + rank + " (a thread of this process)";
+    return rank == DRIVER
+        ? "the driver (this process)"
+        : "rank " + rank + " (a thread of this process)";
   }
 
   @Override
   public void send(int to, FrameKey key, ByteBuffer... parts) {
     if (to < DRIVER || to >= size() || to == rank) {
       throw new IllegalArgumentException(
-          describe(rank) + " can send to the driver (-1) and to other ranks below " + size() + ", got " + to);
+          describe(rank)
+              + " can send to the driver (-1) and to other ranks below "
+              + size()
+              + ", got "
+              + to);
     }
     String failure = mailbox.failure();
     if (failure != null) {

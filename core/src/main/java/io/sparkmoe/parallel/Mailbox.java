@@ -12,10 +12,11 @@ import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.IntFunction;
 
 /**
- * Frames that came to one end and wait to be taken, a queue per sender. Delivering never waits; taking waits for the
- * frame, for a failure or for the deadline, whichever is first. What arrived before a failure can still be taken. Any
- * end's failure ends every wait, because ranks depend on each other: the one that waits for a healthy rank would else
- * only learn of the failed one when its own deadline passes. Thread-safe.
+ * Frames that came to one end and wait to be taken, a queue per sender. Delivering never waits;
+ * taking waits for the frame, for a failure or for the deadline, whichever is first. What arrived
+ * before a failure can still be taken. Any end's failure ends every wait, because ranks depend on
+ * each other: the one that waits for a healthy rank would else only learn of the failed one when
+ * its own deadline passes. Thread-safe.
  */
 public final class Mailbox implements AutoCloseable {
 
@@ -122,7 +123,8 @@ public final class Mailbox implements AutoCloseable {
     try {
       while (true) {
         if (closed) {
-          throw new IllegalStateException(describe.apply(owner) + " waits for " + wanted(key) + " but is closed");
+          throw new IllegalStateException(
+              describe.apply(owner) + " waits for " + wanted(key) + " but is closed");
         }
         Frame frame = poll(queue, key);
         if (frame != null) {
@@ -130,21 +132,37 @@ public final class Mailbox implements AutoCloseable {
         }
         if (failure != null) {
           throw new RankLostException(
-              failure + " (" + describe.apply(owner) + " was waiting for " + wanted(key) + " from "
-                  + describe.apply(from) + ")");
+              failure
+                  + " ("
+                  + describe.apply(owner)
+                  + " was waiting for "
+                  + wanted(key)
+                  + " from "
+                  + describe.apply(from)
+                  + ")");
         }
         if (leftNanos <= 0) {
           throw new RankLateException(
-              describe.apply(from) + " is late: " + describe.apply(owner) + " got no " + wanted(key) + " within "
-                  + seconds() + " s; see that process's log, or raise cluster.deadline_seconds if it needs longer");
+              describe.apply(from)
+                  + " is late: "
+                  + describe.apply(owner)
+                  + " got no "
+                  + wanted(key)
+                  + " within "
+                  + seconds()
+                  + " s; see that process's log, or raise cluster.deadline_seconds if it needs longer");
         }
         leftNanos = queue.changed.awaitNanos(leftNanos);
       }
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new IllegalStateException(
-          describe.apply(owner) + " was interrupted while it waited for " + wanted(key) + " from "
-              + describe.apply(from), e);
+          describe.apply(owner)
+              + " was interrupted while it waited for "
+              + wanted(key)
+              + " from "
+              + describe.apply(from),
+          e);
     } finally {
       lock.unlock();
     }
@@ -168,7 +186,10 @@ public final class Mailbox implements AutoCloseable {
   private Queue queueOf(int from) {
     if (from < Communicator.DRIVER || from >= queues.size() - 1) {
       throw new IllegalArgumentException(
-          "a sender must be the driver (-1) or a rank below " + (queues.size() - 1) + ", got " + from);
+          "a sender must be the driver (-1) or a rank below "
+              + (queues.size() - 1)
+              + ", got "
+              + from);
     }
     return queues.get(from + 1);
   }

@@ -118,7 +118,8 @@ class SafetensorsTest {
 
   @Test
   void anotherShapeOrKindOfTypeIsRefused() throws IOException {
-    Path file = file("{\"w\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]}}", new byte[24]);
+    Path file =
+        file("{\"w\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]}}", new byte[24]);
     try (SafetensorsReader reader = SafetensorsReader.open(file)) {
       assertThatThrownBy(() -> reader.read("w", scope.allocate(DType.F32, 3, 2)))
           .hasMessageContaining("tensor w of " + file + " is F32[2, 3], expected F32[3, 2]");
@@ -169,10 +170,15 @@ class SafetensorsTest {
       Path file = folder.resolve("length" + length);
       Files.write(
           file,
-          ByteBuffer.allocate(16).order(ByteOrder.LITTLE_ENDIAN).putLong(length).put("{}      ".getBytes()).array());
+          ByteBuffer.allocate(16)
+              .order(ByteOrder.LITTLE_ENDIAN)
+              .putLong(length)
+              .put("{}      ".getBytes())
+              .array());
       assertThatThrownBy(() -> SafetensorsReader.open(file))
           .isInstanceOf(CorruptFileException.class)
-          .hasMessageContaining("its header claims " + Long.toUnsignedString(length) + " bytes, expected 2 to 8");
+          .hasMessageContaining(
+              "its header claims " + Long.toUnsignedString(length) + " bytes, expected 2 to 8");
     }
     Path stub = folder.resolve("stub");
     Files.write(stub, new byte[5]);

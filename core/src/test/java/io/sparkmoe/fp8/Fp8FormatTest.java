@@ -43,7 +43,10 @@ class Fp8FormatTest {
   @ParameterizedTest
   @EnumSource
   void whatIsTooLargeSaturatesAndNanStaysNan(Fp8Format format) {
-    for (float value : new float[] {Math.nextUp(format.largest()), 1e30f, Float.MAX_VALUE, Float.POSITIVE_INFINITY}) {
+    for (float value :
+        new float[] {
+          Math.nextUp(format.largest()), 1e30f, Float.MAX_VALUE, Float.POSITIVE_INFINITY
+        }) {
       assertThat(format.decode(format.encode(value))).isEqualTo(format.largest());
       assertThat(format.decode(format.encode(-value))).isEqualTo(-format.largest());
     }
@@ -59,7 +62,8 @@ class Fp8FormatTest {
     assertThat(Bfloat16.decode(Bfloat16.encode(1 + 0x1p-8f))).isEqualTo(1f);
     assertThat(Bfloat16.decode(Bfloat16.encode(1 + 3 * 0x1p-8f))).isEqualTo(1 + 0x1p-6f);
     assertThat(Bfloat16.decode(Bfloat16.encode(Math.nextUp(1 + 0x1p-8f)))).isEqualTo(1 + 0x1p-7f);
-    assertThat(Bfloat16.decode(Bfloat16.encode(Float.MAX_VALUE))).isEqualTo(Float.POSITIVE_INFINITY);
+    assertThat(Bfloat16.decode(Bfloat16.encode(Float.MAX_VALUE)))
+        .isEqualTo(Float.POSITIVE_INFINITY);
     assertThat(Bfloat16.decode(Bfloat16.encode(Float.intBitsToFloat(0x7F800001)))).isNaN();
     for (int bits = 0; bits < 1 << 16; bits++) {
       float value = Bfloat16.decode((short) bits);

@@ -19,12 +19,13 @@ import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
 
 /**
- * Codes and scales equal PyTorch's, bit for bit: every case with a file fp8.safetensors under the test resources, or
- * under the folder that {@code -Dgolden.dir} names. The case in the resources was written by PyTorch 2.15.0.
+ * Codes and scales equal PyTorch's, bit for bit: every case with a file fp8.safetensors under the
+ * test resources, or under the folder that {@code -Dgolden.dir} names. The case in the resources
+ * was written by PyTorch 2.15.0.
  *
- * <p>What its tiles show: a row's last tile takes its scale from the columns that are there (300 columns make tiles of
- * 128, 128 and 44), no lower clamp is applied (a tile of zeros has scale 1, not 1e-4/448), and the power-of-two scale
- * is the FP32 scale rounded up.
+ * <p>What its tiles show: a row's last tile takes its scale from the columns that are there (300
+ * columns make tiles of 128, 128 and 44), no lower clamp is applied (a tile of zeros has scale 1,
+ * not 1e-4/448), and the power-of-two scale is the FP32 scale rounded up.
  */
 class GoldenTest {
 
@@ -33,9 +34,11 @@ class GoldenTest {
   @TestFactory
   Stream<DynamicTest> codesAndScalesEqualPyTorchs() throws IOException, URISyntaxException {
     String folder = System.getProperty("golden.dir");
-    Path cases = folder == null ? Path.of(GoldenTest.class.getResource("/golden").toURI()) : Path.of(folder);
+    Path cases =
+        folder == null ? Path.of(GoldenTest.class.getResource("/golden").toURI()) : Path.of(folder);
     try (Stream<Path> entries = Files.list(cases)) {
-      List<Path> files = entries.map(entry -> entry.resolve(FILE)).filter(Files::exists).sorted().toList();
+      List<Path> files =
+          entries.map(entry -> entry.resolve(FILE)).filter(Files::exists).sorted().toList();
       return files.stream().flatMap(GoldenTest::tests);
     }
   }
@@ -55,28 +58,35 @@ class GoldenTest {
   }
 
   private static DynamicTest test(String name, Path path, Check check) {
-    return DynamicTest.dynamicTest(name, () -> {
-      try (Arena arena = new Arena("golden", 1 << 28);
-          Scope scope = arena.scope();
-          SafetensorsReader file = SafetensorsReader.open(path)) {
-        check.run(file, scope);
-      } catch (IOException e) {
-        throw new UncheckedIOException(e);
-      }
-    });
+    return DynamicTest.dynamicTest(
+        name,
+        () -> {
+          try (Arena arena = new Arena("golden", 1 << 28);
+              Scope scope = arena.scope();
+              SafetensorsReader file = SafetensorsReader.open(path)) {
+            check.run(file, scope);
+          } catch (IOException e) {
+            throw new UncheckedIOException(e);
+          }
+        });
   }
 
-  private static void codes(SafetensorsReader file, Scope scope, String name, Fp8Format format) throws IOException {
+  private static void codes(SafetensorsReader file, Scope scope, String name, Fp8Format format)
+      throws IOException {
     Tensor codes = file.read("codes", scope);
     Tensor decoded = file.read(name + ".decoded", scope);
     for (int i = 0; i < codes.size(); i++) {
       // Float.equals: all NaNs are one value, the two zeros are not.
-      assertThat(format.decode(codes.bytes().get(i))).as("code %d", i).isEqualTo(Float.valueOf(decoded.getFloat(i)));
+      assertThat(format.decode(codes.bytes().get(i)))
+          .as("code %d", i)
+          .isEqualTo(Float.valueOf(decoded.getFloat(i)));
     }
     Tensor values = file.read("cast.input", scope);
     Tensor expected = file.read("cast." + name, scope);
     for (int i = 0; i < values.size(); i++) {
-      assertThat(format.encode(values.getFloat(i))).as("value %s", values.get(i)).isEqualTo(expected.bytes().get(i));
+      assertThat(format.encode(values.getFloat(i)))
+          .as("value %s", values.get(i))
+          .isEqualTo(expected.bytes().get(i));
     }
   }
 
@@ -84,7 +94,9 @@ class GoldenTest {
     Tensor values = file.read("cast.input", scope);
     Tensor expected = file.read("cast.bf16", scope);
     for (int i = 0; i < values.size(); i++) {
-      assertThat(Bfloat16.encode(values.getFloat(i))).as("value %s", values.get(i)).isEqualTo((short) expected.get(i));
+      assertThat(Bfloat16.encode(values.getFloat(i)))
+          .as("value %s", values.get(i))
+          .isEqualTo((short) expected.get(i));
     }
   }
 
@@ -99,7 +111,12 @@ class GoldenTest {
     int columns = input.cols();
     for (int row = 0; row < input.rows(); row++) {
       codec.encodeFp32Scales(
-          codes.bytes(), row * columns, scaleBuffer, row * scales.cols(), input.bytes().asFloatBuffer(), row * columns,
+          codes.bytes(),
+          row * columns,
+          scaleBuffer,
+          row * scales.cols(),
+          input.bytes().asFloatBuffer(),
+          row * columns,
           columns);
     }
     assertThat(codes.bytes()).isEqualTo(expectedCodes.bytes());
@@ -109,7 +126,8 @@ class GoldenTest {
     codec.decodeFp32Scales(back, 0, codes.bytes(), 0, scaleBuffer, 0, columns);
     for (int i = 0; i < columns; i++) {
       assertThat(back.get(i))
-          .isEqualTo(Fp8Format.E4M3.decode(codes.bytes().get(i)) * scales.getFloat(i / TileCodec.TILE));
+          .isEqualTo(
+              Fp8Format.E4M3.decode(codes.bytes().get(i)) * scales.getFloat(i / TileCodec.TILE));
     }
   }
 
@@ -124,7 +142,8 @@ class GoldenTest {
     ByteBuffer wire = ByteBuffer.allocate(columns + tiles);
     for (int row = 0; row < input.rows(); row++) {
       codec.encode(wire, 0, columns, input.bytes().asFloatBuffer(), row * columns, columns);
-      assertThat(wire.slice(0, columns)).isEqualTo(expectedCodes.bytes().slice(row * columns, columns));
+      assertThat(wire.slice(0, columns))
+          .isEqualTo(expectedCodes.bytes().slice(row * columns, columns));
       for (int tile = 0; tile < tiles; tile++) {
         assertThat(PowerOfTwoScale.value(wire.get(columns + tile)))
             .as("row %d, tile %d", row, tile)

@@ -19,7 +19,8 @@ class TileCodecTest {
     TileCodec codec = new TileCodec(Fp8Format.E4M3);
     codec.encode(bytes, 3, 3 + row.length, FloatBuffer.wrap(row), 0, row.length);
     float[] back = new float[row.length];
-    new TileCodec(Fp8Format.E4M3).decode(FloatBuffer.wrap(back), 0, bytes, 3, 3 + row.length, row.length);
+    new TileCodec(Fp8Format.E4M3)
+        .decode(FloatBuffer.wrap(back), 0, bytes, 3, 3 + row.length, row.length);
     return back;
   }
 
@@ -32,7 +33,8 @@ class TileCodecTest {
     return row;
   }
 
-  // Half a step of three mantissa bits is 2^-4 of the value; below the normal range, half of 2^-9 of
+  // Half a step of three mantissa bits is 2^-4 of the value; below the normal range, half of 2^-9
+  // of
   // the scale, which is at most 2/448 of the tile's largest value.
   @ParameterizedTest
   @ValueSource(ints = {1, 3, 7, 13, 64, 127, 128, 129, 207, 702, 1025})
@@ -48,7 +50,9 @@ class TileCodecTest {
         }
         for (int i = start; i < end; i++) {
           double bound = Math.max(Math.abs(row[i]) * 0x1p-4, largest * 2.0 / 448 * 0x1p-10);
-          assertThat(Math.abs(back[i] - row[i])).as("seed %d, value %s", SEED, row[i]).isLessThanOrEqualTo((float) bound);
+          assertThat(Math.abs(back[i] - row[i]))
+              .as("seed %d, value %s", SEED, row[i])
+              .isLessThanOrEqualTo((float) bound);
         }
       }
     }
@@ -91,13 +95,17 @@ class TileCodecTest {
     for (int exponent = -100; exponent < 100; exponent++) {
       float power = Math.scalb(1f, exponent);
       float atLimit = power * Fp8Format.E4M3.largest();
-      assertThat(PowerOfTwoScale.value(PowerOfTwoScale.of(atLimit, Fp8Format.E4M3))).isEqualTo(power);
-      assertThat(PowerOfTwoScale.value(PowerOfTwoScale.of(Math.nextUp(atLimit), Fp8Format.E4M3))).isEqualTo(2 * power);
+      assertThat(PowerOfTwoScale.value(PowerOfTwoScale.of(atLimit, Fp8Format.E4M3)))
+          .isEqualTo(power);
+      assertThat(PowerOfTwoScale.value(PowerOfTwoScale.of(Math.nextUp(atLimit), Fp8Format.E4M3)))
+          .isEqualTo(2 * power);
       byte scale = PowerOfTwoScale.of(atLimit, Fp8Format.E4M3);
       assertThat(PowerOfTwoScale.reciprocal(scale) * PowerOfTwoScale.value(scale)).isEqualTo(1f);
     }
     assertThat(PowerOfTwoScale.value(PowerOfTwoScale.of(0f, Fp8Format.E4M3))).isEqualTo(1f);
-    assertThat(PowerOfTwoScale.value(PowerOfTwoScale.of(Float.MIN_VALUE, Fp8Format.E4M3))).isEqualTo(0x1p-126f);
-    assertThat(PowerOfTwoScale.value(PowerOfTwoScale.of(Float.MAX_VALUE, Fp8Format.E4M3))).isEqualTo(0x1p120f);
+    assertThat(PowerOfTwoScale.value(PowerOfTwoScale.of(Float.MIN_VALUE, Fp8Format.E4M3)))
+        .isEqualTo(0x1p-126f);
+    assertThat(PowerOfTwoScale.value(PowerOfTwoScale.of(Float.MAX_VALUE, Fp8Format.E4M3)))
+        .isEqualTo(0x1p120f);
   }
 }

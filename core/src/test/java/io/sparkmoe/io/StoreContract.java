@@ -105,7 +105,9 @@ public abstract class StoreContract {
     AtomicOutputStream out = store.create("data");
     out.close();
 
-    assertThatThrownBy(() -> out.write(1)).isInstanceOf(IOException.class).hasMessageContaining("closed");
+    assertThatThrownBy(() -> out.write(1))
+        .isInstanceOf(IOException.class)
+        .hasMessageContaining("closed");
     assertThat(store.size("data")).isZero();
   }
 
@@ -160,7 +162,8 @@ public abstract class StoreContract {
 
   @Test
   void pathsCannotLeaveTheRoot() {
-    for (String path : new String[] {"../x", "/x", "a//b", "a/./b", "", "a/" + Store.PENDING_PREFIX + "b"}) {
+    for (String path :
+        new String[] {"../x", "/x", "a//b", "a/./b", "", "a/" + Store.PENDING_PREFIX + "b"}) {
       assertThatThrownBy(() -> store.create(path))
           .as(path)
           .isInstanceOf(IllegalArgumentException.class)

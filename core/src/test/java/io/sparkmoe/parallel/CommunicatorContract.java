@@ -14,7 +14,10 @@ import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
-/** What every {@link Communicator} does; an implementation's test says how a group of ends is opened. */
+/**
+ * What every {@link Communicator} does; an implementation's test says how a group of ends is
+ * opened.
+ */
 @Timeout(60)
 public abstract class CommunicatorContract {
 
@@ -36,7 +39,8 @@ public abstract class CommunicatorContract {
   }
 
   private static ByteBuffer ints(int... values) {
-    ByteBuffer buffer = ByteBuffer.allocateDirect(values.length * Integer.BYTES).order(ByteOrder.LITTLE_ENDIAN);
+    ByteBuffer buffer =
+        ByteBuffer.allocateDirect(values.length * Integer.BYTES).order(ByteOrder.LITTLE_ENDIAN);
     buffer.asIntBuffer().put(values);
     return buffer;
   }
@@ -62,20 +66,23 @@ public abstract class CommunicatorContract {
       for (int me = Communicator.DRIVER; me < ranks; me++) {
         int self = me;
         Communicator end = self == Communicator.DRIVER ? ends.driver() : ends.rank(self);
-        threads.add(CompletableFuture.runAsync(() -> {
-          for (int other = Communicator.DRIVER; other < ranks; other++) {
-            if (other != self) {
-              end.send(other, key(FrameKind.DISPATCH, 0), ints(self, other));
-            }
-          }
-          for (int other = Communicator.DRIVER; other < ranks; other++) {
-            if (other != self) {
-              ByteBuffer got = end.receive(other, key(FrameKind.DISPATCH, 0));
-              assertThat(new int[] {got.getInt(), got.getInt()}).containsExactly(other, self);
-              assertThat(got.remaining()).isZero();
-            }
-          }
-        }));
+        threads.add(
+            CompletableFuture.runAsync(
+                () -> {
+                  for (int other = Communicator.DRIVER; other < ranks; other++) {
+                    if (other != self) {
+                      end.send(other, key(FrameKind.DISPATCH, 0), ints(self, other));
+                    }
+                  }
+                  for (int other = Communicator.DRIVER; other < ranks; other++) {
+                    if (other != self) {
+                      ByteBuffer got = end.receive(other, key(FrameKind.DISPATCH, 0));
+                      assertThat(new int[] {got.getInt(), got.getInt()})
+                          .containsExactly(other, self);
+                      assertThat(got.remaining()).isZero();
+                    }
+                  }
+                }));
       }
       for (CompletableFuture<Void> thread : threads) {
         thread.get(30, TimeUnit.SECONDS);
@@ -116,8 +123,9 @@ public abstract class CommunicatorContract {
         assertThat(frame.payload().getInt()).isEqualTo(frame.key().part());
         rest.add(frame.key());
       }
-      assertThat(rest).containsExactly(
-          key(FrameKind.COMBINE, 0), key(FrameKind.COMBINE, 1), key(FrameKind.COMBINE, 3));
+      assertThat(rest)
+          .containsExactly(
+              key(FrameKind.COMBINE, 0), key(FrameKind.COMBINE, 1), key(FrameKind.COMBINE, 3));
     }
   }
 
@@ -130,7 +138,8 @@ public abstract class CommunicatorContract {
         large.put(i, (byte) (i * 31));
       }
       ends.driver().send(0, key(FrameKind.CHECKPOINT, 1), large);
-      assertThat(ends.rank(0).receive(Communicator.DRIVER, key(FrameKind.CONTROL, 0)).remaining()).isZero();
+      assertThat(ends.rank(0).receive(Communicator.DRIVER, key(FrameKind.CONTROL, 0)).remaining())
+          .isZero();
       ByteBuffer got = ends.rank(0).receive(Communicator.DRIVER, key(FrameKind.CHECKPOINT, 1));
       assertThat(got).isEqualTo(large);
     }
@@ -171,7 +180,8 @@ public abstract class CommunicatorContract {
       // Rank 0 waits for rank 2, which is healthy: it must hear of rank 1 all the same.
       CompletableFuture<ByteBuffer> waiting =
           CompletableFuture.supplyAsync(() -> ends.rank(0).receive(2, key(FrameKind.COMBINE, 0)));
-      CompletableFuture<Frame> driver = CompletableFuture.supplyAsync(() -> ends.driver().receiveNext(2));
+      CompletableFuture<Frame> driver =
+          CompletableFuture.supplyAsync(() -> ends.driver().receiveNext(2));
       ends.rank(1).abort("loss is NaN");
       for (CompletableFuture<?> wait : List.of(waiting, driver)) {
         assertThatThrownBy(() -> wait.get(20, TimeUnit.SECONDS))

@@ -13,7 +13,8 @@ class FrameCodecTest {
 
   @Test
   void aFrameComesBackAsItWas() {
-    ByteBuffer frame = FrameCodec.encode(KEY, ByteBuffer.wrap(new byte[] {1, 2}), ByteBuffer.wrap(new byte[] {3}));
+    ByteBuffer frame =
+        FrameCodec.encode(KEY, ByteBuffer.wrap(new byte[] {1, 2}), ByteBuffer.wrap(new byte[] {3}));
     assertThat(frame.remaining()).isEqualTo(FrameCodec.HEADER_BYTES + 3);
     Communicator.Frame back = FrameCodec.decode(frame);
     assertThat(back.key()).isEqualTo(KEY);

@@ -20,9 +20,10 @@ import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.fs.UnsupportedFileSystemException;
 
 /**
- * A folder on any Hadoop file system: HDFS, an object store, a shared mount. A file is written under a pending name,
- * synchronised and closed before it is renamed. Where a name is taken already, {@link FileContext} replaces it in one
- * operation on file systems that have one (HDFS); on others the old file is deleted first.
+ * A folder on any Hadoop file system: HDFS, an object store, a shared mount. A file is written
+ * under a pending name, synchronised and closed before it is renamed. Where a name is taken
+ * already, {@link FileContext} replaces it in one operation on file systems that have one (HDFS);
+ * on others the old file is deleted first.
  */
 public final class HadoopStore implements Store {
 
@@ -31,7 +32,8 @@ public final class HadoopStore implements Store {
   private final FileSystem files;
 
   /**
-   * @param location folder with or without a scheme, which need not exist yet; without one it is on {@code fs.defaultFS}
+   * @param location folder with or without a scheme, which need not exist yet; without one it is on
+   *     {@code fs.defaultFS}
    * @param configuration Hadoop's, as Spark passes it on
    */
   public HadoopStore(String location, Configuration configuration) throws IOException {
@@ -49,7 +51,8 @@ public final class HadoopStore implements Store {
   @Override
   public AtomicOutputStream create(String path) throws IOException {
     Path target = resolve(path);
-    Path pending = new Path(target.getParent(), PENDING_PREFIX + target.getName() + "-" + UUID.randomUUID());
+    Path pending =
+        new Path(target.getParent(), PENDING_PREFIX + target.getName() + "-" + UUID.randomUUID());
     return new HadoopFile(pending, target);
   }
 
@@ -94,7 +97,8 @@ public final class HadoopStore implements Store {
     Path target = resolve(to);
     FileStatus status = files.getFileStatus(source);
     if (files.exists(target)) {
-      throw new FileAlreadyExistsException(target + " exists already, " + status.getPath() + " cannot take its name");
+      throw new FileAlreadyExistsException(
+          target + " exists already, " + status.getPath() + " cannot take its name");
     }
     files.mkdirs(target.getParent());
     move(source, target);
@@ -125,13 +129,15 @@ public final class HadoopStore implements Store {
   /** {@link FileSystem#rename} says no by returning false. */
   private void move(Path source, Path target) throws IOException {
     if (!files.rename(source, target)) {
-      throw new IOException("cannot rename " + source + " to " + target + ", the file system refused");
+      throw new IOException(
+          "cannot rename " + source + " to " + target + ", the file system refused");
     }
   }
 
   private void replace(Path source, Path target) throws IOException {
     try {
-      FileContext.getFileContext(target.toUri(), configuration).rename(source, target, Options.Rename.OVERWRITE);
+      FileContext.getFileContext(target.toUri(), configuration)
+          .rename(source, target, Options.Rename.OVERWRITE);
     } catch (UnsupportedFileSystemException e) {
       files.delete(target, false);
       move(source, target);

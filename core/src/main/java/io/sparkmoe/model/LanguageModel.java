@@ -1,0 +1,380 @@
+package io.sparkmoe.model;
+
+import io.sparkmoe.kernel.Kernels;
+import io.sparkmoe.kernel.RmsNorm;
+import io.sparkmoe.kernel.Weight;
+import io.sparkmoe.model.ModelConfig.MtpHidden;
+import io.sparkmoe.model.OutputHead.LossSum;
+import io.sparkmoe.moe.Gate;
+import io.sparkmoe.moe.Routing;
+import io.sparkmoe.moe.TokenDispatcher;
+import io.sparkmoe.tensor.Arena;
+import io.sparkmoe.tensor.DType;
+import io.sparkmoe.tensor.Scope;
+import io.sparkmoe.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+
+/**
+ * DeepSeek-V3's language model on one rank: embedding, decoder layers, final norm, head, and
+ * multi-token prediction modules that share embedding and head. The experts of other ranks are
+ * reached through the dispatcher, so all ranks must run the same passes in the same order. Not for
+ * use by several threads at once.
+ *
+ * <p>Legend: B sequences, S positions, T = B*S tokens, D model width, C vocabulary, k MTP depth
+ * (from 1).
+ */
+public final class LanguageModel {
+
+  private final ModelConfig config;
+  private final Kernels kernels;
+  private final Weight embedding;
+  private final RotaryAngles angles;
+  private final List<DecoderLayer> layers = new ArrayList<>();
+  private final RmsNorm finalNorm;
+  private final OutputHead head;
+  private final List<MtpModule> mtpModules = new ArrayList<>();
+
+  /**
+   * Everything that a forward pass computed, for tests and analysis.
+   *
+   * @param hidden output of each decoder layer of the main model, (T, D)
+   * @param logits (T, C)
+   * @param mtpHidden output of each MTP module's layer, (B*(S-k), D)
+   * @param mtpLogits of each MTP module, (B*(S-k), C)
+   * @param routings by MoE layer, MTP layers included
+   */
+  public record Trace(
+      List<Tensor> hidden,
+      Tensor logits,
+      List<Tensor> mtpHidden,
+      List<Tensor> mtpLogits,
+      Map<Integer, Routing> routings) {}
+
+  /**
+   * @param parameters replicated weights and local experts, with gradients if {@link #train} is to
+   *     be called
+   * @param gate the gating networks of all MoE layers
+   */
+  public LanguageModel(
+      Parameters parameters, Gate gate, TokenDispatcher dispatcher, Kernels kernels) {
+    this.config = parameters.config();
+    this.kernels = kernels;
+    this.embedding = parameters.weight("model.embed_tokens.weight");
+    this.angles = new RotaryAngles(config);
+    for (int layer = 0; layer < config.numHiddenLayers(); layer++) {
+      layers.add(
+          new DecoderLayer(layer, parameters, angles.softmaxScale(), gate, dispatcher, kernels));
+    }
+    this.finalNorm =
+        new RmsNorm(kernels, parameters.weight("model.norm.weight"), config.rmsNormEps());
+    this.head = new OutputHead(kernels, parameters.weight("lm_head.weight"));
+    for (int depth = 1; depth <= config.numMtpModules(); depth++) {
+      mtpModules.add(
+          new MtpModule(
+              depth, parameters, embedding, angles.softmaxScale(), gate, dispatcher, kernels));
+    }
+  }
+
+  /** A hidden state, its norm, and the gradients of both. */
+  private record Stage(RmsNorm.Saved norm, Tensor dHidden, Tensor dNormed) {}
+
+  /**
+   * Forward and backward of one micro-batch; adds to the gradients. As many MTP modules run as the
+   * batch has MTP targets for.
+   *
+   * @param step optimizer step, from 1
+   * @param microBatch number of the pass within the step
+   * @param scales factor of each sum of losses in the total
+   * @param arena where activations live during the call
+   */
+  public Losses train(int step, int microBatch, TokenBatch batch, LossScales scales, Arena arena) {
+    Pass pass = new Pass(step, microBatch, true);
+    LossCollector losses = new LossCollector(depths(batch));
+    try (Scope scope = arena.scope();
+        LayerScopes layerScopes = new LayerScopes(arena)) {
+      Sequences main = sequences(batch, 0, scope);
+      Tensor x = embed(batch, scope);
+      List<DecoderLayer.Saved> saved = new ArrayList<>();
+      List<Scope> savedScopes = new ArrayList<>();
+      for (DecoderLayer layer : layers) {
+        savedScopes.add(layerScopes.open());
+        Tensor y = scope.allocate(x.type(), x.shape());
+        saved.add(layer.forward(y, x, main, pass, savedScopes.get(layer.layer())));
+        losses.add(saved.get(layer.layer()));
+        x = y;
+      }
+      Stage stage = stage(finalNorm.forward(x, scope), scope);
+      losses.main(
+          head.lossAndGradient(
+              stage.dNormed, stage.norm.y(), batch.targets(), scales.main(), scope));
+      trainMtp(stage, batch, scales, pass, losses, layerScopes);
+      finalNorm.backward(stage.dHidden, stage.dNormed, stage.norm);
+      Tensor d = stage.dHidden;
+      for (int i = layers.size() - 1; i >= 0; i--) {
+        layers.get(i).backward(d, saved.get(i), main, scales.balance(), savedScopes.get(i));
+        savedScopes.get(i).close();
+      }
+      kernels.scatterAddRows(embedding.gradient(), d, tokens(batch));
+    }
+    return losses.total();
+  }
+
+  /** Forward and backward of the MTP modules; adds to the gradients of the main model's stage. */
+  private void trainMtp(
+      Stage main,
+      TokenBatch batch,
+      LossScales scales,
+      Pass pass,
+      LossCollector losses,
+      LayerScopes layerScopes) {
+    int depths = depths(batch);
+    List<Stage> stages = new ArrayList<>(List.of(main));
+    List<MtpModule.Saved> saved = new ArrayList<>();
+    List<Sequences> sequences = new ArrayList<>();
+    List<Scope> scopes = new ArrayList<>();
+    for (int k = 1; k <= depths; k++) {
+      Scope scope = layerScopes.open();
+      scopes.add(scope);
+      sequences.add(sequences(batch, k, scope));
+      MtpModule.Saved module =
+          mtpModules
+              .get(k - 1)
+              .forward(
+                  passedOn(stages.get(k - 1).norm),
+                  batch.inputs(),
+                  sequences.get(k - 1),
+                  pass,
+                  scope);
+      Stage stage = stage(module.head(), scope);
+      saved.add(module);
+      stages.add(stage);
+      losses.add(module.layer());
+      losses.mtp(
+          k,
+          head.lossAndGradient(
+              stage.dNormed,
+              stage.norm.y(),
+              batch.mtpTargets().get(k - 1),
+              scales.mtp()[k - 1],
+              scope));
+    }
+    for (int k = depths; k >= 1; k--) {
+      Stage stage = stages.get(k);
+      Stage previous = stages.get(k - 1);
+      Tensor dPrevious =
+          config.mtpHidden() == MtpHidden.POST_NORM ? previous.dNormed : previous.dHidden;
+      mtpModules
+          .get(k - 1)
+          .backward(
+              dPrevious,
+              stage.dHidden,
+              stage.dNormed,
+              saved.get(k - 1),
+              sequences.get(k - 1),
+              scales.balance(),
+              scopes.get(k - 1));
+      scopes.get(k - 1).close();
+    }
+  }
+
+  /** Forward only; otherwise as {@link #evaluate(int, int, TokenBatch, Arena, RoutingListener)}. */
+  public Losses evaluate(int step, int microBatch, TokenBatch batch, Arena arena) {
+    return evaluate(step, microBatch, batch, arena, RoutingListener.NONE);
+  }
+
+  /**
+   * Forward only; gates neither count its load nor keep anything.
+   *
+   * @param microBatch number of the pass within the step, counting on after the training ones
+   * @param listener hears of every MoE layer's routing
+   */
+  public Losses evaluate(
+      int step, int microBatch, TokenBatch batch, Arena arena, RoutingListener listener) {
+    Pass pass = new Pass(step, microBatch, false);
+    LossCollector losses = new LossCollector(depths(batch));
+    try (Scope scope = arena.scope()) {
+      Tensor x = embed(batch, scope);
+      Sequences main = sequences(batch, 0, scope);
+      for (DecoderLayer layer : layers) {
+        try (Scope layerScope = scope.inner()) {
+          Tensor y = scope.allocate(x.type(), x.shape());
+          DecoderLayer.Saved saved = layer.forward(y, x, main, pass, layerScope);
+          losses.add(saved);
+          report(layer.layer(), saved, batch, listener);
+          x = y;
+        }
+      }
+      RmsNorm.Saved norm = finalNorm.forward(x, scope);
+      losses.main(head.loss(norm.y(), batch.targets(), scope));
+      for (int k = 1; k <= depths(batch); k++) {
+        MtpModule module = mtpModules.get(k - 1);
+        MtpModule.Saved saved =
+            module.forward(passedOn(norm), batch.inputs(), sequences(batch, k, scope), pass, scope);
+        losses.add(saved.layer());
+        report(module.layer(), saved.layer(), batch, listener);
+        norm = saved.head();
+        losses.mtp(k, head.loss(norm.y(), batch.mtpTargets().get(k - 1), scope));
+      }
+    }
+    return losses.total();
+  }
+
+  /**
+   * Forward only, keeping every intermediate result; for tests and analysis. Targets are not read,
+   * all MTP modules run.
+   *
+   * @param scope owns the trace
+   */
+  public Trace trace(int step, int microBatch, TokenBatch batch, Scope scope) {
+    Pass pass = new Pass(step, microBatch, false);
+    Sequences main = sequences(batch, 0, scope);
+    Trace trace =
+        new Trace(
+            new ArrayList<>(),
+            logits(main.numTokens(), scope),
+            new ArrayList<>(),
+            new ArrayList<>(),
+            new TreeMap<>());
+    Tensor x = embed(batch, scope);
+    for (DecoderLayer layer : layers) {
+      Tensor y = scope.allocate(x.type(), x.shape());
+      DecoderLayer.Saved saved = layer.forward(y, x, main, pass, scope);
+      report(
+          layer.layer(),
+          saved,
+          batch,
+          (number, routing, all) -> trace.routings.put(number, routing));
+      trace.hidden.add(y);
+      x = y;
+    }
+    RmsNorm.Saved norm = finalNorm.forward(x, scope);
+    head.logits(trace.logits, norm.y());
+    for (MtpModule module : mtpModules) {
+      Sequences sequences = sequences(batch, trace.mtpHidden.size() + 1, scope);
+      MtpModule.Saved saved =
+          module.forward(passedOn(norm), batch.inputs(), sequences, pass, scope);
+      report(
+          module.layer(),
+          saved.layer(),
+          batch,
+          (number, routing, all) -> trace.routings.put(number, routing));
+      norm = saved.head();
+      Tensor logits = logits(sequences.numTokens(), scope);
+      head.logits(logits, norm.y());
+      trace.mtpHidden.add(norm.x());
+      trace.mtpLogits.add(logits);
+    }
+    return trace;
+  }
+
+  private static void report(
+      int layer, DecoderLayer.Saved saved, TokenBatch batch, RoutingListener listener) {
+    if (saved.experts() != null) {
+      listener.onRouting(layer, saved.experts().routing(), batch);
+    }
+  }
+
+  /** The hidden state that the next MTP module reads. */
+  private Tensor passedOn(RmsNorm.Saved norm) {
+    return config.mtpHidden() == MtpHidden.POST_NORM ? norm.y() : norm.x();
+  }
+
+  private static Stage stage(RmsNorm.Saved norm, Scope scope) {
+    Tensor hidden = norm.x();
+    return new Stage(
+        norm,
+        scope.zeros(hidden.type(), hidden.shape()),
+        scope.allocate(hidden.type(), hidden.shape()));
+  }
+
+  private int depths(TokenBatch batch) {
+    int depths = batch.mtpTargets().size();
+    if (depths > mtpModules.size()) {
+      throw new IllegalArgumentException(
+          "the batch has targets of "
+              + depths
+              + " MTP depths, the model has "
+              + mtpModules.size()
+              + " MTP modules");
+    }
+    return depths;
+  }
+
+  private Tensor embed(TokenBatch batch, Scope scope) {
+    Tensor x =
+        scope.allocate(
+            embedding.value().type(), batch.numSequences() * batch.seqLen(), config.hiddenSize());
+    kernels.gatherRows(x, embedding.value(), tokens(batch));
+    return x;
+  }
+
+  private static Tensor tokens(TokenBatch batch) {
+    return batch.inputs().reshape(batch.inputs().size());
+  }
+
+  private Tensor logits(int numTokens, Scope scope) {
+    return scope.allocate(embedding.value().type(), numTokens, config.vocabSize());
+  }
+
+  /**
+   * The positions of an MTP depth, or of the main model at depth 0: the last {@code depth} of each
+   * sequence are cut.
+   */
+  private Sequences sequences(TokenBatch batch, int depth, Scope scope) {
+    int length = batch.seqLen() - depth;
+    if (length < 1) {
+      throw new IllegalArgumentException(
+          "a sequence must have more tokens than the model has MTP modules="
+              + mtpModules.size()
+              + ", got "
+              + batch.seqLen());
+    }
+    DType type = embedding.value().type();
+    Tensor cos = scope.allocate(type, length, config.qkRopeHeadDim() / 2);
+    Tensor sin = scope.allocate(type, length, config.qkRopeHeadDim() / 2);
+    angles.write(cos, sin);
+    Tensor valid = batch.valid();
+    if (depth > 0) {
+      valid = scope.allocate(DType.I32, batch.numSequences());
+      for (int b = 0; b < batch.numSequences(); b++) {
+        valid.setInt(b, Math.max(batch.valid().getInt(b) - depth, 0));
+      }
+    }
+    return new Sequences(batch.numSequences(), length, cos, sin, valid);
+  }
+
+  /** Adds up the losses of a pass. */
+  private static final class LossCollector {
+    private final double[] mtpSum;
+    private final long[] mtpCount;
+    private LossSum main;
+    private double balance;
+    private long dropped;
+
+    LossCollector(int depths) {
+      mtpSum = new double[depths];
+      mtpCount = new long[depths];
+    }
+
+    void main(LossSum sum) {
+      main = sum;
+    }
+
+    void mtp(int depth, LossSum sum) {
+      mtpSum[depth - 1] = sum.sum();
+      mtpCount[depth - 1] = sum.count();
+    }
+
+    void add(DecoderLayer.Saved layer) {
+      balance += layer.balanceLoss();
+      dropped += layer.droppedTokens();
+    }
+
+    Losses total() {
+      return new Losses(main.sum(), main.count(), mtpSum, mtpCount, balance, dropped);
+    }
+  }
+}

@@ -1,0 +1,93 @@
+package io.sparkmoe.model;
+
+import io.sparkmoe.kernel.Kernels;
+import io.sparkmoe.kernel.Linear;
+import io.sparkmoe.kernel.Weight;
+import io.sparkmoe.tensor.Scope;
+import io.sparkmoe.tensor.Tensor;
+
+/**
+ * The language-model head and its cross-entropy. Rows are taken in blocks and their gradient is
+ * computed in the same pass, so the full logits, the largest tensor of a small model, never exist.
+ *
+ * <p>Legend: T tokens, D model width, C vocabulary.
+ */
+final class OutputHead {
+
+  /**
+   * Rows of a block: enough for an efficient product, few enough that a block's logits stay near
+   * the processor.
+   */
+  private static final int BLOCK_ROWS = 512;
+
+  private final Kernels kernels;
+  private final Linear head;
+
+  /**
+   * @param sum of the losses, in nats
+   * @param count targets that were not ignored
+   */
+  record LossSum(double sum, long count) {}
+
+  /**
+   * @param head lm_head, (C, D)
+   */
+  OutputHead(Kernels kernels, Weight head) {
+    this.kernels = kernels;
+    this.head = new Linear(kernels, head);
+  }
+
+  /** Logits (T, C), written, of normed (T, D). */
+  void logits(Tensor logits, Tensor normed) {
+    head.forward(logits, normed);
+  }
+
+  /** Cross-entropy of normed (T, D) against targets I32 (T), -1 = ignored. */
+  LossSum loss(Tensor normed, Tensor targets, Scope scope) {
+    return inBlocks(null, normed, targets, 0, scope);
+  }
+
+  /**
+   * As {@link #loss}, and adds to the head's gradient.
+   *
+   * @param dNormed gradient of normed, (T, D), written
+   * @param gradientScale factor of the losses' sum in the total loss
+   */
+  LossSum lossAndGradient(
+      Tensor dNormed, Tensor normed, Tensor targets, double gradientScale, Scope scope) {
+    if (gradientScale == 0) {
+      dNormed.zero();
+      return loss(normed, targets, scope);
+    }
+    return inBlocks(dNormed, normed, targets, gradientScale, scope);
+  }
+
+  private LossSum inBlocks(
+      Tensor dNormed, Tensor normed, Tensor targets, double gradientScale, Scope scope) {
+    int numTokens = normed.rows();
+    int width = head.inputWidth();
+    int vocabulary = head.outputWidth();
+    double sum = 0;
+    long count = 0;
+    try (Scope scratch = scope.inner()) {
+      Tensor losses = scratch.allocate(normed.type(), numTokens);
+      Tensor logits = scratch.allocate(normed.type(), Math.min(BLOCK_ROWS, numTokens), vocabulary);
+      for (int start = 0; start < numTokens; start += BLOCK_ROWS) {
+        int rows = Math.min(BLOCK_ROWS, numTokens - start);
+        Tensor blockInput = normed.view(start * width, rows, width);
+        Tensor blockLogits = logits.view(0, rows, vocabulary);
+        head.forward(blockLogits, blockInput);
+        kernels.crossEntropy(
+            losses.view(start, rows), blockLogits, targets.view(start, rows), gradientScale);
+        if (dNormed != null) {
+          head.backward(dNormed.view(start * width, rows, width), blockLogits, blockInput);
+        }
+      }
+      for (int i = 0; i < numTokens; i++) {
+        sum += losses.get(i);
+        count += targets.getInt(i) >= 0 ? 1 : 0;
+      }
+    }
+    return new LossSum(sum, count);
+  }
+}

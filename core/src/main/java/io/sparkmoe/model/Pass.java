@@ -1,0 +1,17 @@
+package io.sparkmoe.model;
+
+import io.sparkmoe.moe.GateSite;
+
+/**
+ * One run of a micro-batch through the model.
+ *
+ * @param step optimizer step, from 1
+ * @param microBatch number of the pass within the step
+ * @param training whether a backward follows
+ */
+record Pass(int step, int microBatch, boolean training) {
+
+  GateSite site(int layer) {
+    return new GateSite(step, microBatch, layer, training);
+  }
+}

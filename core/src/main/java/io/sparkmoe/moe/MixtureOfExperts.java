@@ -1,0 +1,89 @@
+package io.sparkmoe.moe;
+
+import io.sparkmoe.tensor.Scope;
+import io.sparkmoe.tensor.Tensor;
+
+/**
+ * The FFN of a MoE layer: {@code y += sum_k weight_k * expert_k(x) + shared(x)}. The shared experts
+ * are computed while the gate decides, in both directions, so a distant gate's round trip is hidden
+ * behind them.
+ *
+ * <p>Legend: T tokens of this rank, B sequences, D model width, R rows of the local experts, K
+ * experts of a token.
+ */
+public final class MixtureOfExperts {
+
+  private final Gate gate;
+  private final TokenDispatcher dispatcher;
+  private final Experts experts;
+  private final FeedForward shared;
+
+  /**
+   * What the backward needs.
+   *
+   * @param shared null without shared experts
+   */
+  public record Saved(
+      GateSite site,
+      Routing routing,
+      TokenDispatcher.Dispatched dispatched,
+      Experts.Saved experts,
+      FeedForward.Saved shared) {}
+
+  /**
+   * @param experts the routed experts of this rank
+   * @param shared the shared experts, or null
+   */
+  public MixtureOfExperts(
+      Gate gate, TokenDispatcher dispatcher, Experts experts, FeedForward shared) {
+    this.gate = gate;
+    this.dispatcher = dispatcher;
+    this.experts = experts;
+    this.shared = shared;
+  }
+
+  /**
+   * Adds the layer's output to y.
+   *
+   * @param y (T, D)
+   * @param x (T, D); must stay unchanged until the backward
+   * @param valid I32 (B), tokens before the padding of each sequence
+   * @param scope owns what is saved
+   */
+  public Saved forward(GateSite site, Tensor y, Tensor x, Tensor valid, Scope scope) {
+    Gate.Pending<Routing> decision = gate.route(site, x, valid, scope);
+    FeedForward.Saved sharedSaved = shared == null ? null : shared.forward(y, x, scope);
+    Routing routing = decision.await();
+    TokenDispatcher.Dispatched dispatched = dispatcher.dispatch(site, x, routing, scope);
+    Experts.Saved expertsSaved = experts.forward(dispatched.input(), dispatched.rowStarts(), scope);
+    dispatcher.combine(site, dispatched, y, expertsSaved.output(), scope);
+    return new Saved(site, routing, dispatched, expertsSaved, sharedSaved);
+  }
+
+  /**
+   * Backward of {@link #forward}: adds to dx (T, D) and to the weight gradients.
+   *
+   * @param dy gradient of y, (T, D)
+   * @param balanceGradientScale factor of a sequence's balance loss in the total loss
+   */
+  public void backward(
+      Tensor dx, Tensor dy, Saved saved, double balanceGradientScale, Scope scope) {
+    GateSite site = saved.site;
+    try (Scope scratch = scope.inner()) {
+      Tensor dWeights = scratch.allocate(dx.type(), saved.routing.weights().shape());
+      try (Scope exchange = scratch.inner()) {
+        Tensor dOutput =
+            dispatcher.combineBackward(
+                site, saved.dispatched, dy, saved.experts.output(), exchange);
+        Tensor dInput = exchange.allocate(dOutput.type(), dOutput.shape());
+        experts.backward(dInput, dOutput, saved.experts, exchange);
+        dispatcher.dispatchBackward(site, saved.dispatched, dx, dWeights, dInput, exchange);
+      }
+      Gate.Pending<Void> gateShare = gate.backward(site, dx, dWeights, balanceGradientScale);
+      if (shared != null) {
+        shared.backward(dx, dy, saved.shared, scratch);
+      }
+      gateShare.await();
+    }
+  }
+}

@@ -1,0 +1,79 @@
+package io.sparkmoe.moe;
+
+import io.sparkmoe.kernel.Kernels;
+import io.sparkmoe.tensor.DType;
+import io.sparkmoe.tensor.Scope;
+import io.sparkmoe.tensor.Tensor;
+
+/**
+ * Gating network of one layer (DeepSeek-V3 technical report, section 2.1.2): {@code s = sigmoid(x
+ * W^T)}; the experts with the largest {@code s + bias} within the best groups are chosen; their
+ * weights come from the unbiased s. All of it runs in the element type of the weights, FP32 in
+ * training.
+ *
+ * <p>Legend: T tokens, B sequences, D model width, E experts, K experts of a token.
+ */
+final class Router {
+
+  private final RouterConfig config;
+  private final GateWeights weights;
+  private final Kernels kernels;
+
+  /**
+   * What the backward needs.
+   *
+   * @param x input, (T, D)
+   * @param scores s, (T, E)
+   * @param valid I32 (B), tokens before the padding of each sequence
+   * @param routing the decision
+   */
+  record Saved(Tensor x, Tensor scores, Tensor valid, Routing routing) {}
+
+  Router(RouterConfig config, GateWeights weights, Kernels kernels) {
+    this.config = config;
+    this.weights = weights;
+    this.kernels = kernels;
+  }
+
+  int numExperts() {
+    return weights.weight().dim(0);
+  }
+
+  /** Routes x (T, D). Saves the scores, from which every gradient of the gate follows. */
+  Saved forward(Tensor x, Tensor valid, Scope scope) {
+    int numTokens = x.rows();
+    DType type = weights.weight().type();
+    Tensor scores = scope.allocate(type, numTokens, numExperts());
+    Tensor ids = scope.allocate(DType.I32, numTokens, config.topK());
+    Tensor chosen = scope.allocate(type, numTokens, config.topK());
+    kernels.linear(scores, x, weights.weight());
+    kernels.sigmoid(scores, scores);
+    kernels.selectExperts(ids, scores, weights.bias(), config.numGroups(), config.topGroups());
+    kernels.routingWeights(chosen, scores, ids, config.normalise(), config.scale());
+    double balanceLoss = kernels.balanceLoss(null, scores, valid, config.topK(), 0);
+    return new Saved(x, scores, valid, new Routing(ids, chosen, balanceLoss));
+  }
+
+  /**
+   * Backward of {@link #forward}: adds to the weight gradient.
+   *
+   * @param dx gradient of x, (T, D), written
+   * @param dWeights gradient of the routing weights, (T, K)
+   * @param balanceGradientScale factor of a sequence's balance loss in the total loss
+   */
+  void backward(Tensor dx, Tensor dWeights, Saved saved, double balanceGradientScale, Scope scope) {
+    try (Scope scratch = scope.inner()) {
+      Tensor scores = saved.scores;
+      Tensor dScores = scratch.zeros(scores.type(), scores.shape());
+      if (balanceGradientScale != 0) {
+        kernels.balanceLoss(dScores, scores, saved.valid, config.topK(), balanceGradientScale);
+      }
+      kernels.routingWeightsBackward(
+          dScores, dWeights, scores, saved.routing.ids(), config.normalise(), config.scale());
+      kernels.sigmoidBackward(dScores, dScores, scores);
+      // forward: logits = x w^T; so dw += dlogits^T x and dx = dlogits w
+      kernels.matmul(weights.dWeight(), dScores, true, saved.x, false, true);
+      kernels.matmul(dx, dScores, false, weights.weight(), false, false);
+    }
+  }
+}

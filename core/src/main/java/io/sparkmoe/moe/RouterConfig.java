@@ -1,0 +1,13 @@
+package io.sparkmoe.moe;
+
+/**
+ * How a router chooses experts.
+ *
+ * @param topK experts K of a token
+ * @param numGroups groups that the experts are cut into
+ * @param topGroups groups that a token may use
+ * @param normalise whether the weights of a token's experts are divided by their sum
+ * @param scale factor of the weights, after that
+ */
+public record RouterConfig(
+    int topK, int numGroups, int topGroups, boolean normalise, double scale) {}
