@@ -42,24 +42,60 @@ public record RowOrder(long numRows, int batchSequences, long seed) {
     return (int) ((long) batchSequences * rank / numRanks);
   }
 
+  /** Rank that a position of the training order falls to. */
+  public int rankOf(long position, int numRanks) {
+    long slot = position % batchSequences;
+    // The largest rank whose first slot, floor(batch * rank / numRanks), is not behind the slot.
+    return (int) (((slot + 1) * numRanks - 1) / batchSequences);
+  }
+
+  /** Position at which a row comes in an epoch (from 0): the inverse of {@link #rowAt}. */
+  public long positionOf(long epoch, long row) {
+    return epoch * numRows + unpermute(epoch, row);
+  }
+
   /** A Feistel network over the next even power of two, walked until it lands below numRows. */
   private long permute(long epoch, long index) {
-    int halfBits = Math.max(1, (65 - Long.numberOfLeadingZeros(Math.max(1, numRows - 1))) / 2);
+    int halfBits = halfBits();
     long mask = (1L << halfBits) - 1;
     long value = index;
     do {
       long left = value >>> halfBits;
       long right = value & mask;
       for (int round = 0; round < ROUNDS; round++) {
-        long mixed =
-            mix(right + mix(seed + 0x9E3779B97F4A7C15L * (epoch * ROUNDS + round + 1))) & mask;
-        long next = left ^ mixed;
+        long next = left ^ roundKey(right, epoch, round) & mask;
         left = right;
         right = next;
       }
       value = left << halfBits | right;
     } while (value >= numRows);
     return value;
+  }
+
+  /** The same walk backwards, each round undone by itself. */
+  private long unpermute(long epoch, long index) {
+    int halfBits = halfBits();
+    long mask = (1L << halfBits) - 1;
+    long value = index;
+    do {
+      long left = value >>> halfBits;
+      long right = value & mask;
+      for (int round = ROUNDS - 1; round >= 0; round--) {
+        long previous = right ^ roundKey(left, epoch, round) & mask;
+        right = left;
+        left = previous;
+      }
+      value = left << halfBits | right;
+    } while (value >= numRows);
+    return value;
+  }
+
+  private int halfBits() {
+    return Math.max(1, (65 - Long.numberOfLeadingZeros(Math.max(1, numRows - 1))) / 2);
+  }
+
+  private long roundKey(long half, long epoch, int round) {
+    return mix(half + mix(seed + 0x9E3779B97F4A7C15L * (epoch * ROUNDS + round + 1)));
   }
 
   private static long mix(long z) {

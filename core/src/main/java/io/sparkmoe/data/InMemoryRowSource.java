@@ -1,0 +1,38 @@
+package io.sparkmoe.data;
+
+import java.util.ArrayList;
+import java.util.List;
+
+/** Rows of a rank from a dataset held in memory; any step at any time. */
+public final class InMemoryRowSource implements RowSource {
+
+  private final List<TokenRow> rows;
+  private final RowOrder order;
+  private final int rank;
+  private final int numRanks;
+
+  /**
+   * @param rows the whole dataset; the row with id i at index i
+   */
+  public InMemoryRowSource(List<TokenRow> rows, RowOrder order, int rank, int numRanks) {
+    if (rows.size() != order.numRows()) {
+      throw new IllegalArgumentException(
+          "dataset holds " + rows.size() + " rows, the row order expects " + order.numRows());
+    }
+    this.rows = List.copyOf(rows);
+    this.order = order;
+    this.rank = rank;
+    this.numRanks = numRanks;
+  }
+
+  @Override
+  public List<TokenRow> rowsOf(int step) {
+    long first = order.positionOf(step) + order.firstSlot(rank, numRanks);
+    long end = order.positionOf(step) + order.firstSlot(rank + 1, numRanks);
+    List<TokenRow> slice = new ArrayList<>();
+    for (long position = first; position < end; position++) {
+      slice.add(rows.get((int) order.rowAt(position)));
+    }
+    return slice;
+  }
+}
