@@ -9,8 +9,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Reference kernels whose choice of experts is recorded in the first pass and repeated in every later one, since the
- * choice is a step function and only what follows from it can be differenced.
+ * Reference kernels whose choice of experts is recorded in the first pass and repeated in every
+ * later one, since the choice is a step function and only what follows from it can be differenced.
  */
 final class FrozenRouting {
 
@@ -45,7 +45,8 @@ final class FrozenRouting {
   /** Ends the recording, or begins the next repetition. */
   void freeze() {
     if (recorded && next != choices.size()) {
-      throw new IllegalStateException("a pass chose " + next + " times, the first one " + choices.size() + " times");
+      throw new IllegalStateException(
+          "a pass chose " + next + " times, the first one " + choices.size() + " times");
     }
     recorded = true;
     next = 0;

@@ -7,8 +7,9 @@ import java.util.function.DoubleSupplier;
 import java.util.random.RandomGenerator;
 
 /**
- * Compares a gradient with the central difference of a loss, in double, on a seeded subset of entries. With a step of 1e-5
- * the difference is good to about 1e-9 of a loss near one; the relative bound is a thousand times that.
+ * Compares a gradient with the central difference of a loss, in double, on a seeded subset of
+ * entries. With a step of 1e-5 the difference is good to about 1e-9 of a loss near one; the
+ * relative bound is a thousand times that.
  */
 final class GradientCheck {
 
@@ -26,7 +27,12 @@ final class GradientCheck {
    * @param samples entries to check, or all when there are fewer
    */
   static void check(
-      String name, Tensor value, Tensor gradient, DoubleSupplier loss, int samples, RandomGenerator random) {
+      String name,
+      Tensor value,
+      Tensor gradient,
+      DoubleSupplier loss,
+      int samples,
+      RandomGenerator random) {
     boolean all = value.size() <= samples;
     for (int sample = 0; sample < Math.min(samples, value.size()); sample++) {
       int index = all ? sample : random.nextInt(value.size());

@@ -18,8 +18,8 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /**
- * Hand-written gradients equal central differences, in double, for every kind of layer and for the whole model. The loss
- * of a layer is the sum of its outputs times fixed random numbers.
+ * Hand-written gradients equal central differences, in double, for every kind of layer and for the
+ * whole model. The loss of a layer is the sum of its outputs times fixed random numbers.
  */
 class GradientTest {
 
@@ -28,8 +28,18 @@ class GradientTest {
 
   private static final Map<String, Object> YARN =
       Map.of(
-          "factor", 4.0, "beta_fast", 32.0, "beta_slow", 1.0, "mscale", 1.0, "mscale_all_dim", 0.7,
-          "original_max_position_embeddings", 16);
+          "factor",
+          4.0,
+          "beta_fast",
+          32.0,
+          "beta_slow",
+          1.0,
+          "mscale",
+          1.0,
+          "mscale_all_dim",
+          0.7,
+          "original_max_position_embeddings",
+          16);
 
   private final SplittableRandom random = new SplittableRandom(SEED);
 
@@ -37,18 +47,25 @@ class GradientTest {
   @CsvSource({"5,false", "0,false", "5,true", "0,true"})
   void latentAttention(int queryBottleneck, boolean yarn) {
     Map<String, Object> changes =
-        yarn ? Map.of("q_lora_rank", queryBottleneck, "rope_parameters", YARN) : Map.of("q_lora_rank", queryBottleneck);
+        yarn
+            ? Map.of("q_lora_rank", queryBottleneck, "rope_parameters", YARN)
+            : Map.of("q_lora_rank", queryBottleneck);
     Kernels kernels = new ReferenceKernels();
-    try (TinyModel tiny = new TinyModel(TinyModel.config(changes), DType.F64, kernels).randomise(random)) {
+    try (TinyModel tiny =
+        new TinyModel(TinyModel.config(changes), DType.F64, kernels).randomise(random)) {
       String prefix = Parameters.layerPrefix(0) + "self_attn.";
       RotaryAngles angles = new RotaryAngles(tiny.parameters.config());
-      LatentAttention attention = new LatentAttention(prefix, tiny.parameters, angles.softmaxScale(), kernels);
+      LatentAttention attention =
+          new LatentAttention(prefix, tiny.parameters, angles.softmaxScale(), kernels);
       Sequences sequences = sequences(tiny, angles, 2, 5);
       Tensor x = tiny.gaussian(random, DType.F64, 10, 6);
       Tensor dy = tiny.gaussian(random, DType.F64, 10, 6);
       Tensor dx = tiny.scope.zeros(DType.F64, 10, 6);
       attention.backward(
-          dx, dy, attention.forward(tiny.scope.zeros(DType.F64, 10, 6), x, sequences, tiny.scope), sequences,
+          dx,
+          dy,
+          attention.forward(tiny.scope.zeros(DType.F64, 10, 6), x, sequences, tiny.scope),
+          sequences,
           tiny.scope);
       DoubleSupplier loss =
           () -> {
@@ -66,16 +83,19 @@ class GradientTest {
   @Test
   void denseFeedForward() {
     Kernels kernels = new ReferenceKernels();
-    try (TinyModel tiny = new TinyModel(TinyModel.config(Map.of()), DType.F64, kernels).randomise(random)) {
+    try (TinyModel tiny =
+        new TinyModel(TinyModel.config(Map.of()), DType.F64, kernels).randomise(random)) {
       String prefix = Parameters.layerPrefix(0) + "mlp.";
       FeedForward ffn =
           new FeedForward(
-              kernels, tiny.parameters.weight(prefix + "gate_up_proj"),
+              kernels,
+              tiny.parameters.weight(prefix + "gate_up_proj"),
               tiny.parameters.weight(prefix + "down_proj.weight"));
       Tensor x = tiny.gaussian(random, DType.F64, 4, 6);
       Tensor dy = tiny.gaussian(random, DType.F64, 4, 6);
       Tensor dx = tiny.scope.zeros(DType.F64, 4, 6);
-      ffn.backward(dx, dy, ffn.forward(tiny.scope.zeros(DType.F64, 4, 6), x, tiny.scope), tiny.scope);
+      ffn.backward(
+          dx, dy, ffn.forward(tiny.scope.zeros(DType.F64, 4, 6), x, tiny.scope), tiny.scope);
       DoubleSupplier loss =
           () -> {
             try (Scope scope = tiny.arena.scope()) {
@@ -89,33 +109,45 @@ class GradientTest {
     }
   }
 
-  /** Layer 0 is dense, layer 1 has experts: the gate, the balance loss, routed and shared experts, both norms. */
+  /**
+   * Layer 0 is dense, layer 1 has experts: the gate, the balance loss, routed and shared experts,
+   * both norms.
+   */
   @ParameterizedTest
   @CsvSource({"0,1,true", "1,1,true", "1,2,false", "1,0,true"})
   void decoderLayer(int layerNumber, int sharedExperts, boolean normalise) {
     double alpha = 0.3;
     FrozenRouting routing = new FrozenRouting();
     Kernels kernels = routing.kernels();
-    Map<String, Object> changes = Map.of("n_shared_experts", sharedExperts, "norm_topk_prob", normalise);
-    try (TinyModel tiny = new TinyModel(TinyModel.config(changes), DType.F64, kernels).randomise(random)) {
+    Map<String, Object> changes =
+        Map.of("n_shared_experts", sharedExperts, "norm_topk_prob", normalise);
+    try (TinyModel tiny =
+        new TinyModel(TinyModel.config(changes), DType.F64, kernels).randomise(random)) {
       RotaryAngles angles = new RotaryAngles(tiny.parameters.config());
       DecoderLayer layer =
           new DecoderLayer(
-              layerNumber, tiny.parameters, angles.softmaxScale(), tiny.gate, tiny.dispatcher, kernels);
+              layerNumber,
+              tiny.parameters,
+              angles.softmaxScale(),
+              tiny.gate,
+              tiny.dispatcher,
+              kernels);
       Sequences sequences = sequences(tiny, angles, 2, 5);
       Tensor x = tiny.gaussian(random, DType.F64, 10, 6);
       Tensor dy = tiny.gaussian(random, DType.F64, 10, 6);
       Tensor d = tiny.scope.allocate(DType.F64, 10, 6);
       d.copyFrom(dy);
       Tensor output = tiny.scope.allocate(DType.F64, 10, 6);
-      DecoderLayer.Saved saved = layer.forward(output, x, sequences, new Pass(1, 0, true), tiny.scope);
+      DecoderLayer.Saved saved =
+          layer.forward(output, x, sequences, new Pass(1, 0, true), tiny.scope);
       routing.freeze();
       layer.backward(d, saved, sequences, alpha, tiny.scope);
       DoubleSupplier loss =
           () -> {
             try (Scope scope = tiny.arena.scope()) {
               Tensor y = scope.allocate(DType.F64, 10, 6);
-              DecoderLayer.Saved again = layer.forward(y, x, sequences, new Pass(1, 1, false), scope);
+              DecoderLayer.Saved again =
+                  layer.forward(y, x, sequences, new Pass(1, 1, false), scope);
               routing.freeze();
               return dot(y, dy) + alpha * again.balanceLoss();
             }
@@ -125,7 +157,9 @@ class GradientTest {
     }
   }
 
-  /** Two chained MTP modules, padding, ignored targets, two micro-batches whose gradients add up. */
+  /**
+   * Two chained MTP modules, padding, ignored targets, two micro-batches whose gradients add up.
+   */
   @ParameterizedTest
   @ValueSource(strings = {"POST_NORM", "PRE_NORM"})
   void wholeModel(String mtpHidden) {
@@ -150,7 +184,8 @@ class GradientTest {
           };
       for (Parameter parameter : tiny.parameters.all()) {
         if (parameter.gradient() != null) {
-          GradientCheck.check(parameter.name(), parameter.value(), parameter.gradient(), loss, 2, random);
+          GradientCheck.check(
+              parameter.name(), parameter.value(), parameter.gradient(), loss, 2, random);
         }
       }
     }
@@ -161,7 +196,8 @@ class GradientTest {
   void scalesOfZeroTakeTheirLossOutOfTheGradient() {
     Map<String, Object> changes = Map.of("num_nextn_predict_layers", 1);
     try (TinyModel tiny =
-        new TinyModel(TinyModel.config(changes), DType.F64, new ReferenceKernels()).randomise(random)) {
+        new TinyModel(TinyModel.config(changes), DType.F64, new ReferenceKernels())
+            .randomise(random)) {
       TokenBatch batch = tiny.batch(random, 6, 6);
       tiny.model.train(1, 0, batch, new LossScales(1, new double[] {0}, 0), tiny.arena);
       for (Parameter parameter : tiny.parameters.all()) {
@@ -186,7 +222,8 @@ class GradientTest {
     int checked = 0;
     for (Parameter parameter : tiny.parameters.all()) {
       if (parameter.name().startsWith(prefix) && parameter.gradient() != null) {
-        GradientCheck.check(parameter.name(), parameter.value(), parameter.gradient(), loss, SAMPLES, random);
+        GradientCheck.check(
+            parameter.name(), parameter.value(), parameter.gradient(), loss, SAMPLES, random);
         checked++;
       }
     }

@@ -39,7 +39,10 @@ final class TinyModel implements AutoCloseable {
     this.model = new LanguageModel(parameters, gate, dispatcher, kernels);
   }
 
-  /** Eight experts, two of two groups of four; one dense and one MoE layer; changed by Hugging Face's keys. */
+  /**
+   * Eight experts, two of two groups of four; one dense and one MoE layer; changed by Hugging
+   * Face's keys.
+   */
   static ModelConfig config(Map<String, ?> changes) {
     Map<String, Object> keys = new HashMap<>();
     keys.put("vocab_size", 13);
@@ -82,7 +85,10 @@ final class TinyModel implements AutoCloseable {
     }
     RouterConfig router =
         new RouterConfig(
-            config.numExpertsPerTok(), config.numGroups(), config.topGroups(), config.normTopkProb(),
+            config.numExpertsPerTok(),
+            config.numGroups(),
+            config.topGroups(),
+            config.normTopkProb(),
             config.routedScalingFactor());
     return new LocalGate(router, weights, kernels);
   }
@@ -140,7 +146,8 @@ final class TinyModel implements AutoCloseable {
         }
       }
     }
-    return new TokenBatch(inputs, targets.get(0), List.copyOf(targets.subList(1, targets.size())), validTensor);
+    return new TokenBatch(
+        inputs, targets.get(0), List.copyOf(targets.subList(1, targets.size())), validTensor);
   }
 
   @Override

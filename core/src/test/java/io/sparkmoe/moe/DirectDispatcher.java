@@ -6,8 +6,9 @@ import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
 
 /**
- * The dispatcher of one rank that owns every expert, in any element type: rows are gathered and scattered in place. The
- * oracle for dispatchers that send. Legend as in {@link TokenDispatcher}, E experts.
+ * The dispatcher of one rank that owns every expert, in any element type: rows are gathered and
+ * scattered in place. The oracle for dispatchers that send. Legend as in {@link TokenDispatcher}, E
+ * experts.
  */
 public final class DirectDispatcher implements TokenDispatcher {
 
@@ -26,7 +27,12 @@ public final class DirectDispatcher implements TokenDispatcher {
    * @param rowWeightGradients (R), written by combineBackward
    */
   private record Rows(
-      Tensor input, int[] rowStarts, Tensor tokens, int[] slots, Tensor rowWeights, Tensor rowWeightGradients)
+      Tensor input,
+      int[] rowStarts,
+      Tensor tokens,
+      int[] slots,
+      Tensor rowWeights,
+      Tensor rowWeightGradients)
       implements Dispatched {
 
     @Override
@@ -57,7 +63,8 @@ public final class DirectDispatcher implements TokenDispatcher {
     }
     Tensor input = scope.allocate(x.type(), ids.length, x.cols());
     kernels.gatherRows(input, x, tokens);
-    return new Rows(input, rowStarts, tokens, slots, rowWeights, scope.allocate(x.type(), ids.length));
+    return new Rows(
+        input, rowStarts, tokens, slots, rowWeights, scope.allocate(x.type(), ids.length));
   }
 
   @Override
@@ -67,7 +74,8 @@ public final class DirectDispatcher implements TokenDispatcher {
   }
 
   @Override
-  public Tensor combineBackward(GateSite site, Dispatched dispatched, Tensor dy, Tensor output, Scope scope) {
+  public Tensor combineBackward(
+      GateSite site, Dispatched dispatched, Tensor dy, Tensor output, Scope scope) {
     Rows rows = (Rows) dispatched;
     Tensor dOutput = scope.allocate(output.type(), output.shape());
     kernels.gatherScaledRows(dOutput, dy, rows.tokens, rows.rowWeights);
@@ -77,7 +85,12 @@ public final class DirectDispatcher implements TokenDispatcher {
 
   @Override
   public void dispatchBackward(
-      GateSite site, Dispatched dispatched, Tensor dx, Tensor dWeights, Tensor dInput, Scope scope) {
+      GateSite site,
+      Dispatched dispatched,
+      Tensor dx,
+      Tensor dWeights,
+      Tensor dInput,
+      Scope scope) {
     Rows rows = (Rows) dispatched;
     kernels.scatterAddRows(dx, dInput, rows.tokens);
     for (int row = 0; row < rows.slots.length; row++) {
