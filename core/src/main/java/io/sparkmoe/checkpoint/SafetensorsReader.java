@@ -12,6 +12,7 @@ import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
+import java.security.MessageDigest;
 import java.util.Arrays;
 import java.util.Map;
 import java.util.Set;
@@ -109,19 +110,35 @@ public final class SafetensorsReader implements AutoCloseable {
   public void read(String name, Tensor into) throws IOException {
     TensorInfo info = info(name);
     requireFits(info, into);
-    boolean asStored =
-        into.type().sizeBytes() == info.type().sizeBytes()
-            && into.type() == info.type().tensorType();
+    boolean asStored = info.type() == SafetensorsType.of(into.type());
+    int[] element = {0};
+    forEachChunk(
+        info,
+        (offsetBytes, lengthBytes) -> {
+          if (asStored || !into.type().isFloating() && info.type().sizeBytes() == 1) {
+            into.bytes().put((int) offsetBytes, chunk, 0, lengthBytes);
+          } else {
+            element[0] = convert(info, lengthBytes, into, element[0]);
+          }
+        });
+  }
+
+  /** Adds a tensor's bytes, as they lie in the file, to a checksum. */
+  void digest(String name, MessageDigest digest) throws IOException {
+    forEachChunk(info(name), (offsetBytes, lengthBytes) -> digest.update(chunk, 0, lengthBytes));
+  }
+
+  /** Receives the part of a tensor that {@link #chunk} holds now. */
+  private interface ChunkConsumer {
+    void accept(long offsetBytes, int lengthBytes) throws IOException;
+  }
+
+  private void forEachChunk(TensorInfo info, ChunkConsumer consumer) throws IOException {
     seek(header.dataStartBytes() + info.offsetBytes());
-    int element = 0;
     for (long done = 0; done < info.sizeBytes(); ) {
       int length = (int) Math.min(CHUNK_BYTES, info.sizeBytes() - done);
       readChunk(length);
-      if (asStored) {
-        into.bytes().put((int) done, chunk, 0, length);
-      } else {
-        element = convert(info, length, into, element);
-      }
+      consumer.accept(done, length);
       done += length;
     }
   }

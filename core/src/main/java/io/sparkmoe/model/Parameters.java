@@ -186,6 +186,33 @@ public final class Parameters implements AutoCloseable {
     return hash;
   }
 
+  /** Name, part and shape of every tensor of a model, without allocating any; experts come last. */
+  public static List<TensorShape> shapes(ModelConfig config) {
+    List<TensorShape> shapes = new ArrayList<>();
+    // One rank per expert keeps every rank's offsets small, whatever the model's size.
+    int numExperts = config.numRoutedExperts();
+    ExpertPlacement placement = new ExpertPlacement(numExperts, Math.max(1, numExperts));
+    for (Plan plan : new Parameters(config, placement, 0).plans()) {
+      if (plan.part != Part.EXPERT) {
+        plan.items.forEach(item -> addShapes(shapes, plan.part, item));
+      }
+    }
+    for (int rank = 0; rank < numExperts; rank++) {
+      Parameters one = new Parameters(config, placement, rank);
+      for (int layer = config.firstKDenseReplace(); layer < config.numLayers(); layer++) {
+        one.expertItems(layerPrefix(layer) + "mlp.")
+            .forEach(item -> addShapes(shapes, Part.EXPERT, item));
+      }
+    }
+    return shapes;
+  }
+
+  private static void addShapes(List<TensorShape> shapes, Part part, Item item) {
+    for (View view : item.views) {
+      shapes.add(new TensorShape(view.name, part, view.shape));
+    }
+  }
+
   // ---- layout
   // ----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,23 @@
+package io.sparkmoe.checkpoint;
+
+import java.io.IOException;
+import java.security.MessageDigest;
+import java.util.HexFormat;
+
+/**
+ * SHA-256 over the little-endian FP32 bytes of all model tensors, selection biases included, in the
+ * order of their names. It names a set of weights and does not depend on who held which expert.
+ */
+public final class WeightsDigest {
+
+  private WeightsDigest() {}
+
+  /** Reads all weights of a checkpoint once. */
+  public static String of(CheckpointReader checkpoint) throws IOException {
+    MessageDigest digest = SafetensorsWriter.sha256();
+    for (String name : checkpoint.modelTensors()) {
+      checkpoint.digest(name, digest);
+    }
+    return HexFormat.of().formatHex(digest.digest());
+  }
+}
