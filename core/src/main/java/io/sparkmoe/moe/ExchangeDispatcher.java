@@ -1,0 +1,381 @@
+package io.sparkmoe.moe;
+
+import io.sparkmoe.kernel.Kernels;
+import io.sparkmoe.parallel.Communicator;
+import io.sparkmoe.parallel.ExpertPlacement;
+import io.sparkmoe.parallel.FrameKey;
+import io.sparkmoe.parallel.FrameKind;
+import io.sparkmoe.parallel.RowCodec;
+import io.sparkmoe.parallel.Wire;
+import io.sparkmoe.tensor.DType;
+import io.sparkmoe.tensor.Scope;
+import io.sparkmoe.tensor.Tensor;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.function.IntFunction;
+import java.util.function.IntUnaryOperator;
+
+/**
+ * Token exchange between the ranks of a {@link Communicator}, one of them included. Every rank sends to its successors
+ * first (rank + 1, rank + 2, ...), so that no rank is everybody's first target. Rows that come back are added in rank
+ * order, whatever order they arrive in.
+ *
+ * <p>A token that stays on its rank never becomes a frame. With a lossy wire it is rounded all the same, in both
+ * directions: what an expert sees must not depend on where it lives, or the same run on another number of ranks would be
+ * another run. With FP32 wires the single rank gathers and scatters and does nothing else.
+ *
+ * <p>Legend: T tokens of this rank, A tokens that arrived here, R (token, expert) pairs that landed here, D model width,
+ * K experts of a token.
+ */
+public final class ExchangeDispatcher implements TokenDispatcher {
+
+  private final Communicator communicator;
+  private final ExpertPlacement placement;
+  private final Kernels kernels;
+  private final Wire dispatchWire;
+  private final Wire combineWire;
+  private final int rank;
+  private final int numRanks;
+  private final Arrivals arrivals;
+
+  /** Codecs for the element type and width seen last; they change only between models. */
+  private Formats formats;
+
+  private record Formats(DType element, int columns, RowCodec dispatch, RowCodec combine, DispatchFrame frame) {}
+
+  /**
+   * @param communicator a rank's end
+   * @param placement the same on every rank
+   * @param dispatchWire format of hidden states to the experts and of their gradients back
+   * @param combineWire format of expert outputs back and of their gradients there
+   */
+  public ExchangeDispatcher(
+      Communicator communicator, ExpertPlacement placement, Kernels kernels, Wire dispatchWire, Wire combineWire) {
+    if (communicator.size() != placement.numRanks()) {
+      throw new IllegalArgumentException(
+          "experts are placed on " + placement.numRanks() + " ranks, the communicator has " + communicator.size());
+    }
+    if (placement.numExperts() >= DispatchFrame.MAX_EXPERTS) {
+      throw new IllegalArgumentException(
+          "a layer must have fewer than " + DispatchFrame.MAX_EXPERTS + " experts, got " + placement.numExperts());
+    }
+    this.communicator = communicator;
+    this.placement = placement;
+    this.kernels = kernels;
+    this.dispatchWire = dispatchWire;
+    this.combineWire = combineWire;
+    this.rank = communicator.rank();
+    this.numRanks = communicator.size();
+    this.arrivals = new Arrivals(numRanks, placement.numLocalExperts(rank));
+  }
+
+  /** One exchange: what went out, what came in, and what was acknowledged. */
+  private static final class Exchange implements Dispatched {
+    private final SendPlan plan;
+    private final Arrivals.Layout layout;
+    private final Tensor input;
+    private final Formats formats;
+    private long acknowledgedPairs;
+
+    /** Gradient of each row's routing weight, (R); set by the backward of combine. */
+    private Tensor rowWeightGradient;
+
+    Exchange(SendPlan plan, Arrivals.Layout layout, Tensor input, Formats formats) {
+      this.plan = plan;
+      this.layout = layout;
+      this.input = input;
+      this.formats = formats;
+    }
+
+    @Override
+    public Tensor input() {
+      return input;
+    }
+
+    @Override
+    public int[] rowStarts() {
+      return layout.rowStarts();
+    }
+
+    @Override
+    public long droppedTokens() {
+      return plan.numPairs() - acknowledgedPairs;
+    }
+  }
+
+  @Override
+  public Dispatched dispatch(GateSite site, Tensor x, Routing routing, Scope scope) {
+    Formats formats = formatsFor(x);
+    FrameKey key = key(FrameKind.DISPATCH, site);
+    SendPlan plan = SendPlan.of(routing.ids(), placement, scope);
+    try (Scope scratch = scope.inner()) {
+      Tensor encoded = formats.dispatch().encode(x, scratch);
+      for (int to = next(rank); to != rank; to = next(to)) {
+        if (placement.numLocalExperts(to) > 0) {
+          Tensor rows = formats.dispatch().gatherEncoded(encoded, plan.tokensTo(to), scratch);
+          communicator.send(
+              to, key, formats.frame().head(plan, to, placement.firstExpert(to), routing), rows.bytes());
+        }
+      }
+      int[] rowsAt = new int[numRanks];
+      ByteBuffer[] frames = receiveDispatch(key, plan, routing, formats, rowsAt);
+      Arrivals.Layout layout = arrivals.layOut(x.type(), scope);
+      Tensor arrived = assemble(formats.dispatch(), x, encoded, plan, layout, frames, rowsAt, scratch);
+      Tensor input = scope.allocate(x.type(), layout.numRows(), x.cols());
+      if (layout.numRows() > 0) {
+        kernels.gatherRows(input, arrived, layout.rowToken());
+      }
+      return new Exchange(plan, layout, input, formats);
+    }
+  }
+
+  private ByteBuffer[] receiveDispatch(FrameKey key, SendPlan plan, Routing routing, Formats formats, int[] rowsAt) {
+    ByteBuffer[] frames = new ByteBuffer[numRanks];
+    arrivals.clear();
+    for (int from = 0; from < numRanks; from++) {
+      if (placement.numLocalExperts(rank) == 0) {
+        arrivals.beginSource(0, 0);
+      } else if (from == rank) {
+        DispatchFrame.addOwn(plan, rank, placement.firstExpert(rank), routing, arrivals);
+      } else {
+        frames[from] = communicator.receive(from, key);
+        rowsAt[from] =
+            formats.frame().read(frames[from], formats.dispatch().rowBytes(), arrivals, sender(from, key));
+      }
+    }
+    return frames;
+  }
+
+  @Override
+  public void combine(GateSite site, Dispatched dispatched, Tensor y, Tensor output, Scope scope) {
+    Exchange exchange = (Exchange) dispatched;
+    Arrivals.Layout layout = exchange.layout;
+    RowCodec codec = exchange.formats.combine();
+    if (numRanks == 1 && codec.isLossless()) {
+      if (layout.numRows() > 0) {
+        kernels.scatterAddScaledRows(y, output, layout.rowToken(), layout.rowWeight());
+      }
+      exchange.acknowledgedPairs += layout.numRows();
+      return;
+    }
+    FrameKey key = key(FrameKind.COMBINE, site);
+    try (Scope scratch = scope.inner()) {
+      // Summed here first, so that one row of a token goes home however many of its experts live here.
+      Tensor partial = scratch.zeros(y.type(), layout.numTokens(), y.cols());
+      if (layout.numRows() > 0) {
+        kernels.scatterAddScaledRows(partial, output, layout.rowToken(), layout.rowWeight());
+      }
+      ByteBuffer served = ByteBuffer.allocate(Integer.BYTES).order(ByteOrder.LITTLE_ENDIAN);
+      sendHome(key, codec, partial, layout, source -> served.putInt(0, layout.numPairs(source)), scratch);
+      exchange.acknowledgedPairs += layout.numPairs(rank);
+      ByteBuffer[] frames = receiveHome(key, codec, exchange.plan, from -> Integer.BYTES);
+      for (int from = 0; from < numRanks; from++) {
+        if (frames[from] != null) {
+          exchange.acknowledgedPairs += acknowledged(frames[from].getInt(0), exchange.plan.numPairs(from), from, key);
+        }
+      }
+      addHome(codec, y, partial, exchange, frames, from -> Integer.BYTES, scratch);
+    }
+  }
+
+  private long acknowledged(int pairs, int sent, int from, FrameKey key) {
+    if (pairs < 0 || pairs > sent) {
+      throw DispatchFrame.corrupt(sender(from, key), "an acknowledgement of at most the " + sent + " pairs sent", pairs);
+    }
+    return pairs;
+  }
+
+  @Override
+  public Tensor combineBackward(GateSite site, Dispatched dispatched, Tensor dy, Tensor output, Scope scope) {
+    Exchange exchange = (Exchange) dispatched;
+    Arrivals.Layout layout = exchange.layout;
+    SendPlan plan = exchange.plan;
+    RowCodec codec = exchange.formats.combine();
+    FrameKey key = key(FrameKind.COMBINE_BACKWARD, site);
+    Tensor dOutput = scope.allocate(dy.type(), layout.numRows(), dy.cols());
+    exchange.rowWeightGradient = scope.allocate(dy.type(), layout.numRows());
+    try (Scope scratch = scope.inner()) {
+      Tensor encoded = codec.encode(dy, scratch);
+      for (int to = next(rank); to != rank; to = next(to)) {
+        if (plan.numTokens(to) > 0) {
+          communicator.send(to, key, codec.gatherEncoded(encoded, plan.tokensTo(to), scratch).bytes());
+        }
+      }
+      ByteBuffer[] frames = new ByteBuffer[numRanks];
+      for (int from = 0; from < numRanks; from++) {
+        if (from != rank && layout.numTokens(from) > 0) {
+          frames[from] = receive(from, key, (long) layout.numTokens(from) * codec.rowBytes());
+        }
+      }
+      Tensor arrived = assemble(codec, dy, encoded, plan, layout, frames, new int[numRanks], scratch);
+      if (layout.numRows() > 0) {
+        // forward: partial[rowToken[r]] += rowWeight[r] * output[r]
+        kernels.gatherScaledRows(dOutput, arrived, layout.rowToken(), layout.rowWeight());
+        kernels.gatherDot(exchange.rowWeightGradient, output, arrived, layout.rowToken());
+      }
+    }
+    return dOutput;
+  }
+
+  @Override
+  public void dispatchBackward(
+      GateSite site, Dispatched dispatched, Tensor dx, Tensor dWeights, Tensor dInput, Scope scope) {
+    Exchange exchange = (Exchange) dispatched;
+    Arrivals.Layout layout = exchange.layout;
+    SendPlan plan = exchange.plan;
+    RowCodec codec = exchange.formats.dispatch();
+    if (exchange.rowWeightGradient == null) {
+      throw new IllegalStateException("dispatchBackward comes after combineBackward, which was not called");
+    }
+    for (int pair = 0; pair < layout.numPairs(rank); pair++) {
+      int row = layout.pairRow().getInt(layout.pairStarts()[rank] + pair);
+      dWeights.set(plan.slots.getInt(plan.pairStarts[rank] + pair), exchange.rowWeightGradient.get(row));
+    }
+    if (numRanks == 1 && codec.isLossless()) {
+      if (layout.numRows() > 0) {
+        kernels.scatterAddRows(dx, dInput, layout.rowToken());
+      }
+      return;
+    }
+    FrameKey key = key(FrameKind.DISPATCH_BACKWARD, site);
+    int weightBytes = dWeights.type().sizeBytes();
+    try (Scope scratch = scope.inner()) {
+      // forward: input[r] = arrived[rowToken[r]]
+      Tensor partial = scratch.zeros(dx.type(), layout.numTokens(), dx.cols());
+      if (layout.numRows() > 0) {
+        kernels.scatterAddRows(partial, dInput, layout.rowToken());
+      }
+      sendHome(key, codec, partial, layout, source -> weightGradients(exchange, source, scratch).bytes(), scratch);
+      IntUnaryOperator headBytes = from -> plan.numPairs(from) * weightBytes;
+      ByteBuffer[] frames = receiveHome(key, codec, plan, headBytes);
+      for (int from = 0; from < numRanks; from++) {
+        for (int pair = 0; frames[from] != null && pair < plan.numPairs(from); pair++) {
+          int at = pair * weightBytes;
+          double gradient = dWeights.type() == DType.F64 ? frames[from].getDouble(at) : frames[from].getFloat(at);
+          dWeights.set(plan.slots.getInt(plan.pairStarts[from] + pair), gradient);
+        }
+      }
+      addHome(codec, dx, partial, exchange, frames, headBytes, scratch);
+    }
+  }
+
+  /** Gradients of the weights of one source's pairs, in the order it sent them. */
+  private static Tensor weightGradients(Exchange exchange, int source, Scope scratch) {
+    Arrivals.Layout layout = exchange.layout;
+    Tensor gradients = scratch.allocate(exchange.rowWeightGradient.type(), layout.numPairs(source));
+    for (int pair = 0; pair < gradients.size(); pair++) {
+      int row = layout.pairRow().getInt(layout.pairStarts()[source] + pair);
+      gradients.set(pair, exchange.rowWeightGradient.get(row));
+    }
+    return gradients;
+  }
+
+  /**
+   * One row of every token that arrived here, rounded as its wire rounds.
+   *
+   * @param own all tokens of this rank, (T, D)
+   * @param encoded the same, encoded
+   * @param frames from each other rank, null where nothing came
+   * @param rowsAt offset of the first row in each frame
+   * @return (A, D)
+   */
+  private Tensor assemble(
+      RowCodec codec, Tensor own, Tensor encoded, SendPlan plan, Arrivals.Layout layout, ByteBuffer[] frames,
+      int[] rowsAt, Scope scratch) {
+    if (numRanks == 1 && codec.isLossless()) {
+      return own;
+    }
+    Tensor arrived = scratch.allocate(own.type(), layout.numTokens(), own.cols());
+    for (int from = 0; from < numRanks; from++) {
+      Tensor rows = layout.ofSource(arrived, from);
+      if (frames[from] != null) {
+        codec.decode(rows, frames[from], rowsAt[from], scratch);
+      } else if (from == rank && rows.size() > 0) {
+        if (codec.isLossless()) {
+          kernels.gatherRows(rows, own, plan.tokensTo(rank));
+        } else {
+          codec.decode(rows, codec.gatherEncoded(encoded, plan.tokensTo(rank), scratch).bytes(), 0, scratch);
+        }
+      }
+    }
+    return arrived;
+  }
+
+  /** Sends each source the rows of its tokens, with a head before them. */
+  private void sendHome(
+      FrameKey key, RowCodec codec, Tensor partial, Arrivals.Layout layout, IntFunction<ByteBuffer> head,
+      Scope scratch) {
+    for (int to = next(rank); to != rank; to = next(to)) {
+      if (layout.numTokens(to) > 0) {
+        Tensor rows = codec.encode(layout.ofSource(partial, to), scratch);
+        communicator.send(to, key, head.apply(to), rows.bytes());
+      }
+    }
+  }
+
+  private ByteBuffer[] receiveHome(FrameKey key, RowCodec codec, SendPlan plan, IntUnaryOperator headBytes) {
+    ByteBuffer[] frames = new ByteBuffer[numRanks];
+    for (int from = 0; from < numRanks; from++) {
+      if (from != rank && plan.numTokens(from) > 0) {
+        frames[from] =
+            receive(from, key, headBytes.applyAsInt(from) + (long) plan.numTokens(from) * codec.rowBytes());
+      }
+    }
+    return frames;
+  }
+
+  /** {@code sum[token] += row} for the rows that came home, in rank order. */
+  private void addHome(
+      RowCodec codec, Tensor sum, Tensor partial, Exchange exchange, ByteBuffer[] frames, IntUnaryOperator headBytes,
+      Scope scratch) {
+    SendPlan plan = exchange.plan;
+    for (int from = 0; from < numRanks; from++) {
+      if (plan.numTokens(from) == 0) {
+        continue;
+      }
+      try (Scope inner = scratch.inner()) {
+        Tensor rows;
+        if (from == rank) {
+          rows = exchange.layout.ofSource(partial, rank);
+          if (!codec.isLossless()) {
+            codec.decode(rows, codec.encode(rows, inner).bytes(), 0, inner);
+          }
+        } else {
+          rows = inner.allocate(sum.type(), plan.numTokens(from), sum.cols());
+          codec.decode(rows, frames[from], headBytes.applyAsInt(from), inner);
+        }
+        kernels.scatterAddRows(sum, rows, plan.tokensTo(from));
+      }
+    }
+  }
+
+  private ByteBuffer receive(int from, FrameKey key, long expectedBytes) {
+    ByteBuffer frame = communicator.receive(from, key);
+    if (frame.remaining() != expectedBytes) {
+      throw DispatchFrame.corrupt(sender(from, key), expectedBytes + " bytes", frame.remaining());
+    }
+    return frame;
+  }
+
+  private Formats formatsFor(Tensor x) {
+    if (formats == null || formats.element() != x.type() || formats.columns() != x.cols()) {
+      formats = new Formats(
+          x.type(), x.cols(), new RowCodec(dispatchWire, x.type(), x.cols(), kernels),
+          new RowCodec(combineWire, x.type(), x.cols(), kernels),
+          new DispatchFrame(placement.numLocalExperts(rank), x.type()));
+    }
+    return formats;
+  }
+
+  private int next(int other) {
+    return (other + 1) % numRanks;
+  }
+
+  private String sender(int from, FrameKey key) {
+    return communicator.describe(from) + ": its " + key;
+  }
+
+  private static FrameKey key(FrameKind kind, GateSite site) {
+    return new FrameKey(kind, site.step(), site.microBatch(), site.layer());
+  }
+}
