@@ -1,0 +1,207 @@
+package io.sparkmoe.spark.cluster;
+
+import io.sparkmoe.parallel.RankLateException;
+import io.sparkmoe.parallel.RankLostException;
+import java.util.Arrays;
+import java.util.List;
+import java.util.UUID;
+import java.util.concurrent.atomic.AtomicReference;
+import org.apache.spark.SparkConf;
+import org.apache.spark.SparkContext;
+import org.apache.spark.api.java.JavaRDD;
+import org.apache.spark.api.java.JavaSparkContext;
+import org.apache.spark.rdd.RDD;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import scala.Tuple2;
+import scala.reflect.ClassTag;
+import scala.reflect.ClassTag$;
+
+/**
+ * One run: a Spark job whose first stage is a barrier stage with one long task per rank, while the driver takes part
+ * from its own process. The job ends in a shuffle although its result needs none, because Spark retries a failed
+ * barrier stage only when it feeds a shuffle: then all tasks start again together, up to {@code
+ * spark.stage.maxConsecutiveAttempts} times, and each attempt meets a fresh driver's end.
+ */
+public final class BarrierRun {
+
+  private static final Logger LOG = LoggerFactory.getLogger(BarrierRun.class);
+
+  /** Port on which the driver waits for ranks; 0, the default, takes any free one. */
+  public static final String DRIVER_PORT = "spark.moe.driver.port";
+
+  private static final String DESCRIPTION = "spark.job.description";
+  private static final String INTERRUPT_ON_CANCEL = "spark.job.interruptOnCancel";
+
+  /**
+   * How a run ended.
+   *
+   * @param results what each rank returned, in rank order
+   * @param stageAttempts attempts that the stage took, 1 when nothing failed
+   */
+  public record Result(List<byte[]> results, int stageAttempts) {}
+
+  private final SparkContext sc;
+  private final DriverTask driverTask;
+  private final RunSettings settings;
+  private final String tag = "moe-" + UUID.randomUUID();
+  private final AtomicReference<Throwable> fatal = new AtomicReference<>();
+  private final Rendezvous rendezvous;
+  private volatile boolean over;
+
+  private BarrierRun(SparkContext sc, int numRanks, DriverTask driverTask, RunSettings settings) {
+    this.sc = sc;
+    this.driverTask = driverTask;
+    this.settings = settings;
+    SparkConf conf = sc.getConf();
+    String host = conf.get("spark.driver.host");
+    this.rendezvous =
+        new Rendezvous(
+            numRanks,
+            settings.deadline(),
+            host,
+            conf.get("spark.driver.bindAddress", host),
+            conf.getInt(DRIVER_PORT, 0),
+            SparkTransport::ofThisProcess,
+            reason -> stop(new FatalRunException(reason)));
+  }
+
+  /**
+   * Runs the tasks to their end.
+   *
+   * @param rowsByRank one partition per rank; any chain that a barrier stage allows, such as one that begins with a
+   *     shuffle
+   * @param rankTask runs on each rank
+   * @param driverTask runs here, once per attempt
+   * @throws FatalRunException when a rank or the driver's task ended the run
+   * @throws RunFailedException when Spark gave up after the last attempt
+   */
+  public static <T> Result run(
+      JavaSparkContext sc, JavaRDD<T> rowsByRank, RankTask<T> rankTask, DriverTask driverTask, RunSettings settings) {
+    BarrierRun run = new BarrierRun(sc.sc(), rowsByRank.getNumPartitions(), driverTask, settings);
+    Thread driver = new Thread(run::runDriverTasks, "moe-driver");
+    driver.setDaemon(true);
+    driver.start();
+    try {
+      List<Tuple2<Integer, byte[]>> results = run.collect(rowsByRank, rankTask);
+      run.awaitDriverTask(driver);
+      return new Result(inRankOrder(results), run.rendezvous.numAttempts());
+    } finally {
+      run.close(driver);
+    }
+  }
+
+  private <T> List<Tuple2<Integer, byte[]>> collect(JavaRDD<T> rowsByRank, RankTask<T> rankTask) {
+    ClassTag<Tuple2<Integer, byte[]>> resultTag = ClassTag$.MODULE$.apply(Tuple2.class);
+    RDD<Tuple2<Integer, byte[]>> barrier =
+        rowsByRank
+            .rdd()
+            .barrier()
+            .mapPartitions(new RankFunction<>(rendezvous.ticket(), rankTask), false, resultTag);
+    String description = sc.getLocalProperty(DESCRIPTION);
+    String interrupt = sc.getLocalProperty(INTERRUPT_ON_CANCEL);
+    sc.addJobTag(tag);
+    sc.setLocalProperty(DESCRIPTION, settings.description());
+    sc.setLocalProperty(INTERRUPT_ON_CANCEL, "true");
+    try {
+      return new JavaRDD<>(barrier, resultTag).repartition(1).collect();
+    } catch (Exception e) {
+      throw failure(e);
+    } finally {
+      sc.setLocalProperty(INTERRUPT_ON_CANCEL, interrupt);
+      sc.setLocalProperty(DESCRIPTION, description);
+      sc.removeJobTag(tag);
+    }
+  }
+
+  private RuntimeException failure(Exception spark) {
+    throwIfFatal();
+    int attempts = rendezvous.numAttempts();
+    String last = rendezvous.lastFailure();
+    if (last == null) {
+      String message = String.valueOf(spark.getMessage()).lines().findFirst().orElse("no reason given");
+      return new RunFailedException("Spark ended the run after " + attempts + " attempts: " + message, spark);
+    }
+    return new RunFailedException(
+        "the run failed in each of " + attempts + " attempts, at last because " + last, spark);
+  }
+
+  private void throwIfFatal() {
+    Throwable reason = fatal.get();
+    if (reason instanceof RuntimeException unchecked) {
+      throw unchecked;
+    }
+    if (reason != null) {
+      throw new FatalRunException(FailureText.of(reason), reason);
+    }
+  }
+
+  /** The loop of the driver's thread: one turn per attempt of the stage. */
+  private void runDriverTasks() {
+    try {
+      SparkCommunicator end = rendezvous.awaitAttempt();
+      while (end != null) {
+        runDriverTask(end, rendezvous.attempt());
+        end = rendezvous.awaitAttempt();
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    } catch (Throwable e) {
+      stop(e);
+    }
+  }
+
+  private void runDriverTask(SparkCommunicator end, int attempt) throws InterruptedException {
+    try {
+      driverTask.run(end, attempt);
+    } catch (RankLostException | RankLateException e) {
+      // The ranks fail with it, and Spark begins the next attempt.
+      rendezvous.attemptFailed(attempt, e.getMessage());
+      end.abort(e.getMessage());
+    } catch (InterruptedException e) {
+      throw e;
+    } catch (Throwable e) {
+      stop(e);
+      end.abortRun(FailureText.of(e));
+    }
+  }
+
+  /** Ends the run without another attempt; the first reason is the one that the caller gets. */
+  private void stop(Throwable reason) {
+    if (!over && fatal.compareAndSet(null, reason)) {
+      LOG.error("The run cannot go on: {}", FailureText.of(reason));
+      rendezvous.end(FailureText.of(reason));
+      sc.cancelJobsWithTag(tag, FailureText.of(reason));
+    }
+  }
+
+  /** All ranks have returned; their driver may still have a result to write. */
+  private void awaitDriverTask(Thread driver) {
+    rendezvous.end("the run has ended");
+    try {
+      driver.join(settings.deadline().toMillis());
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new IllegalStateException("interrupted while the driver's task ended", e);
+    }
+    throwIfFatal();
+    if (driver.isAlive()) {
+      throw new FatalRunException(
+          "the driver's task is late: all ranks ended " + settings.deadline().toSeconds()
+              + " s ago and it has not; raise cluster.deadline_seconds if it needs longer");
+    }
+  }
+
+  private void close(Thread driver) {
+    over = true;
+    rendezvous.close();
+    // A driver's task that outlives its run ends at its next use of the communicator, or by this.
+    driver.interrupt();
+  }
+
+  private static List<byte[]> inRankOrder(List<Tuple2<Integer, byte[]>> results) {
+    byte[][] byRank = new byte[results.size()][];
+    results.forEach(result -> byRank[result._1()] = result._2());
+    return Arrays.asList(byRank);
+  }
+}

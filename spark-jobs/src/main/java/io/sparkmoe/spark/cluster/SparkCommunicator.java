@@ -1,0 +1,208 @@
+package io.sparkmoe.spark.cluster;
+
+import io.netty.channel.Channel;
+import io.netty.channel.ChannelFuture;
+import io.sparkmoe.parallel.Communicator;
+import io.sparkmoe.parallel.FrameCodec;
+import io.sparkmoe.parallel.FrameKey;
+import io.sparkmoe.parallel.FrameKind;
+import io.sparkmoe.parallel.Mailbox;
+import io.sparkmoe.parallel.RankLostException;
+import java.nio.ByteBuffer;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicLongArray;
+import java.util.concurrent.atomic.AtomicReferenceArray;
+
+/**
+ * One end of one attempt of a run, over Spark's transport: one channel to every other end, on which frames keep their
+ * order. Opened by {@link RankJoin} on a rank and by {@link Rendezvous} on the driver. Several threads may send; a
+ * sender waits only while {@link Peer}'s limit of unsent chunks is reached, which needs the other process's network
+ * threads to be slow, never its task.
+ */
+final class SparkCommunicator implements Communicator, Peer.Listener {
+
+  private static final long CLOSE_SECONDS = 5;
+
+  /** Hears of the first failure of another end. */
+  interface FailureListener {
+    void failed(boolean fatal, String reason);
+  }
+
+  private final int rank;
+  private final int size;
+  private final Duration deadline;
+  private final String driverAddress;
+  private final Mailbox mailbox;
+  private final FailureListener failures;
+  private final AtomicReferenceArray<Peer> peers;
+  private final AtomicReferenceArray<String> places;
+  private final AtomicLongArray sentBytes = new AtomicLongArray(FrameKind.values().length);
+  private final AtomicBoolean closed = new AtomicBoolean();
+  private AutoCloseable transport;
+
+  /**
+   * An end without peers; {@link #connected} adds them.
+   *
+   * @param rank this end
+   * @param size ranks, the driver not counted
+   * @param deadline longest wait for one frame
+   * @param driverAddress host and port of the driver, for messages
+   * @param failures hears of failures, on an event loop thread
+   */
+  SparkCommunicator(int rank, int size, Duration deadline, String driverAddress, FailureListener failures) {
+    this.rank = rank;
+    this.size = size;
+    this.deadline = deadline;
+    this.driverAddress = driverAddress;
+    this.failures = failures;
+    this.peers = new AtomicReferenceArray<>(size + 1);
+    this.places = new AtomicReferenceArray<>(size);
+    this.mailbox = new Mailbox(rank, size, deadline, this::describe);
+  }
+
+  /** Adds the channel to another end. */
+  void connected(int to, Channel channel) {
+    Peer peer = new Peer(to, channel, deadline, this);
+    peers.set(to + 1, peer);
+    FrameHandler.bind(channel, peer);
+  }
+
+  /** Remembers where a rank runs, for messages. */
+  void placed(int rankThere, Message.Address address) {
+    places.set(rankThere, "executor " + address.executorId() + " on " + address.host());
+  }
+
+  /** Closed with this end, after its channels. */
+  void owns(AutoCloseable transportOfThisEnd) {
+    transport = transportOfThisEnd;
+  }
+
+  Peer peer(int other) {
+    return peers.get(other + 1);
+  }
+
+  /** Why the group has failed, naming the rank, or null. */
+  String failure() {
+    return mailbox.failure();
+  }
+
+  @Override
+  public int rank() {
+    return rank;
+  }
+
+  @Override
+  public int size() {
+    return size;
+  }
+
+  @Override
+  public String describe(int other) {
+    if (other == DRIVER) {
+      return "the driver (" + driverAddress + ")";
+    }
+    String place = other >= 0 && other < size ? places.get(other) : null;
+    return "rank " + other + (place == null ? "" : " (" + place + ")");
+  }
+
+  @Override
+  public void send(int to, FrameKey key, ByteBuffer... parts) {
+    if (to < DRIVER || to >= size || to == rank) {
+      throw new IllegalArgumentException(
+          describe(rank) + " can send to the driver (-1) and to other ranks below " + size + ", got " + to);
+    }
+    String failure = mailbox.failure();
+    if (failure != null) {
+      throw new RankLostException(failure + " (" + describe(rank) + " was sending " + key + ")");
+    }
+    int payloadBytes = FrameCodec.payloadBytes(key, parts);
+    peer(to).send(key, payloadBytes, parts);
+    sentBytes.addAndGet(key.kind().ordinal(), FrameCodec.HEADER_BYTES + (long) payloadBytes);
+  }
+
+  @Override
+  public ByteBuffer receive(int from, FrameKey key) {
+    return mailbox.receive(from, key).payload();
+  }
+
+  @Override
+  public Frame receiveNext(int from) {
+    return mailbox.receiveNext(from);
+  }
+
+  @Override
+  public long[] sentBytes() {
+    long[] bytes = new long[sentBytes.length()];
+    for (int kind = 0; kind < bytes.length; kind++) {
+      bytes[kind] = sentBytes.get(kind);
+    }
+    return bytes;
+  }
+
+  @Override
+  public void abort(String reason) {
+    tellAll(Message.abort(false, reason));
+  }
+
+  /** As {@link #abort}, and tells that another attempt would fail the same way. */
+  void abortRun(String reason) {
+    tellAll(Message.abort(true, reason));
+  }
+
+  private void tellAll(ByteBuffer message) {
+    for (int i = 0; i < peers.length(); i++) {
+      Peer peer = peers.get(i);
+      if (peer != null) {
+        peer.tell(message.duplicate());
+      }
+    }
+  }
+
+  @Override
+  public void arrived(int from, Frame frame) {
+    mailbox.deliver(from, frame);
+  }
+
+  @Override
+  public void failed(int other, boolean fatal, String reason) {
+    if (closed.get()) {
+      return;
+    }
+    mailbox.fail(other, reason);
+    failures.failed(fatal, reason);
+  }
+
+  /** Sends what is still on its way, says goodbye and closes the channels. */
+  @Override
+  public void close() {
+    if (!closed.compareAndSet(false, true)) {
+      return;
+    }
+    mailbox.close();
+    List<ChannelFuture> goodbyes = new ArrayList<>();
+    for (int i = 0; i < peers.length(); i++) {
+      if (peers.get(i) != null) {
+        goodbyes.add(peers.get(i).leave());
+      }
+    }
+    for (ChannelFuture goodbye : goodbyes) {
+      goodbye.awaitUninterruptibly(CLOSE_SECONDS, TimeUnit.SECONDS);
+    }
+    for (int i = 0; i < peers.length(); i++) {
+      if (peers.get(i) != null) {
+        peers.get(i).close();
+      }
+    }
+    if (transport != null) {
+      try {
+        transport.close();
+      } catch (Exception e) {
+        throw new IllegalStateException("cannot close the transport of " + describe(rank) + ": " + e.getMessage(), e);
+      }
+    }
+  }
+}
