@@ -38,8 +38,9 @@ public final class BarrierRun {
    *
    * @param results what each rank returned, in rank order
    * @param stageAttempts attempts that the stage took, 1 when nothing failed
+   * @param failures why the attempts before the last one failed, one sentence each, naming the rank
    */
-  public record Result(List<byte[]> results, int stageAttempts) {}
+  public record Result(List<byte[]> results, int stageAttempts, List<String> failures) {}
 
   private final SparkContext sc;
   private final DriverTask driverTask;
@@ -85,7 +86,7 @@ public final class BarrierRun {
     try {
       List<Tuple2<Integer, byte[]>> results = run.collect(rowsByRank, rankTask);
       run.awaitDriverTask(driver);
-      return new Result(inRankOrder(results), run.rendezvous.numAttempts());
+      return new Result(inRankOrder(results), run.rendezvous.numAttempts(), run.rendezvous.failures());
     } finally {
       run.close(driver);
     }
@@ -117,13 +118,13 @@ public final class BarrierRun {
   private RuntimeException failure(Exception spark) {
     throwIfFatal();
     int attempts = rendezvous.numAttempts();
-    String last = rendezvous.lastFailure();
-    if (last == null) {
+    List<String> failures = rendezvous.failures();
+    if (failures.isEmpty()) {
       String message = String.valueOf(spark.getMessage()).lines().findFirst().orElse("no reason given");
       return new RunFailedException("Spark ended the run after " + attempts + " attempts: " + message, spark);
     }
     return new RunFailedException(
-        "the run failed in each of " + attempts + " attempts, at last because " + last, spark);
+        "the run failed in each of " + attempts + " attempts, at last because " + failures.get(failures.size() - 1), spark);
   }
 
   private void throwIfFatal() {

@@ -4,7 +4,9 @@ import io.sparkmoe.parallel.Communicator;
 import io.sparkmoe.parallel.CorruptFrameException;
 import java.nio.ByteBuffer;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Objects;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
@@ -45,9 +47,9 @@ final class Rendezvous extends FrameHandler implements AutoCloseable {
   private int attempt = -1;
   private boolean attemptOver = true;
   private long firstArrivalNanos;
+  private final List<String> failures = new ArrayList<>();
   private int failedAttempt = -1;
   private SparkCommunicator current;
-  private String lastFailure;
   private String ended;
 
   /**
@@ -100,11 +102,11 @@ final class Rendezvous extends FrameHandler implements AutoCloseable {
     }
   }
 
-  /** Why the latest failed attempt failed, or null. */
-  String lastFailure() {
+  /** Why each failed attempt failed, in their order. */
+  List<String> failures() {
     lock.lock();
     try {
-      return lastFailure;
+      return List.copyOf(failures);
     } finally {
       lock.unlock();
     }
@@ -234,7 +236,7 @@ final class Rendezvous extends FrameHandler implements AutoCloseable {
     try {
       if (failedAttempt < number) {
         failedAttempt = number;
-        lastFailure = reason;
+        failures.add(reason);
         LOG.warn("Attempt {} failed: {}", number, reason);
       }
     } finally {
