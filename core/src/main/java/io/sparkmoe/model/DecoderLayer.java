@@ -7,6 +7,7 @@ import io.sparkmoe.moe.FeedForward;
 import io.sparkmoe.moe.Gate;
 import io.sparkmoe.moe.MixtureOfExperts;
 import io.sparkmoe.moe.TokenDispatcher;
+import io.sparkmoe.parallel.PhaseClock;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
 
@@ -60,7 +61,8 @@ final class DecoderLayer {
       double softmaxScale,
       Gate gate,
       TokenDispatcher dispatcher,
-      Kernels kernels) {
+      Kernels kernels,
+      PhaseClock clock) {
     ModelConfig config = parameters.config();
     String prefix = Parameters.layerPrefix(layer);
     this.layer = layer;
@@ -81,7 +83,7 @@ final class DecoderLayer {
               ? null
               : feedForward(prefix + "mlp.shared_experts", parameters, kernels);
       this.dense = null;
-      this.experts = new MixtureOfExperts(gate, dispatcher, routed, shared);
+      this.experts = new MixtureOfExperts(gate, dispatcher, routed, shared, clock);
     } else {
       this.dense = feedForward(prefix + "mlp", parameters, kernels);
       this.experts = null;

@@ -8,6 +8,8 @@ import io.sparkmoe.model.OutputHead.LossSum;
 import io.sparkmoe.moe.Gate;
 import io.sparkmoe.moe.Routing;
 import io.sparkmoe.moe.TokenDispatcher;
+import io.sparkmoe.parallel.Phase;
+import io.sparkmoe.parallel.PhaseClock;
 import io.sparkmoe.tensor.Arena;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Scope;
@@ -60,21 +62,33 @@ public final class LanguageModel {
    */
   public LanguageModel(
       Parameters parameters, Gate gate, TokenDispatcher dispatcher, Kernels kernels) {
+    this(parameters, gate, dispatcher, kernels, new PhaseClock(Phase.TRUNK));
+  }
+
+  /**
+   * @param clock learns what the time of each pass went to
+   */
+  public LanguageModel(
+      Parameters parameters,
+      Gate gate,
+      TokenDispatcher dispatcher,
+      Kernels kernels,
+      PhaseClock clock) {
     this.config = parameters.config();
     this.kernels = kernels;
     this.embedding = parameters.weight("model.embed_tokens.weight");
     this.angles = new RotaryAngles(config);
     for (int layer = 0; layer < config.numHiddenLayers(); layer++) {
       layers.add(
-          new DecoderLayer(layer, parameters, angles.softmaxScale(), gate, dispatcher, kernels));
+          new DecoderLayer(layer, parameters, angles.softmaxScale(), gate, dispatcher, kernels, clock));
     }
     this.finalNorm =
         new RmsNorm(kernels, parameters.weight("model.norm.weight"), config.rmsNormEps());
-    this.head = new OutputHead(kernels, parameters.weight("lm_head.weight"));
+    this.head = new OutputHead(kernels, parameters.weight("lm_head.weight"), clock);
     for (int depth = 1; depth <= config.numMtpModules(); depth++) {
       mtpModules.add(
           new MtpModule(
-              depth, parameters, embedding, angles.softmaxScale(), gate, dispatcher, kernels));
+              depth, parameters, embedding, angles.softmaxScale(), gate, dispatcher, kernels, clock));
     }
   }
 

@@ -6,6 +6,7 @@ import io.sparkmoe.kernel.RmsNorm;
 import io.sparkmoe.kernel.Weight;
 import io.sparkmoe.moe.Gate;
 import io.sparkmoe.moe.TokenDispatcher;
+import io.sparkmoe.parallel.PhaseClock;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
@@ -61,7 +62,8 @@ final class MtpModule {
       double softmaxScale,
       Gate gate,
       TokenDispatcher dispatcher,
-      Kernels kernels) {
+      Kernels kernels,
+      PhaseClock clock) {
     ModelConfig config = parameters.config();
     int layerNumber = config.numHiddenLayers() + depth - 1;
     String prefix = Parameters.layerPrefix(layerNumber);
@@ -72,7 +74,7 @@ final class MtpModule {
     this.embeddingNorm = new RmsNorm(kernels, parameters.weight(prefix + "enorm.weight"), eps);
     this.hiddenNorm = new RmsNorm(kernels, parameters.weight(prefix + "hnorm.weight"), eps);
     this.join = new Linear(kernels, parameters.weight(prefix + "eh_proj.weight"));
-    this.layer = new DecoderLayer(layerNumber, parameters, softmaxScale, gate, dispatcher, kernels);
+    this.layer = new DecoderLayer(layerNumber, parameters, softmaxScale, gate, dispatcher, kernels, clock);
     this.headNorm =
         new RmsNorm(kernels, parameters.weight(prefix + "shared_head.norm.weight"), eps);
   }

@@ -3,6 +3,8 @@ package io.sparkmoe.model;
 import io.sparkmoe.kernel.Kernels;
 import io.sparkmoe.kernel.Linear;
 import io.sparkmoe.kernel.Weight;
+import io.sparkmoe.parallel.Phase;
+import io.sparkmoe.parallel.PhaseClock;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
 
@@ -22,6 +24,7 @@ final class OutputHead {
 
   private final Kernels kernels;
   private final Linear head;
+  private final PhaseClock clock;
 
   /**
    * @param sum of the losses, in nats
@@ -31,8 +34,10 @@ final class OutputHead {
 
   /**
    * @param head lm_head, (C, D)
+   * @param clock learns what the time went to
    */
-  OutputHead(Kernels kernels, Weight head) {
+  OutputHead(Kernels kernels, Weight head, PhaseClock clock) {
+    this.clock = clock;
     this.kernels = kernels;
     this.head = new Linear(kernels, head);
   }
@@ -69,6 +74,7 @@ final class OutputHead {
     int vocabulary = head.outputWidth();
     double sum = 0;
     long count = 0;
+    Phase before = clock.enter(Phase.HEAD);
     try (Scope scratch = scope.inner()) {
       Tensor losses = scratch.allocate(normed.type(), numTokens);
       Tensor logits = scratch.allocate(normed.type(), Math.min(BLOCK_ROWS, numTokens), vocabulary);
@@ -88,6 +94,7 @@ final class OutputHead {
         count += targets.getInt(i) >= 0 ? 1 : 0;
       }
     }
+    clock.enter(before);
     return new LossSum(sum, count);
   }
 }

@@ -1,5 +1,7 @@
 package io.sparkmoe.moe;
 
+import io.sparkmoe.parallel.Phase;
+import io.sparkmoe.parallel.PhaseClock;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
 
@@ -17,6 +19,7 @@ public final class MixtureOfExperts {
   private final TokenDispatcher dispatcher;
   private final Experts experts;
   private final FeedForward shared;
+  private final PhaseClock clock;
 
   /**
    * What the backward needs.
@@ -33,13 +36,19 @@ public final class MixtureOfExperts {
   /**
    * @param experts the routed experts of this rank
    * @param shared the shared experts, or null
+   * @param clock learns what the time went to
    */
   public MixtureOfExperts(
-      Gate gate, TokenDispatcher dispatcher, Experts experts, FeedForward shared) {
+      Gate gate,
+      TokenDispatcher dispatcher,
+      Experts experts,
+      FeedForward shared,
+      PhaseClock clock) {
     this.gate = gate;
     this.dispatcher = dispatcher;
     this.experts = experts;
     this.shared = shared;
+    this.clock = clock;
   }
 
   /**
@@ -51,12 +60,20 @@ public final class MixtureOfExperts {
    * @param scope owns what is saved
    */
   public Saved forward(GateSite site, Tensor y, Tensor x, Tensor valid, Scope scope) {
+    Phase before = clock.enter(Phase.GATE);
     Gate.Pending<Routing> decision = gate.route(site, x, valid, scope);
+    clock.enter(Phase.SHARED_EXPERT);
     FeedForward.Saved sharedSaved = shared == null ? null : shared.forward(y, x, scope);
+    clock.enter(Phase.GATE_WAIT);
     Routing routing = decision.await();
+    clock.enter(Phase.EXCHANGE);
     TokenDispatcher.Dispatched dispatched = dispatcher.dispatch(site, x, routing, scope);
-    Experts.Saved expertsSaved = experts.forward(dispatched.input(), dispatched.rowStarts(), scope);
+    clock.enter(Phase.EXPERTS);
+    Experts.Saved expertsSaved =
+        experts.forward(dispatched.input(), dispatched.rowStarts(), scope);
+    clock.enter(Phase.EXCHANGE);
     dispatcher.combine(site, dispatched, y, expertsSaved.output(), scope);
+    clock.enter(before);
     return new Saved(site, routing, dispatched, expertsSaved, sharedSaved);
   }
 
@@ -69,21 +86,28 @@ public final class MixtureOfExperts {
   public void backward(
       Tensor dx, Tensor dy, Saved saved, double balanceGradientScale, Scope scope) {
     GateSite site = saved.site;
+    Phase before = clock.enter(Phase.EXCHANGE);
     try (Scope scratch = scope.inner()) {
       Tensor dWeights = scratch.allocate(dx.type(), saved.routing.weights().shape());
       try (Scope exchange = scratch.inner()) {
         Tensor dOutput =
             dispatcher.combineBackward(
                 site, saved.dispatched, dy, saved.experts.output(), exchange);
+        clock.enter(Phase.EXPERTS);
         Tensor dInput = exchange.allocate(dOutput.type(), dOutput.shape());
         experts.backward(dInput, dOutput, saved.experts, exchange);
+        clock.enter(Phase.EXCHANGE);
         dispatcher.dispatchBackward(site, saved.dispatched, dx, dWeights, dInput, exchange);
       }
+      clock.enter(Phase.GATE);
       Gate.Pending<Void> gateShare = gate.backward(site, dx, dWeights, balanceGradientScale);
       if (shared != null) {
+        clock.enter(Phase.SHARED_EXPERT);
         shared.backward(dx, dy, saved.shared, scratch);
       }
+      clock.enter(Phase.GATE_WAIT);
       gateShare.await();
     }
+    clock.enter(before);
   }
 }

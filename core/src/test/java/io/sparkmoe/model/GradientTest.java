@@ -5,6 +5,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.sparkmoe.kernel.Kernels;
 import io.sparkmoe.kernel.ReferenceKernels;
 import io.sparkmoe.moe.FeedForward;
+import io.sparkmoe.parallel.Phase;
+import io.sparkmoe.parallel.PhaseClock;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
@@ -131,7 +133,8 @@ class GradientTest {
               angles.softmaxScale(),
               tiny.gate,
               tiny.dispatcher,
-              kernels);
+              kernels,
+              new PhaseClock(Phase.TRUNK));
       Sequences sequences = sequences(tiny, angles, 2, 5);
       Tensor x = tiny.gaussian(random, DType.F64, 10, 6);
       Tensor dy = tiny.gaussian(random, DType.F64, 10, 6);
