@@ -130,7 +130,7 @@ public final class HuggingFaceConfig {
         requireFixed(key, value);
       } else if (DERIVED.containsKey(key) || key.equals("qk_head_dim")) {
         requireDerived(given, key, value);
-      } else if (key.equals("q_lora_rank") && value.isNull()) {
+      } else if (value.isNull() && Set.of("q_lora_rank", "n_shared_experts").contains(key)) {
         keys.put(key, 0);
       } else if (!key.equals("rope_parameters") && !key.equals("rope_scaling")) {
         keys.set(key, value);
@@ -161,7 +161,7 @@ public final class HuggingFaceConfig {
         integer(keys, "num_hidden_layers"),
         integer(keys, "first_k_dense_replace"),
         integer(keys, "num_attention_heads"),
-        integer(keys, "q_lora_rank"),
+        keys.has("q_lora_rank") ? integer(keys, "q_lora_rank") : 0,
         integer(keys, "kv_lora_rank"),
         integer(keys, "qk_nope_head_dim"),
         integer(keys, "qk_rope_head_dim"),
@@ -280,9 +280,10 @@ public final class HuggingFaceConfig {
     }
   }
 
+  /** Absent temperatures stay out and count as zero, which {@link Yarn} takes as not given. */
   private static ObjectNode yarnKeys(ObjectNode given, String key, JsonNode rope) {
     ObjectNode yarn = JsonNodeFactory.instance.objectNode();
-    yarn.put("beta_fast", 32.0).put("beta_slow", 1.0).put("mscale", 1.0).put("mscale_all_dim", 0.0);
+    yarn.put("beta_fast", 32.0).put("beta_slow", 1.0);
     yarn.set("original_max_position_embeddings", given.path("max_position_embeddings"));
     for (Map.Entry<String, JsonNode> entry : rope.properties()) {
       String name = entry.getKey();

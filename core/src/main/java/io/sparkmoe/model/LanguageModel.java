@@ -80,7 +80,8 @@ public final class LanguageModel {
     this.angles = new RotaryAngles(config);
     for (int layer = 0; layer < config.numHiddenLayers(); layer++) {
       layers.add(
-          new DecoderLayer(layer, parameters, angles.softmaxScale(), gate, dispatcher, kernels, clock));
+          new DecoderLayer(
+              layer, parameters, angles.softmaxScale(), gate, dispatcher, kernels, clock));
     }
     this.finalNorm =
         new RmsNorm(kernels, parameters.weight("model.norm.weight"), config.rmsNormEps());
@@ -88,7 +89,14 @@ public final class LanguageModel {
     for (int depth = 1; depth <= config.numMtpModules(); depth++) {
       mtpModules.add(
           new MtpModule(
-              depth, parameters, embedding, angles.softmaxScale(), gate, dispatcher, kernels, clock));
+              depth,
+              parameters,
+              embedding,
+              angles.softmaxScale(),
+              gate,
+              dispatcher,
+              kernels,
+              clock));
     }
   }
 

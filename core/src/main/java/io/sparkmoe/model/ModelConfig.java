@@ -72,10 +72,10 @@ public record ModelConfig(
    * YaRN scaling of rotary positions (Peng et al. 2023; FACTS A2.4).
    *
    * @param factor context extension factor
-   * @param betaFast rotations above which a channel keeps its angle
-   * @param betaSlow rotations below which a channel is interpolated in full
-   * @param mscale attention temperature of the angle tables
-   * @param mscaleAllDim attention temperature of the softmax scale
+   * @param betaFast rotations above which a channel keeps its angle, 0 = 32
+   * @param betaSlow rotations below which a channel is interpolated in full, 0 = 1
+   * @param mscale attention temperature of the angle tables, 0 = not given
+   * @param mscaleAllDim attention temperature of the softmax scale, 0 = not given
    * @param originalMaxPositionEmbeddings context length before the extension
    */
   public record Yarn(
@@ -84,7 +84,21 @@ public record ModelConfig(
       @JsonProperty("beta_slow") double betaSlow,
       @JsonProperty("mscale") double mscale,
       @JsonProperty("mscale_all_dim") double mscaleAllDim,
-      @JsonProperty("original_max_position_embeddings") int originalMaxPositionEmbeddings) {}
+      @JsonProperty("original_max_position_embeddings") int originalMaxPositionEmbeddings) {
+
+    public Yarn {
+      require(factor >= 1, "rope_parameters.factor must be >= 1, got " + factor);
+      require(
+          originalMaxPositionEmbeddings > 0,
+          "rope_parameters.original_max_position_embeddings must be > 0, got "
+              + originalMaxPositionEmbeddings);
+      betaFast = betaFast == 0 ? 32 : betaFast;
+      betaSlow = betaSlow == 0 ? 1 : betaSlow;
+      require(
+          betaFast > betaSlow && betaSlow > 0,
+          "rope_parameters.beta_fast must be > beta_slow=" + betaSlow + " > 0, got " + betaFast);
+    }
+  }
 
   public ModelConfig {
     positive("vocab_size", vocabSize);
@@ -97,6 +111,9 @@ public record ModelConfig(
     positive("v_head_dim", vHeadDim);
     positive("intermediate_size", intermediateSize);
     positive("max_position_embeddings", maxPositionEmbeddings);
+    require(rmsNormEps > 0, "rms_norm_eps must be > 0, got " + rmsNormEps);
+    require(ropeTheta > 1, "rope_theta must be > 1, got " + ropeTheta);
+    require(initializerRange >= 0, "initializer_range must be >= 0, got " + initializerRange);
     require(qLoraRank >= 0, "q_lora_rank must be >= 0 (0 = full-rank query), got " + qLoraRank);
     require(
         qkRopeHeadDim % 2 == 0,
@@ -112,6 +129,8 @@ public record ModelConfig(
     if (firstKDenseReplace < numHiddenLayers || numMtpModules > 0) {
       positive("n_routed_experts", numRoutedExperts);
       positive("moe_intermediate_size", moeIntermediateSize);
+      require(
+          routedScalingFactor > 0, "routed_scaling_factor must be > 0, got " + routedScalingFactor);
       positive("n_group", numGroups);
       require(
           numRoutedExperts % numGroups == 0,

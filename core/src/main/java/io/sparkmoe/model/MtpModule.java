@@ -74,7 +74,8 @@ final class MtpModule {
     this.embeddingNorm = new RmsNorm(kernels, parameters.weight(prefix + "enorm.weight"), eps);
     this.hiddenNorm = new RmsNorm(kernels, parameters.weight(prefix + "hnorm.weight"), eps);
     this.join = new Linear(kernels, parameters.weight(prefix + "eh_proj.weight"));
-    this.layer = new DecoderLayer(layerNumber, parameters, softmaxScale, gate, dispatcher, kernels, clock);
+    this.layer =
+        new DecoderLayer(layerNumber, parameters, softmaxScale, gate, dispatcher, kernels, clock);
     this.headNorm =
         new RmsNorm(kernels, parameters.weight(prefix + "shared_head.norm.weight"), eps);
   }

@@ -69,8 +69,7 @@ public final class MixtureOfExperts {
     clock.enter(Phase.EXCHANGE);
     TokenDispatcher.Dispatched dispatched = dispatcher.dispatch(site, x, routing, scope);
     clock.enter(Phase.EXPERTS);
-    Experts.Saved expertsSaved =
-        experts.forward(dispatched.input(), dispatched.rowStarts(), scope);
+    Experts.Saved expertsSaved = experts.forward(dispatched.input(), dispatched.rowStarts(), scope);
     clock.enter(Phase.EXCHANGE);
     dispatcher.combine(site, dispatched, y, expertsSaved.output(), scope);
     clock.enter(before);

@@ -27,9 +27,9 @@ import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
 
 /**
- * The model agrees with Hugging Face transformers: every folder with a config.json and a model.safetensors under the test
- * resources (see ORIGIN.md there), or under the folder that {@code -Dgolden.dir} names, on the reference kernels and on
- * the fastest engine of this machine.
+ * The model agrees with Hugging Face transformers: every folder with a config.json and a
+ * model.safetensors under the test resources (see ORIGIN.md there), or under the folder that {@code
+ * -Dgolden.dir} names, on the reference kernels and on the fastest engine of this machine.
  */
 class GoldenTest {
 
@@ -49,7 +49,9 @@ class GoldenTest {
               .filter(folder -> Files.exists(folder.resolve("config.json")))
               .sorted()
               .toList();
-      return cases.stream().flatMap(folder -> Stream.of("reference", "auto").flatMap(engine -> tests(folder, engine)));
+      return cases.stream()
+          .flatMap(
+              folder -> Stream.of("reference", "auto").flatMap(engine -> tests(folder, engine)));
     }
   }
 
@@ -81,7 +83,9 @@ class GoldenTest {
         () -> {
           try (ComputeEngine opened = ComputeEngine.open("golden", "auto", 2);
               Case golden =
-                  new Case(folder, engine.equals("reference") ? new ReferenceKernels() : opened.kernels())) {
+                  new Case(
+                      folder,
+                      engine.equals("reference") ? new ReferenceKernels() : opened.kernels())) {
             check.run(golden);
           }
         });
@@ -141,10 +145,10 @@ class GoldenTest {
       int depths = batch.mtpTargets().size();
       double[] mtp =
           IntStream.rangeClosed(1, depths)
-              .mapToDouble(
-                  k -> meta.path("mtp_loss_weight").asDouble() / (depths * mtpTargets(k)))
+              .mapToDouble(k -> meta.path("mtp_loss_weight").asDouble() / (depths * mtpTargets(k)))
               .toArray();
-      return new LossScales(1.0 / mtpTargets(0), mtp, meta.path("balance_loss_alpha").asDouble() / numSequences);
+      return new LossScales(
+          1.0 / mtpTargets(0), mtp, meta.path("balance_loss_alpha").asDouble() / numSequences);
     }
 
     long mtpTargets(int depth) {
@@ -186,7 +190,11 @@ class GoldenTest {
           valid.setInt(b, x.rows() / numSequences);
         }
         Routing routing =
-            golden.tiny.gate.route(new GateSite(1, 0, layer, false), x, valid, golden.tiny.scope).await();
+            golden
+                .tiny
+                .gate
+                .route(new GateSite(1, 0, layer, false), x, valid, golden.tiny.scope)
+                .await();
         assertRouting(golden, name, routing);
       }
     }
@@ -195,13 +203,15 @@ class GoldenTest {
   private static void forward(Case golden) throws IOException {
     LanguageModel.Trace trace = golden.tiny.model.trace(1, 0, golden.batch, golden.tiny.scope);
     for (int layer = 0; layer < trace.hidden().size(); layer++) {
-      assertClose("hidden." + layer, golden.expected("hidden." + layer), trace.hidden().get(layer), LOGITS);
+      assertClose(
+          "hidden." + layer, golden.expected("hidden." + layer), trace.hidden().get(layer), LOGITS);
     }
     assertClose("logits", golden.expected("logits"), trace.logits(), LOGITS);
     int mtpCompared = 0;
     for (String name : golden.io.names()) {
       if (name.startsWith("router.") && name.endsWith(".ids")) {
-        int layer = Integer.parseInt(name.substring("router.".length(), name.length() - ".ids".length()));
+        int layer =
+            Integer.parseInt(name.substring("router.".length(), name.length() - ".ids".length()));
         assertRouting(golden, "router." + layer, trace.routings().get(layer));
       }
       if (name.startsWith("mtp_logits")) {
@@ -217,9 +227,13 @@ class GoldenTest {
   private static void gradients(Case golden) throws IOException {
     Losses losses = golden.train(1);
     JsonNode expected = golden.meta.path("losses");
-    assertRelative("main loss", expected.path("main").asDouble(), losses.mainSum() / losses.mainCount(), LOSS);
     assertRelative(
-        "balance loss", expected.path("balance").asDouble(), losses.balanceSum() / golden.batch.numSequences(), LOSS);
+        "main loss", expected.path("main").asDouble(), losses.mainSum() / losses.mainCount(), LOSS);
+    assertRelative(
+        "balance loss",
+        expected.path("balance").asDouble(),
+        losses.balanceSum() / golden.batch.numSequences(),
+        LOSS);
     int depths = losses.mtpSum().length;
     if (depths > 0) {
       double mtp = 0;
@@ -229,7 +243,8 @@ class GoldenTest {
       }
       assertRelative("MTP loss", expected.path("mtp").asDouble(), mtp, LOSS);
     }
-    assertRelative("total loss", golden.meta.path("total_loss").asDouble(), golden.total(losses), LOSS);
+    assertRelative(
+        "total loss", golden.meta.path("total_loss").asDouble(), golden.total(losses), LOSS);
     assertThat(losses.droppedTokens()).isZero();
     Set<String> names = new TreeSet<>();
     for (Parameter parameter : golden.tiny.parameters.all()) {
@@ -241,7 +256,10 @@ class GoldenTest {
           largest = Math.max(largest, Math.abs(gradient.get(i)));
         }
         assertClose(
-            "gradient of " + parameter.name(), gradient, parameter.gradient(), GRADIENT_OF_LARGEST * largest);
+            "gradient of " + parameter.name(),
+            gradient,
+            parameter.gradient(),
+            GRADIENT_OF_LARGEST * largest);
       }
     }
     assertThat(names).as("parameters with a gradient").containsAll(golden.gradients.names());
@@ -251,7 +269,9 @@ class GoldenTest {
     JsonNode adamW = golden.meta.path("adamw");
     List<Tensor> moments = new ArrayList<>();
     List<Parameter> trained =
-        golden.tiny.parameters.all().stream().filter(parameter -> parameter.gradient() != null).toList();
+        golden.tiny.parameters.all().stream()
+            .filter(parameter -> parameter.gradient() != null)
+            .toList();
     for (Parameter parameter : trained) {
       moments.add(golden.tiny.scope.zeros(DType.F32, parameter.value().shape()));
       moments.add(golden.tiny.scope.zeros(DType.F32, parameter.value().shape()));
@@ -259,20 +279,30 @@ class GoldenTest {
     Kernels kernels = golden.tiny.kernels;
     for (int step = 1; step <= adamW.path("total_losses").size(); step++) {
       double loss = golden.total(golden.train(step));
-      assertRelative("loss before step " + step, adamW.path("total_losses").get(step - 1).asDouble(), loss, LOSS);
+      assertRelative(
+          "loss before step " + step,
+          adamW.path("total_losses").get(step - 1).asDouble(),
+          loss,
+          LOSS);
       double squares = 0;
       for (Parameter parameter : trained) {
         squares += kernels.sumOfSquares(parameter.gradient());
       }
       double norm = Math.sqrt(squares);
       assertRelative(
-          "gradient norm of step " + step, adamW.path("grad_norms").get(step - 1).asDouble(), norm, GRADIENT_NORM);
+          "gradient norm of step " + step,
+          adamW.path("grad_norms").get(step - 1).asDouble(),
+          norm,
+          GRADIENT_NORM);
       // As torch.nn.utils.clip_grad_norm_.
       double scale = Math.min(1, adamW.path("clip_norm").asDouble() / (norm + 1e-6));
       for (int i = 0; i < trained.size(); i++) {
         Parameter parameter = trained.get(i);
         kernels.adamW(
-            parameter.value(), moments.get(2 * i), moments.get(2 * i + 1), parameter.gradient(),
+            parameter.value(),
+            moments.get(2 * i),
+            moments.get(2 * i + 1),
+            parameter.gradient(),
             step(adamW, step, parameter.isDecayed(), scale));
       }
     }
@@ -282,9 +312,14 @@ class GoldenTest {
     double beta1 = adamW.path("betas").get(0).asDouble();
     double beta2 = adamW.path("betas").get(1).asDouble();
     return new Kernels.AdamWStep(
-        adamW.path("lr").asDouble(), beta1, beta2, adamW.path("eps").asDouble(),
-        adamW.path(decayed ? "weight_decay_2d" : "weight_decay_1d").asDouble(), 1 - Math.pow(beta1, step),
-        1 - Math.pow(beta2, step), scale);
+        adamW.path("lr").asDouble(),
+        beta1,
+        beta2,
+        adamW.path("eps").asDouble(),
+        adamW.path(decayed ? "weight_decay_2d" : "weight_decay_1d").asDouble(),
+        1 - Math.pow(beta1, step),
+        1 - Math.pow(beta2, step),
+        scale);
   }
 
   private static void assertRouting(Case golden, String name, Routing routing) throws IOException {
@@ -294,7 +329,8 @@ class GoldenTest {
     assertClose(name + ".weights", golden.expected(name + ".weights"), routing.weights(), LOGITS);
   }
 
-  private static void assertRelative(String name, double expected, double actual, double tolerance) {
+  private static void assertRelative(
+      String name, double expected, double actual, double tolerance) {
     assertThat(Math.abs(actual - expected))
         .as("%s: expected %.9g, got %.9g", name, expected, actual)
         .isLessThanOrEqualTo(tolerance * Math.abs(expected));
