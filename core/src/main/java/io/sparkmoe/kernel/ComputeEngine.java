@@ -1,16 +1,27 @@
 package io.sparkmoe.kernel;
 
+import java.util.Map;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
 /**
- * What computes in one process: threads, a matrix library and the kernels on top of them. Owned by
- * whoever opened it; the kernels must not be used after {@link #close}.
+ * What computes in one process: threads, a matrix library and the kernels on top of them. Owned by whoever opened it; the
+ * kernels must not be used after {@link #close}.
  */
 public final class ComputeEngine implements AutoCloseable {
 
+  private static final Logger LOG = LoggerFactory.getLogger(ComputeEngine.class);
+
+  private static final String VECTOR_MODULE = "jdk.incubator.vector";
+
+  /** Long enough for a steady clock, short enough for every bench run. */
+  private static final int PEAK_MILLIS = 300;
+
   private final Kernels kernels;
   private final Parallel parallel;
-  private final Gemm gemm;
+  private final GemmBackends.Choice gemm;
 
-  private ComputeEngine(Kernels kernels, Parallel parallel, Gemm gemm) {
+  private ComputeEngine(Kernels kernels, Parallel parallel, GemmBackends.Choice gemm) {
     this.kernels = kernels;
     this.parallel = parallel;
     this.gemm = gemm;
@@ -20,13 +31,23 @@ public final class ComputeEngine implements AutoCloseable {
    * Opens the fastest engine of this machine.
    *
    * @param name prefix of the thread names, such as "rank 1"
-   * @param gemmBackend "onednn", "openblas", "reference", or "auto": measures what is available and
-   *     takes the fastest
+   * @param gemmBackend "onednn", "openblas", "reference", or "auto": measures what is available and takes the fastest
    * @param threads compute threads, the caller's included
    */
   public static ComputeEngine open(String name, String gemmBackend, int threads) {
-    return new ComputeEngine(
-        new ReferenceKernels(), new ThreadPoolParallel(name, threads), new ReferenceGemm());
+    GemmBackends.Choice gemm = GemmBackends.open(gemmBackend);
+    Parallel parallel = new ThreadPoolParallel(name, threads);
+    return new ComputeEngine(openKernels(gemm.gemm(), parallel), parallel, gemm);
+  }
+
+  private static Kernels openKernels(Gemm gemm, Parallel parallel) {
+    if (ModuleLayer.boot().findModule(VECTOR_MODULE).isEmpty()) {
+      LOG.warn(
+          "the reference kernels run, some hundred times slower: start Java with --add-modules={} for the fast ones",
+          VECTOR_MODULE);
+      return new ReferenceKernels();
+    }
+    return new VectorKernels(gemm, parallel);
   }
 
   public Kernels kernels() {
@@ -39,12 +60,22 @@ public final class ComputeEngine implements AutoCloseable {
 
   /** Name of the matrix library in use, as a checkpoint records it. */
   public String gemmName() {
-    return gemm.name();
+    return gemm.gemm().name();
+  }
+
+  /** Single-thread GFLOP/s of every library that "auto" measured; empty when a library was named. */
+  public Map<String, Double> gemmGflops() {
+    return gemm.gflops();
+  }
+
+  /** Measures the library in use at 1024^3 on all threads, GFLOP/s; takes about a third of a second. */
+  public double measurePeakGflops() {
+    return GemmBackends.peakGflops(gemm.gemm(), parallel, PEAK_MILLIS);
   }
 
   @Override
   public void close() {
     parallel.close();
-    gemm.close();
+    gemm.gemm().close();
   }
 }

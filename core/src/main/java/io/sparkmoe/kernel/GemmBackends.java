@@ -1,0 +1,159 @@
+package io.sparkmoe.kernel;
+
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Supplier;
+import org.bytedeco.javacpp.FloatPointer;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** Opens matrix libraries by name and measures them. */
+public final class GemmBackends {
+
+  /** Name that measures what is available and takes the fastest. */
+  public static final String AUTO = "auto";
+
+  private static final Logger LOG = LoggerFactory.getLogger(GemmBackends.class);
+
+  /** In order of preference. */
+  private static final Map<String, Supplier<Gemm>> BACKENDS = backends();
+
+  /** Products (m, n, k) that stand for a trunk's and an expert's. */
+  private static final List<int[]> SAMPLES = List.of(new int[] {512, 512, 512}, new int[] {128, 256, 256});
+
+  private static final long SAMPLE_NANOS = 50_000_000;
+
+  private static final int PEAK_SIZE = 1024;
+
+  private GemmBackends() {}
+
+  /**
+   * An open backend and what led to it.
+   *
+   * @param gemm the backend; the caller closes it
+   * @param gflops single-thread GFLOP/s (harmonic mean over the samples) of each backend measured, empty without auto
+   */
+  public record Choice(Gemm gemm, Map<String, Double> gflops) {}
+
+  private static Map<String, Supplier<Gemm>> backends() {
+    Map<String, Supplier<Gemm>> backends = new LinkedHashMap<>();
+    backends.put("onednn", OneDnnGemm::new);
+    backends.put("openblas", OpenBlasGemm::new);
+    backends.put("reference", ReferenceGemm::new);
+    return Collections.unmodifiableMap(backends);
+  }
+
+  /**
+   * Opens a backend. One whose native library does not load is named in a warning, and the next in order of preference
+   * takes its place.
+   *
+   * @param name "onednn", "openblas", "reference" or {@link #AUTO}
+   */
+  public static Choice open(String name) {
+    if (name.equals(AUTO)) {
+      return fastest();
+    }
+    if (!BACKENDS.containsKey(name)) {
+      throw new IllegalArgumentException(
+          "gemm backend must be one of " + BACKENDS.keySet() + " or " + AUTO + ", got " + name);
+    }
+    boolean reached = false;
+    for (String candidate : BACKENDS.keySet()) {
+      reached |= candidate.equals(name);
+      Gemm gemm = reached ? openOrWarn(candidate) : null;
+      if (gemm != null) {
+        return new Choice(gemm, Map.of());
+      }
+    }
+    throw new AssertionError("the reference backend always opens");
+  }
+
+  private static Choice fastest() {
+    Map<String, Double> gflops = new LinkedHashMap<>();
+    Gemm best = null;
+    for (String candidate : BACKENDS.keySet()) {
+      // The plain loops cannot win against a library, so they are not worth the wait.
+      boolean hopeless = candidate.equals("reference") && best != null;
+      Gemm gemm = hopeless ? null : openOrWarn(candidate);
+      if (gemm == null) {
+        continue;
+      }
+      gflops.put(candidate, sampleGflops(gemm));
+      if (best == null || gflops.get(candidate) > gflops.get(best.name())) {
+        if (best != null) {
+          best.close();
+        }
+        best = gemm;
+      } else {
+        gemm.close();
+      }
+    }
+    return new Choice(best, gflops);
+  }
+
+  /** Null when the library does not load. */
+  private static Gemm openOrWarn(String name) {
+    Gemm gemm = null;
+    try {
+      gemm = BACKENDS.get(name).get();
+      // Forces every native that a call needs, so that a missing one shows here and not in the first step.
+      gflops(gemm, 2, 2, 2, 0);
+      return gemm;
+    } catch (LinkageError | RuntimeException e) {
+      LOG.warn("gemm backend {} is not available on this machine: {}; trying the next", name, e.toString());
+      if (gemm != null) {
+        gemm.close();
+      }
+      return null;
+    }
+  }
+
+  private static double sampleGflops(Gemm gemm) {
+    double inverse = 0;
+    for (int[] sample : SAMPLES) {
+      inverse += 1 / gflops(gemm, sample[0], sample[1], sample[2], SAMPLE_NANOS);
+    }
+    return SAMPLES.size() / inverse;
+  }
+
+  /** GFLOP/s of repeated products {@code x w^T} on the calling thread for about {@code nanos}, after one to warm up. */
+  private static double gflops(Gemm gemm, int m, int n, int k, long nanos) {
+    try (FloatPointer a = ones((long) m * k);
+        FloatPointer b = ones((long) n * k);
+        FloatPointer c = ones((long) m * n)) {
+      gemm.multiply(false, true, m, n, k, a.address(), k, b.address(), k, c.address(), n, false);
+      long start = System.nanoTime();
+      long elapsed;
+      long calls = 0;
+      do {
+        gemm.multiply(false, true, m, n, k, a.address(), k, b.address(), k, c.address(), n, false);
+        calls++;
+        elapsed = System.nanoTime() - start;
+      } while (elapsed < nanos);
+      return 2.0 * m * n * k * calls / elapsed;
+    }
+  }
+
+  /** GFLOP/s of 1024^3 products on all threads at once, one product a thread, for about {@code millis}. */
+  public static double peakGflops(Gemm gemm, Parallel parallel, int millis) {
+    double[] byThread = new double[parallel.threads()];
+    parallel.forEach(
+        byThread.length,
+        piece -> byThread[piece] = gflops(gemm, PEAK_SIZE, PEAK_SIZE, PEAK_SIZE, millis * 1_000_000L));
+    double sum = 0;
+    for (double gflops : byThread) {
+      sum += gflops;
+    }
+    return sum;
+  }
+
+  private static FloatPointer ones(long count) {
+    FloatPointer pointer = new FloatPointer(count);
+    for (long i = 0; i < count; i++) {
+      pointer.put(i, 1);
+    }
+    return pointer;
+  }
+}

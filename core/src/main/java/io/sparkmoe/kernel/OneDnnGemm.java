@@ -1,0 +1,229 @@
+package io.sparkmoe.kernel;
+
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import org.bytedeco.dnnl.dnnl_exec_arg_t;
+import org.bytedeco.dnnl.dnnl_memory;
+import org.bytedeco.dnnl.dnnl_primitive;
+import org.bytedeco.dnnl.dnnl_stream;
+import org.bytedeco.dnnl.engine;
+import org.bytedeco.dnnl.global.dnnl;
+import org.bytedeco.dnnl.matmul;
+import org.bytedeco.dnnl.memory;
+import org.bytedeco.dnnl.post_ops;
+import org.bytedeco.dnnl.primitive_attr;
+import org.bytedeco.dnnl.stream;
+import org.bytedeco.javacpp.FloatPointer;
+import org.bytedeco.javacpp.Pointer;
+import org.nd4j.linalg.factory.Nd4j;
+import org.nd4j.nativeblas.NativeOpsHolder;
+
+/**
+ * oneDNN. A product is cut along its token dimension (rows of c, or the inner size when a is transposed, which is how
+ * weight gradients come): blocks of a few sizes go to a {@code matmul} primitive compiled for exactly that shape, and the
+ * fewer than {@value #UNIT} rows that remain go to oneDNN's {@code sgemm}, which needs no compilation. A primitive takes
+ * 0.3 to 0.6 ms to make and 300 kB to keep, and experts get every number of rows there is; with this cut a weight needs
+ * at most {@code BLOCK / UNIT} primitives a product.
+ *
+ * <p>Primitives belong to a thread: no lock, and each has its own data handles.
+ */
+final class OneDnnGemm implements Gemm {
+
+  /** Step of the row counts that get a primitive: below it, {@code sgemm} is as fast. */
+  static final int UNIT = 32;
+
+  /** Largest row count of a primitive; longer products are several blocks. */
+  static final int BLOCK = 256;
+
+  /** Primitives that a thread keeps, the least recently used goes first. */
+  private static final int CACHE_SIZE = 512;
+
+  private final engine cpu = new engine(engine.kind.cpu, 0);
+  private final Queue<Session> sessions = new ConcurrentLinkedQueue<>();
+  private final ThreadLocal<Session> session = ThreadLocal.withInitial(this::openSession);
+
+  private Session openSession() {
+    // An OpenMP setting belongs to a thread and the bindings of oneDNN do not offer it; ND4J's do, on the same libgomp.
+    // ND4J's holder of natives works only after ND4J itself has started, which asking for its backend sees to.
+    Nd4j.getBackend();
+    NativeOpsHolder.getInstance().getDeviceNativeOps().setOmpNumThreads(1);
+    Session opened = new Session(cpu);
+    sessions.add(opened);
+    return opened;
+  }
+
+  @Override
+  public void multiply(
+      boolean transposeA, boolean transposeB, int m, int n, int k, long a, int lda, long b, int ldb, long c, int ldc,
+      boolean accumulate) {
+    if (m == 0 || n == 0) {
+      return;
+    }
+    Session own = session.get();
+    if (k == 0) {
+      own.sgemm(transposeA, transposeB, m, n, 0, c, Math.max(1, lda), c, Math.max(1, ldb), c, ldc, accumulate);
+      return;
+    }
+    int tokens = transposeA ? k : m;
+    for (int first = 0; first < tokens; ) {
+      int left = tokens - first;
+      int block = left >= BLOCK ? BLOCK : left >= UNIT ? left / UNIT * UNIT : left;
+      if (transposeA) {
+        long aBlock = a + 4L * first * lda;
+        long bBlock = b + (transposeB ? 4L * first : 4L * first * ldb);
+        own.multiply(true, transposeB, m, n, block, aBlock, lda, bBlock, ldb, c, ldc, accumulate || first > 0);
+      } else {
+        long aBlock = a + 4L * first * lda;
+        long cBlock = c + 4L * first * ldc;
+        own.multiply(false, transposeB, block, n, k, aBlock, lda, b, ldb, cBlock, ldc, accumulate);
+      }
+      first += block;
+    }
+  }
+
+  @Override
+  public String name() {
+    return "onednn";
+  }
+
+  /** Frees the primitives of every thread; no call may be under way. */
+  @Override
+  public void close() {
+    for (Session opened = sessions.poll(); opened != null; opened = sessions.poll()) {
+      opened.close();
+    }
+    cpu.close();
+  }
+
+  private static void check(int status, String call) {
+    if (status != 0) {
+      throw new IllegalStateException("oneDNN " + call + " failed with status " + status);
+    }
+  }
+
+  /** What makes two products one primitive. */
+  private record Shape(
+      boolean transposeA, boolean transposeB, int m, int n, int k, int lda, int ldb, int ldc, boolean accumulate) {}
+
+  /** One thread's primitives. */
+  private static final class Session implements AutoCloseable {
+    private final engine cpu;
+    private final stream order;
+    private final dnnl_stream orderHandle;
+    private final NativeFloats a = new NativeFloats();
+    private final NativeFloats b = new NativeFloats();
+    private final NativeFloats c = new NativeFloats();
+    private final Map<Shape, Product> products = new LinkedHashMap<>(64, 0.75f, true) {
+      @Override
+      protected boolean removeEldestEntry(Map.Entry<Shape, Product> eldest) {
+        if (size() > CACHE_SIZE) {
+          eldest.getValue().close();
+          return true;
+        }
+        return false;
+      }
+    };
+
+    Session(engine cpu) {
+      this.cpu = cpu;
+      this.order = new stream(cpu);
+      this.orderHandle = order.get();
+    }
+
+    void multiply(
+        boolean transposeA, boolean transposeB, int m, int n, int k, long aAt, int lda, long bAt, int ldb, long cAt,
+        int ldc, boolean accumulate) {
+      if ((transposeA ? k : m) < UNIT) {
+        sgemm(transposeA, transposeB, m, n, k, aAt, lda, bAt, ldb, cAt, ldc, accumulate);
+        return;
+      }
+      Shape shape = new Shape(transposeA, transposeB, m, n, k, lda, ldb, ldc, accumulate);
+      Product product = products.get(shape);
+      if (product == null) {
+        product = new Product(shape, cpu);
+        products.put(shape, product);
+      }
+      product.run(a.moveTo(aAt), b.moveTo(bAt), c.moveTo(cAt), orderHandle);
+    }
+
+    void sgemm(
+        boolean transposeA, boolean transposeB, int m, int n, int k, long aAt, int lda, long bAt, int ldb, long cAt,
+        int ldc, boolean accumulate) {
+      byte opA = (byte) (transposeA ? 'T' : 'N');
+      byte opB = (byte) (transposeB ? 'T' : 'N');
+      float beta = accumulate ? 1 : 0;
+      check(
+          dnnl.dnnl_sgemm(
+              opA, opB, m, n, k, 1, a.moveTo(aAt), lda, b.moveTo(bAt), ldb, beta, c.moveTo(cAt), ldc),
+          "sgemm");
+    }
+
+    @Override
+    public void close() {
+      products.values().forEach(Product::close);
+      products.clear();
+      order.close();
+    }
+  }
+
+  /** A compiled product and the three memories that it reads and writes. */
+  private static final class Product implements AutoCloseable {
+    private final matmul compiled;
+    private final memory[] memories = new memory[3];
+    private final dnnl_primitive handle;
+    private final dnnl_memory[] memoryHandles = new dnnl_memory[3];
+    private final dnnl_exec_arg_t arguments = new dnnl_exec_arg_t(3);
+
+    Product(Shape shape, engine cpu) {
+      try (memory.desc aLayout = layout(shape.m, shape.k, shape.lda, shape.transposeA);
+          memory.desc bLayout = layout(shape.k, shape.n, shape.ldb, shape.transposeB);
+          memory.desc cLayout = layout(shape.m, shape.n, shape.ldc, false);
+          primitive_attr attributes = new primitive_attr();
+          post_ops after = new post_ops()) {
+        if (shape.accumulate) {
+          after.append_sum();
+          attributes.set_post_ops(after);
+        }
+        try (matmul.primitive_desc description =
+            new matmul.primitive_desc(cpu, aLayout, bLayout, cLayout, attributes, false)) {
+          compiled = new matmul(description);
+        }
+        handle = compiled.get();
+        addMemory(0, dnnl.DNNL_ARG_SRC, aLayout, cpu);
+        addMemory(1, dnnl.DNNL_ARG_WEIGHTS, bLayout, cpu);
+        addMemory(2, dnnl.DNNL_ARG_DST, cLayout, cpu);
+        arguments.position(0);
+      }
+    }
+
+    private static memory.desc layout(int rows, int columns, int lead, boolean transposed) {
+      long[] strides = transposed ? new long[] {1, lead} : new long[] {lead, 1};
+      return new memory.desc(new long[] {rows, columns}, memory.data_type.f32, strides);
+    }
+
+    private void addMemory(int slot, int role, memory.desc layout, engine cpu) {
+      // A null address: the data come by set_data_handle before every run.
+      memories[slot] = new memory(layout, cpu, new FloatPointer());
+      memoryHandles[slot] = memories[slot].get();
+      arguments.position(slot).arg(role).memory(memoryHandles[slot]);
+    }
+
+    void run(Pointer a, Pointer b, Pointer c, dnnl_stream order) {
+      check(dnnl.dnnl_memory_set_data_handle(memoryHandles[0], a), "set_data_handle");
+      check(dnnl.dnnl_memory_set_data_handle(memoryHandles[1], b), "set_data_handle");
+      check(dnnl.dnnl_memory_set_data_handle(memoryHandles[2], c), "set_data_handle");
+      check(dnnl.dnnl_primitive_execute(handle, order, 3, arguments), "matmul");
+    }
+
+    @Override
+    public void close() {
+      arguments.close();
+      compiled.close();
+      for (memory operand : memories) {
+        operand.close();
+      }
+    }
+  }
+}

@@ -1,0 +1,32 @@
+package io.sparkmoe.kernel;
+
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import org.bytedeco.javacpp.BytePointer;
+
+/** A thread's reusable off-heap floats: grows when asked for more, never shrinks. */
+final class Scratch {
+
+  private static final int ALIGNMENT_BYTES = 64;
+
+  private ByteBuffer memory = ByteBuffer.allocateDirect(0);
+  private long address;
+
+  /** Memory of at least {@code floats} elements with undefined contents, valid until the next call. */
+  ByteBuffer floats(int floats) {
+    long bytes = (long) floats * Float.BYTES;
+    if (memory.capacity() < bytes) {
+      // Half as much again, so that a growing sequence does not reallocate at every block.
+      int wanted = (int) Math.min(Integer.MAX_VALUE - ALIGNMENT_BYTES, bytes + bytes / 2);
+      memory = ByteBuffer.allocateDirect(wanted + ALIGNMENT_BYTES).alignedSlice(ALIGNMENT_BYTES);
+      memory.order(ByteOrder.nativeOrder());
+      address = new BytePointer(memory).address();
+    }
+    return memory;
+  }
+
+  /** Address of the memory last handed out. */
+  long address() {
+    return address;
+  }
+}

@@ -1,0 +1,219 @@
+package io.sparkmoe.kernel;
+
+import io.sparkmoe.tensor.Tensor;
+import java.nio.ByteBuffer;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorOperators;
+
+/** Fast element-wise kernels. T tokens, F FFN width. */
+final class VectorElementwise {
+
+  /** Independent sums of squares, enough to hide the latency of an addition. */
+  private static final int SUMS = 8;
+
+  private final Parallel parallel;
+
+  VectorElementwise(Parallel parallel) {
+    this.parallel = parallel;
+  }
+
+  void addScaled(Tensor y, Tensor x, float a) {
+    ByteBuffer to = y.bytes();
+    ByteBuffer from = x.bytes();
+    Pieces.forEach(parallel, y.size(), Pieces.GRAIN, (first, end) -> addScaledRange(to, from, a, first, end));
+  }
+
+  private static void addScaledRange(ByteBuffer y, ByteBuffer x, float a, int first, int end) {
+    int bound = Lanes.bound(first, end);
+    FloatVector factor = VectorMath.splat(a);
+    for (int i = first; i < bound; i += Lanes.LENGTH) {
+      Lanes.store(y, i, VectorMath.fma(Lanes.load(x, i), factor, Lanes.load(y, i)));
+    }
+    for (int i = bound; i < end; i++) {
+      Lanes.set(y, i, Math.fma(Lanes.get(x, i), a, Lanes.get(y, i)));
+    }
+  }
+
+  void scale(Tensor x, float a) {
+    ByteBuffer values = x.bytes();
+    Pieces.forEach(parallel, x.size(), Pieces.GRAIN, (first, end) -> {
+      int bound = Lanes.bound(first, end);
+      for (int i = first; i < bound; i += Lanes.LENGTH) {
+        Lanes.store(values, i, Lanes.load(values, i).mul(a));
+      }
+      for (int i = bound; i < end; i++) {
+        Lanes.set(values, i, a * Lanes.get(values, i));
+      }
+    });
+  }
+
+  double sumOfSquares(Tensor x) {
+    ByteBuffer values = x.bytes();
+    double[] partial = new double[Pieces.count(x.size(), Pieces.GRAIN)];
+    Pieces.forEach(
+        parallel, x.size(), Pieces.GRAIN,
+        (first, end) -> partial[first / Pieces.GRAIN] = sumOfSquares(values, first, end));
+    double sum = 0;
+    for (double piece : partial) {
+      sum += piece;
+    }
+    return sum;
+  }
+
+  /** In double throughout: a float sum over a billion weights would lose the small ones. */
+  private static double sumOfSquares(ByteBuffer values, int first, int end) {
+    double s0 = 0;
+    double s1 = 0;
+    double s2 = 0;
+    double s3 = 0;
+    double s4 = 0;
+    double s5 = 0;
+    double s6 = 0;
+    double s7 = 0;
+    int i = first;
+    for (; i + SUMS <= end; i += SUMS) {
+      double x0 = Lanes.get(values, i);
+      double x1 = Lanes.get(values, i + 1);
+      double x2 = Lanes.get(values, i + 2);
+      double x3 = Lanes.get(values, i + 3);
+      double x4 = Lanes.get(values, i + 4);
+      double x5 = Lanes.get(values, i + 5);
+      double x6 = Lanes.get(values, i + 6);
+      double x7 = Lanes.get(values, i + 7);
+      s0 += x0 * x0;
+      s1 += x1 * x1;
+      s2 += x2 * x2;
+      s3 += x3 * x3;
+      s4 += x4 * x4;
+      s5 += x5 * x5;
+      s6 += x6 * x6;
+      s7 += x7 * x7;
+    }
+    double sum = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7));
+    for (; i < end; i++) {
+      double value = Lanes.get(values, i);
+      sum += value * value;
+    }
+    return sum;
+  }
+
+  int firstNonFinite(Tensor x) {
+    ByteBuffer values = x.bytes();
+    int[] found = new int[Pieces.count(x.size(), Pieces.GRAIN)];
+    Pieces.forEach(
+        parallel, x.size(), Pieces.GRAIN,
+        (first, end) -> found[first / Pieces.GRAIN] = firstNonFinite(values, first, end));
+    for (int index : found) {
+      if (index >= 0) {
+        return index;
+      }
+    }
+    return -1;
+  }
+
+  private static int firstNonFinite(ByteBuffer values, int first, int end) {
+    int bound = Lanes.bound(first, end);
+    FloatVector zeros = VectorMath.zero();
+    for (int i = first; i < bound; i += Lanes.LENGTH) {
+      // x * 0 is 0 for a finite x and NaN otherwise, and NaN stays.
+      zeros = VectorMath.fma(Lanes.load(values, i), VectorMath.zero(), zeros);
+    }
+    int from = zeros.test(VectorOperators.IS_NAN).anyTrue() ? first : bound;
+    for (int i = from; i < end; i++) {
+      if (!Float.isFinite(Lanes.get(values, i))) {
+        return i;
+      }
+    }
+    return -1;
+  }
+
+  void sigmoid(Tensor y, Tensor x) {
+    ByteBuffer to = y.bytes();
+    ByteBuffer from = x.bytes();
+    Pieces.forEach(parallel, y.size(), Pieces.GRAIN, (first, end) -> {
+      int bound = Lanes.bound(first, end);
+      for (int i = first; i < bound; i += Lanes.LENGTH) {
+        Lanes.store(to, i, VectorMath.sigmoid(Lanes.load(from, i)));
+      }
+      for (int i = bound; i < end; i++) {
+        Lanes.set(to, i, VectorMath.sigmoid(Lanes.get(from, i)));
+      }
+    });
+  }
+
+  void sigmoidBackward(Tensor dLogits, Tensor dScores, Tensor scores) {
+    ByteBuffer to = dLogits.bytes();
+    ByteBuffer from = dScores.bytes();
+    ByteBuffer values = scores.bytes();
+    Pieces.forEach(parallel, scores.size(), Pieces.GRAIN, (first, end) -> {
+      int bound = Lanes.bound(first, end);
+      for (int i = first; i < bound; i += Lanes.LENGTH) {
+        FloatVector s = Lanes.load(values, i);
+        Lanes.store(to, i, Lanes.load(from, i).mul(s).mul(VectorMath.splat(1).sub(s)));
+      }
+      for (int i = bound; i < end; i++) {
+        float s = Lanes.get(values, i);
+        Lanes.set(to, i, Lanes.get(from, i) * s * (1 - s));
+      }
+    });
+  }
+
+  void swiGlu(Tensor h, Tensor gateUp) {
+    int f = h.cols();
+    ByteBuffer to = h.bytes();
+    ByteBuffer from = gateUp.bytes();
+    Pieces.forEach(parallel, h.rows(), Pieces.rowGrain(2 * f), (first, end) -> {
+      for (int t = first; t < end; t++) {
+        swiGluRow(to, t * f, from, 2 * t * f, f);
+      }
+    });
+  }
+
+  private static void swiGluRow(ByteBuffer h, int hStart, ByteBuffer gateUp, int gStart, int f) {
+    int bound = Lanes.FLOATS.loopBound(f);
+    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+      FloatVector g = Lanes.load(gateUp, gStart + i);
+      FloatVector u = Lanes.load(gateUp, gStart + f + i);
+      Lanes.store(h, hStart + i, g.mul(u).div(VectorMath.exp(g.neg()).add(1)));
+    }
+    for (int i = bound; i < f; i++) {
+      float g = Lanes.get(gateUp, gStart + i);
+      Lanes.set(h, hStart + i, g * VectorMath.sigmoid(g) * Lanes.get(gateUp, gStart + f + i));
+    }
+  }
+
+  void swiGluBackward(Tensor dGateUp, Tensor dh, Tensor gateUp) {
+    int f = dh.cols();
+    ByteBuffer to = dGateUp.bytes();
+    ByteBuffer dOut = dh.bytes();
+    ByteBuffer from = gateUp.bytes();
+    Pieces.forEach(parallel, dh.rows(), Pieces.rowGrain(2 * f), (first, end) -> {
+      for (int t = first; t < end; t++) {
+        swiGluBackwardRow(to, dOut, t * f, from, 2 * t * f, f);
+      }
+    });
+  }
+
+  /** forward: h = g s u with s = sigmoid(g); so dg = dh u s (1 + g (1 - s)) and du = dh g s. */
+  private static void swiGluBackwardRow(
+      ByteBuffer dGateUp, ByteBuffer dh, int hStart, ByteBuffer gateUp, int gStart, int f) {
+    int bound = Lanes.FLOATS.loopBound(f);
+    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+      FloatVector g = Lanes.load(gateUp, gStart + i);
+      FloatVector u = Lanes.load(gateUp, gStart + f + i);
+      FloatVector ds = VectorMath.sigmoid(g);
+      FloatVector d = Lanes.load(dh, hStart + i).mul(ds);
+      FloatVector slope = VectorMath.fma(g, VectorMath.splat(1).sub(ds), VectorMath.splat(1));
+      Lanes.store(dGateUp, gStart + i, d.mul(u).mul(slope));
+      Lanes.store(dGateUp, gStart + f + i, d.mul(g));
+    }
+    for (int i = bound; i < f; i++) {
+      float g = Lanes.get(gateUp, gStart + i);
+      float u = Lanes.get(gateUp, gStart + f + i);
+      float s = VectorMath.sigmoid(g);
+      float d = Lanes.get(dh, hStart + i) * s;
+      Lanes.set(dGateUp, gStart + i, d * u * (1 + g * (1 - s)));
+      Lanes.set(dGateUp, gStart + f + i, d * g);
+    }
+  }
+}

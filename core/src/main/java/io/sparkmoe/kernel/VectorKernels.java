@@ -1,0 +1,309 @@
+package io.sparkmoe.kernel;
+
+import static io.sparkmoe.kernel.KernelArguments.allF32;
+
+import io.sparkmoe.tensor.DType;
+import io.sparkmoe.tensor.Tensor;
+
+/**
+ * The fast twin of {@link ReferenceKernels} for F32: checks arguments and hands them to one class a family. Products go to
+ * a {@link Gemm}, everything else to fused loops of the Vector API, both cut into pieces for {@link Parallel} by size
+ * alone. Needs the JVM flag {@code --add-modules=jdk.incubator.vector}. Not for use by several threads at once: its
+ * parallelism is inside.
+ */
+public final class VectorKernels implements Kernels {
+
+  private final VectorMatmul matmul;
+  private final VectorElementwise elementwise;
+  private final VectorNorm norm;
+  private final VectorRows rows;
+  private final VectorRotary rotary;
+  private final VectorAttention attention;
+  private final VectorRouter router;
+  private final VectorLoss loss;
+  private final VectorAdamW adamW;
+  private final VectorBfloat16 bfloat16;
+
+  /**
+   * @param gemm matrix library; stays the caller's
+   * @param parallel threads; stay the caller's
+   */
+  public VectorKernels(Gemm gemm, Parallel parallel) {
+    matmul = new VectorMatmul(gemm, parallel);
+    elementwise = new VectorElementwise(parallel);
+    norm = new VectorNorm(parallel);
+    rows = new VectorRows(parallel);
+    rotary = new VectorRotary(parallel);
+    attention = new VectorAttention(gemm, parallel);
+    router = new VectorRouter(parallel);
+    loss = new VectorLoss(parallel);
+    adamW = new VectorAdamW(parallel);
+    bfloat16 = new VectorBfloat16(parallel);
+  }
+
+  // ---- matrix products -------------------------------------------------------------------------------------------
+
+  @Override
+  public void matmul(Tensor c, Tensor a, boolean transposeA, Tensor b, boolean transposeB, boolean accumulate) {
+    allF32(c, a, b);
+    KernelArguments.matmul(c, a, transposeA, b, transposeB);
+    matmul.matmul(c, a, transposeA, b, transposeB, accumulate);
+  }
+
+  @Override
+  public void groupedMatmul(
+      Tensor c, Tensor a, Tensor b, boolean transposeB, int[] rowStarts, boolean accumulate) {
+    allF32(c, a, b);
+    KernelArguments.groupedMatmul(c, a, b, transposeB, rowStarts);
+    matmul.grouped(c, a, b, transposeB, rowStarts, accumulate);
+  }
+
+  @Override
+  public void groupedWeightGradient(Tensor dw, Tensor dy, Tensor x, int[] rowStarts) {
+    allF32(dw, dy, x);
+    KernelArguments.groupedWeightGradient(dw, dy, x, rowStarts);
+    matmul.groupedWeightGradient(dw, dy, x, rowStarts);
+  }
+
+  // ---- element-wise ----------------------------------------------------------------------------------------------
+
+  @Override
+  public void add(Tensor y, Tensor x) {
+    addScaled(y, x, 1);
+  }
+
+  @Override
+  public void addScaled(Tensor y, Tensor x, double a) {
+    allF32(y, x);
+    KernelArguments.sameSize(y, x);
+    elementwise.addScaled(y, x, (float) a);
+  }
+
+  @Override
+  public void scale(Tensor x, double a) {
+    allF32(x);
+    elementwise.scale(x, (float) a);
+  }
+
+  @Override
+  public double sumOfSquares(Tensor x) {
+    allF32(x);
+    return elementwise.sumOfSquares(x);
+  }
+
+  @Override
+  public int firstNonFinite(Tensor x) {
+    allF32(x);
+    return elementwise.firstNonFinite(x);
+  }
+
+  @Override
+  public void rmsNorm(Tensor y, Tensor inverseRms, Tensor x, Tensor weight, double eps) {
+    allF32(y, inverseRms, x, weight);
+    KernelArguments.rmsNorm(y, inverseRms, x, weight);
+    norm.forward(y, inverseRms, x, weight, eps);
+  }
+
+  @Override
+  public void rmsNormBackward(
+      Tensor dx, Tensor dWeight, Tensor dy, Tensor x, Tensor inverseRms, Tensor weight) {
+    allF32(dx, dWeight, dy, x, inverseRms, weight);
+    KernelArguments.rmsNorm(dx, inverseRms, x, weight);
+    KernelArguments.sameSize(dy, x);
+    KernelArguments.sameSize(dWeight, weight);
+    norm.backward(dx, dWeight, dy, x, inverseRms, weight);
+  }
+
+  @Override
+  public void swiGlu(Tensor h, Tensor gateUp) {
+    allF32(h, gateUp);
+    KernelArguments.swiGlu(h, gateUp);
+    elementwise.swiGlu(h, gateUp);
+  }
+
+  @Override
+  public void swiGluBackward(Tensor dGateUp, Tensor dh, Tensor gateUp) {
+    allF32(dGateUp, dh, gateUp);
+    KernelArguments.swiGlu(dh, gateUp);
+    KernelArguments.sameSize(dGateUp, gateUp);
+    elementwise.swiGluBackward(dGateUp, dh, gateUp);
+  }
+
+  // ---- rows ------------------------------------------------------------------------------------------------------
+
+  @Override
+  public void gatherRows(Tensor y, Tensor x, Tensor index) {
+    allF32(y, x);
+    KernelArguments.rows(y, x, index);
+    rows.gather(y, x, index);
+  }
+
+  @Override
+  public void scatterAddRows(Tensor y, Tensor x, Tensor index) {
+    allF32(y, x);
+    KernelArguments.rows(x, y, index);
+    rows.scatterAdd(y, x, index, null);
+  }
+
+  @Override
+  public void scatterAddScaledRows(Tensor y, Tensor x, Tensor index, Tensor weight) {
+    allF32(y, x, weight);
+    KernelArguments.rows(x, y, index);
+    KernelArguments.sameSize(weight, index);
+    rows.scatterAdd(y, x, index, weight);
+  }
+
+  @Override
+  public void gatherScaledRows(Tensor y, Tensor x, Tensor index, Tensor weight) {
+    allF32(y, x, weight);
+    KernelArguments.rows(y, x, index);
+    KernelArguments.sameSize(weight, index);
+    rows.gatherScaled(y, x, index, weight);
+  }
+
+  @Override
+  public void gatherDot(Tensor y, Tensor a, Tensor b, Tensor index) {
+    allF32(y, a, b);
+    KernelArguments.rows(a, b, index);
+    KernelArguments.sameSize(y, index);
+    rows.gatherDot(y, a, b, index);
+  }
+
+  @Override
+  public void concatColumns(Tensor y, Tensor a, Tensor b) {
+    allF32(y, a, b);
+    KernelArguments.columns(y, a, b);
+    rows.concatColumns(y, a, b);
+  }
+
+  @Override
+  public void splitColumnsAdd(Tensor da, Tensor db, Tensor dy) {
+    allF32(da, db, dy);
+    KernelArguments.columns(dy, da, db);
+    rows.splitColumnsAdd(da, db, dy);
+  }
+
+  // ---- attention -------------------------------------------------------------------------------------------------
+
+  @Override
+  public void assembleQuery(Tensor query, Tensor q, Tensor cos, Tensor sin) {
+    allF32(query, q, cos, sin);
+    rotary.query(query, q, cos, sin);
+  }
+
+  @Override
+  public void assembleQueryBackward(Tensor dq, Tensor dQuery, Tensor cos, Tensor sin) {
+    allF32(dq, dQuery, cos, sin);
+    rotary.queryBackward(dq, dQuery, cos, sin);
+  }
+
+  @Override
+  public void assembleKeyValue(Tensor key, Tensor value, Tensor kv, Tensor keyRope, Tensor cos, Tensor sin) {
+    allF32(key, value, kv, keyRope, cos, sin);
+    rotary.keyValue(key, value, kv, keyRope, cos, sin);
+  }
+
+  @Override
+  public void assembleKeyValueBackward(
+      Tensor dkv, Tensor dKeyRope, Tensor dKey, Tensor dValue, Tensor cos, Tensor sin) {
+    allF32(dkv, dKeyRope, dKey, dValue, cos, sin);
+    rotary.keyValueBackward(dkv, dKeyRope, dKey, dValue, cos, sin);
+  }
+
+  @Override
+  public void attention(Tensor out, Tensor logSumExp, Tensor query, Tensor key, Tensor value, double scale) {
+    allF32(out, logSumExp, query, key, value);
+    attention.forward(out, logSumExp, query, key, value, scale);
+  }
+
+  @Override
+  public void attentionBackward(
+      Tensor dQuery, Tensor dKey, Tensor dValue, Tensor dOut, Tensor out, Tensor logSumExp, Tensor query, Tensor key,
+      Tensor value, double scale) {
+    allF32(dQuery, dKey, dValue, dOut, out, logSumExp, query, key, value);
+    KernelArguments.sameSize(dQuery, query);
+    KernelArguments.sameSize(dKey, key);
+    KernelArguments.sameSize(dValue, value);
+    KernelArguments.sameSize(dOut, out);
+    attention.backward(dQuery, dKey, dValue, dOut, out, logSumExp, query, key, value, scale);
+  }
+
+  // ---- router ----------------------------------------------------------------------------------------------------
+
+  @Override
+  public void sigmoid(Tensor y, Tensor x) {
+    allF32(y, x);
+    KernelArguments.sameSize(y, x);
+    elementwise.sigmoid(y, x);
+  }
+
+  @Override
+  public void selectExperts(Tensor ids, Tensor scores, Tensor bias, int numGroups, int topGroups) {
+    allF32(scores, bias);
+    router.selectExperts(ids, scores, bias, numGroups, topGroups);
+  }
+
+  @Override
+  public void routingWeights(Tensor weights, Tensor scores, Tensor ids, boolean normalise, double scale) {
+    allF32(weights, scores);
+    router.routingWeights(weights, scores, ids, normalise, scale);
+  }
+
+  @Override
+  public void routingWeightsBackward(
+      Tensor dScores, Tensor dWeights, Tensor scores, Tensor ids, boolean normalise, double scale) {
+    allF32(dScores, dWeights, scores);
+    KernelArguments.sameSize(dScores, scores);
+    router.routingWeightsBackward(dScores, dWeights, scores, ids, normalise, scale);
+  }
+
+  @Override
+  public void sigmoidBackward(Tensor dLogits, Tensor dScores, Tensor scores) {
+    allF32(dLogits, dScores, scores);
+    KernelArguments.sameSize(dLogits, dScores);
+    KernelArguments.sameSize(dScores, scores);
+    elementwise.sigmoidBackward(dLogits, dScores, scores);
+  }
+
+  @Override
+  public double balanceLoss(Tensor dScores, Tensor scores, Tensor valid, int topK, double gradientScale) {
+    allF32(dScores, scores);
+    return router.balanceLoss(dScores, scores, valid, topK, gradientScale);
+  }
+
+  // ---- loss and optimizer ----------------------------------------------------------------------------------------
+
+  @Override
+  public void crossEntropy(Tensor losses, Tensor logits, Tensor targets, double gradientScale) {
+    allF32(losses, logits);
+    KernelArguments.crossEntropy(losses, logits, targets);
+    loss.crossEntropy(losses, logits, targets, gradientScale);
+  }
+
+  @Override
+  public void adamW(Tensor weight, Tensor firstMoment, Tensor secondMoment, Tensor gradient, AdamWStep step) {
+    allF32(weight, firstMoment, secondMoment, gradient);
+    KernelArguments.sameSize(weight, gradient);
+    KernelArguments.sameSize(weight, firstMoment);
+    KernelArguments.sameSize(weight, secondMoment);
+    adamW.step(weight, firstMoment, secondMoment, gradient, step);
+  }
+
+  // ---- conversions -----------------------------------------------------------------------------------------------
+
+  @Override
+  public void toBfloat16(Tensor bf16, Tensor f32) {
+    allF32(f32);
+    KernelArguments.typed(bf16, DType.BF16);
+    KernelArguments.sameSize(bf16, f32);
+    bfloat16.narrow(bf16, f32);
+  }
+
+  @Override
+  public void fromBfloat16(Tensor f32, Tensor bf16) {
+    allF32(f32);
+    KernelArguments.typed(bf16, DType.BF16);
+    KernelArguments.sameSize(bf16, f32);
+    bfloat16.widen(f32, bf16);
+  }
+}

@@ -1,0 +1,90 @@
+package io.sparkmoe.kernel;
+
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorOperators;
+
+/** Functions of whole vectors. The scalar forms serve loop tails. */
+final class VectorMath {
+
+  /**
+   * 1.5 * 2^23: adding it rounds a small float to an integer that then sits in the low mantissa bits. A float to int
+   * conversion would do the same, but is not compiled to an instruction on JDK 17.
+   */
+  private static final float ROUND = 0x1.8p23f;
+
+  private static final float LOG2_E = 1.44269504f;
+
+  /** ln 2 in two parts, the first exact in few bits, so that r keeps full precision (Cody and Waite). */
+  private static final float LN2_HIGH = 0.693359375f;
+
+  private static final float LN2_LOW = -2.12194440e-4f;
+
+  /** Between these the result is a normal float. */
+  private static final float EXP_LOWEST = -86.6f;
+
+  private static final float EXP_LARGEST = 88.3f;
+
+  private VectorMath() {}
+
+  static FloatVector splat(double value) {
+    return FloatVector.broadcast(Lanes.FLOATS, (float) value);
+  }
+
+  static FloatVector zero() {
+    return FloatVector.zero(Lanes.FLOATS);
+  }
+
+  /** a b + c. */
+  static FloatVector fma(FloatVector a, FloatVector b, FloatVector c) {
+    return a.fma(b, c);
+  }
+
+  /**
+   * e^x to about one unit in the last place, saturating outside [-86.6, 88.3]: e^x = 2^n e^r with n = round(x / ln 2),
+   * and a polynomial for e^r (Moshier, Cephes expf).
+   */
+  static FloatVector exp(FloatVector x) {
+    FloatVector bounded = x.max(EXP_LOWEST).min(EXP_LARGEST);
+    FloatVector shifted = bounded.fma(splat(LOG2_E), splat(ROUND));
+    FloatVector n = shifted.sub(ROUND);
+    FloatVector r = n.fma(splat(-LN2_LOW), n.fma(splat(-LN2_HIGH), bounded));
+    FloatVector p = splat(1.9875691500e-4);
+    p = p.fma(r, splat(1.3981999507e-3));
+    p = p.fma(r, splat(8.3334519073e-3));
+    p = p.fma(r, splat(4.1665795894e-2));
+    p = p.fma(r, splat(1.6666665459e-1));
+    p = p.fma(r, splat(5.0000001201e-1));
+    p = p.mul(r).fma(r, r.add(1));
+    // The low bits of shifted hold n; adding them to p's exponent multiplies by 2^n.
+    return p.reinterpretAsInts()
+        .add(shifted.reinterpretAsInts().lanewise(VectorOperators.LSHL, 23))
+        .reinterpretAsFloats();
+  }
+
+  /** 1 / (1 + e^-x). */
+  static FloatVector sigmoid(FloatVector x) {
+    return splat(1).div(exp(x.neg()).add(1));
+  }
+
+  static float exp(float x) {
+    return (float) Math.exp(x);
+  }
+
+  static float sigmoid(float x) {
+    return (float) (1 / (1 + Math.exp(-x)));
+  }
+
+  /** Sum of the lanes from first to last; the API's own reduction leaves the order open. */
+  static float sum(FloatVector x) {
+    float sum = 0;
+    for (float lane : x.toArray()) {
+      sum += lane;
+    }
+    return sum;
+  }
+
+  /** Largest lane. */
+  static float max(FloatVector x) {
+    return x.reduceLanes(VectorOperators.MAX);
+  }
+}

@@ -1,0 +1,202 @@
+package io.sparkmoe.kernel;
+
+import io.sparkmoe.tensor.Tensor;
+import java.nio.ByteBuffer;
+import java.util.Arrays;
+
+/**
+ * Fast router: rows of scores are copied to arrays, where plain loops compile to vector code, and chosen by insertion
+ * rather than by sorting. T tokens, S tokens of a sequence, E experts, K experts of a token.
+ */
+final class VectorRouter {
+
+  private final Parallel parallel;
+
+  VectorRouter(Parallel parallel) {
+    this.parallel = parallel;
+  }
+
+  void selectExperts(Tensor ids, Tensor scores, Tensor bias, int numGroups, int topGroups) {
+    RouterShape shape = RouterShape.of(ids, scores, bias, numGroups, topGroups);
+    int e = shape.experts();
+    int k = shape.topK();
+    float[] shift = bias == null ? null : bias.toFloatArray();
+    Pieces.forEach(parallel, shape.tokens(), Pieces.rowGrain(4 * e), (first, end) -> {
+      float[] choice = new float[e];
+      float[] groups = new float[numGroups];
+      TopK members = new TopK(bias == null ? 1 : 2);
+      TopK chosenGroups = new TopK(topGroups);
+      TopK chosen = new TopK(k);
+      int[] sorted = new int[Math.max(k, topGroups)];
+      for (int t = first; t < end; t++) {
+        read(choice, scores.bytes(), t * e);
+        for (int i = 0; shift != null && i < e; i++) {
+          choice[i] += shift[i];
+        }
+        chosen.clear();
+        if (topGroups == numGroups) {
+          chosen.offer(choice, 0, e);
+        } else {
+          groupScores(groups, choice, members);
+          chosenGroups.clear();
+          chosenGroups.offer(groups, 0, numGroups);
+          ascending(sorted, chosenGroups);
+          int size = e / numGroups;
+          // Groups that are not chosen are never offered, which is what a score of -inf would mean.
+          for (int g = 0; g < topGroups; g++) {
+            chosen.offer(choice, sorted[g] * size, (sorted[g] + 1) * size);
+          }
+        }
+        ascending(sorted, chosen);
+        for (int j = 0; j < k; j++) {
+          ids.setInt(t * k + j, sorted[j]);
+        }
+      }
+    });
+  }
+
+  /** Sum of the one or two largest of each group. */
+  private static void groupScores(float[] groups, float[] choice, TopK members) {
+    int size = choice.length / groups.length;
+    for (int g = 0; g < groups.length; g++) {
+      members.clear();
+      members.offer(choice, g * size, (g + 1) * size);
+      groups[g] = members.count() == 2 ? members.value(0) + members.value(1) : members.value(0);
+    }
+  }
+
+  private static void ascending(int[] sorted, TopK chosen) {
+    for (int j = 0; j < chosen.count(); j++) {
+      sorted[j] = chosen.index(j);
+    }
+    Arrays.sort(sorted, 0, chosen.count());
+  }
+
+  private static void read(float[] row, ByteBuffer memory, int start) {
+    for (int i = 0; i < row.length; i++) {
+      row[i] = Lanes.get(memory, start + i);
+    }
+  }
+
+  void routingWeights(Tensor weights, Tensor scores, Tensor ids, boolean normalise, double scale) {
+    RouterShape shape = RouterShape.ofWeights(weights, scores, ids);
+    int k = shape.topK();
+    Pieces.forEach(parallel, shape.tokens(), Pieces.rowGrain(4 * k), (first, end) -> {
+      for (int t = first; t < end; t++) {
+        double factor = normalise ? scale / chosenSum(scores, ids, t, shape) : scale;
+        for (int j = 0; j < k; j++) {
+          // w = scale s / (sum of chosen s + 1e-20)
+          float s = scores.getFloat(t * shape.experts() + ids.getInt(t * k + j));
+          weights.setFloat(t * k + j, (float) (s * factor));
+        }
+      }
+    });
+  }
+
+  void routingWeightsBackward(
+      Tensor dScores, Tensor dWeights, Tensor scores, Tensor ids, boolean normalise, double scale) {
+    RouterShape shape = RouterShape.ofWeights(dWeights, scores, ids);
+    int k = shape.topK();
+    Pieces.forEach(parallel, shape.tokens(), Pieces.rowGrain(4 * k), (first, end) -> {
+      for (int t = first; t < end; t++) {
+        double total = normalise ? chosenSum(scores, ids, t, shape) : 1;
+        double dot = 0;
+        for (int j = 0; normalise && j < k; j++) {
+          dot += (double) dWeights.getFloat(t * k + j) * scores.getFloat(t * shape.experts() + ids.getInt(t * k + j));
+        }
+        for (int j = 0; j < k; j++) {
+          // forward: w_j = scale s_j / z, z = sum s; so ds_j += scale (dw_j / z - sum_i dw_i s_i / z^2)
+          int at = t * shape.experts() + ids.getInt(t * k + j);
+          double gradient = scale * (dWeights.getFloat(t * k + j) - dot / total) / total;
+          dScores.setFloat(at, (float) (dScores.getFloat(at) + gradient));
+        }
+      }
+    });
+  }
+
+  private static double chosenSum(Tensor scores, Tensor ids, int token, RouterShape shape) {
+    double sum = RouterShape.TINY;
+    for (int j = 0; j < shape.topK(); j++) {
+      sum += scores.getFloat(token * shape.experts() + ids.getInt(token * shape.topK() + j));
+    }
+    return sum;
+  }
+
+  /** Sequences are the pieces. */
+  double balanceLoss(Tensor dScores, Tensor scores, Tensor valid, int topK, double gradientScale) {
+    int length = RouterShape.sequenceLength(dScores, scores, valid, topK);
+    double[] losses = new double[valid.size()];
+    parallel.forEach(losses.length, b -> {
+      if (valid.getInt(b) > 0) {
+        losses[b] = sequenceLoss(dScores, scores, b * length, valid.getInt(b), topK, (float) gradientScale);
+      }
+    });
+    double sum = 0;
+    for (double loss : losses) {
+      sum += loss;
+    }
+    return sum;
+  }
+
+  private static double sequenceLoss(
+      Tensor dScores, Tensor scores, int firstToken, int n, int topK, float gradientScale) {
+    int e = scores.cols();
+    float[] row = new float[e];
+    float[] frequency = new float[e];
+    double[] share = new double[e];
+    float[] inverse = new float[n];
+    TopK chosen = new TopK(topK);
+    for (int s = 0; s < n; s++) {
+      read(row, scores.bytes(), (firstToken + s) * e);
+      inverse[s] = (float) (1 / (RouterShape.TINY + sum(row)));
+      chosen.clear();
+      chosen.offer(row, 0, e);
+      for (int j = 0; j < topK; j++) {
+        frequency[chosen.index(j)]++;
+      }
+      for (int i = 0; i < e; i++) {
+        share[i] += row[i] * inverse[s];
+      }
+    }
+    double loss = 0;
+    for (int i = 0; i < e; i++) {
+      // f_i P_i with f_i = E/(K n) count_i and P_i = share_i / n
+      frequency[i] *= (float) (e / ((double) topK * n));
+      loss += frequency[i] * share[i] / n;
+    }
+    for (int s = 0; dScores != null && s < n; s++) {
+      // forward: s'_i = s_i / z, loss = sum_i f_i s'_i / n; so ds_j += (f_j - sum_i f_i s'_i) / (n z)
+      int first = (firstToken + s) * e;
+      read(row, scores.bytes(), first);
+      float mean = dot(frequency, row) * inverse[s];
+      float factor = gradientScale * inverse[s] / n;
+      for (int i = 0; i < e; i++) {
+        float gradient = (frequency[i] - mean) * factor;
+        Lanes.set(dScores.bytes(), first + i, Lanes.get(dScores.bytes(), first + i) + gradient);
+      }
+    }
+    return loss;
+  }
+
+  private static float sum(float[] x) {
+    float even = 0;
+    float odd = 0;
+    int i = 0;
+    for (; i + 1 < x.length; i += 2) {
+      even += x[i];
+      odd += x[i + 1];
+    }
+    return even + odd + (i < x.length ? x[i] : 0);
+  }
+
+  private static float dot(float[] x, float[] y) {
+    float even = 0;
+    float odd = 0;
+    int i = 0;
+    for (; i + 1 < x.length; i += 2) {
+      even += x[i] * y[i];
+      odd += x[i + 1] * y[i + 1];
+    }
+    return even + odd + (i < x.length ? x[i] * y[i] : 0);
+  }
+}

@@ -1,0 +1,97 @@
+package io.sparkmoe.kernel;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.sparkmoe.kernel.KernelTwins.Fill;
+import io.sparkmoe.tensor.Tensor;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+/** Rows picked by index, column halves, cross-entropy. */
+class RowKernelsTest {
+
+  private static final int ROWS = 29;
+
+  private static final int PICKED = 83;
+
+  private final KernelTwins twins = new KernelTwins();
+
+  @AfterEach
+  void close() {
+    twins.close();
+  }
+
+  @Test
+  void gathersAndScatters() {
+    for (int d : KernelTwins.SIZES) {
+      Tensor table = twins.mixed(ROWS, d);
+      Tensor picked = twins.mixed(PICKED, d);
+      Tensor index = twins.indices(0, ROWS, PICKED);
+      Tensor weight = twins.mixed(PICKED);
+      twins.agree(
+          "gatherRows", 0, (k, t) -> k.gatherRows(t[0], t[1], t[2]), twins.unwritten(PICKED, d), table, index);
+      twins.agree(
+          "gatherScaledRows", 1, (k, t) -> k.gatherScaledRows(t[0], t[1], t[2], t[3]), twins.unwritten(PICKED, d),
+          table, index, weight);
+      twins.agree(
+          "gatherDot", d, (k, t) -> k.gatherDot(t[0], t[1], t[2], t[3]), twins.unwritten(PICKED), picked, table, index);
+      twins.agree("scatterAddRows", ROWS, (k, t) -> k.scatterAddRows(t[0], t[1], t[2]), table, picked, index);
+      twins.agree(
+          "scatterAddScaledRows", ROWS, (k, t) -> k.scatterAddScaledRows(t[0], t[1], t[2], t[3]), table, picked, index,
+          weight);
+    }
+  }
+
+  @Test
+  void scatterAddsRepeatsInAscendingOrder() {
+    // 1e8 + 1 rounds to 1e8 in float, so the order of the three terms decides the result: (1e8 + 1) - 1e8 = 0.
+    Tensor y = twins.filled(Fill.ZERO, 1, 16);
+    Tensor x = twins.filled(Fill.ZERO, 3, 16);
+    for (int j = 0; j < 16; j++) {
+      x.setFloat(j, 1e8f);
+      x.setFloat(16 + j, 1);
+      x.setFloat(32 + j, -1e8f);
+    }
+    Tensor index = twins.indices(0, 1, 3);
+    twins.agree("scatterAddRows", 1, (k, t) -> k.scatterAddRows(t[0], t[1], t[2]), y, x, index);
+    try (Parallel parallel = new ThreadPoolParallel("test", 2)) {
+      new VectorKernels(new ReferenceGemm(), parallel).scatterAddRows(y, x, index);
+    }
+    assertThat(y.toFloatArray()).containsOnly(0);
+  }
+
+  @Test
+  void columnsJoinAndSplit() {
+    for (int d : KernelTwins.SIZES) {
+      Tensor a = twins.mixed(ROWS, d);
+      Tensor b = twins.mixed(ROWS, 5);
+      Tensor both = twins.mixed(ROWS, d + 5);
+      twins.agree("concatColumns", 0, (k, t) -> k.concatColumns(t[0], t[1], t[2]), twins.unwritten(ROWS, d + 5), a, b);
+      twins.agree("splitColumnsAdd", 1, (k, t) -> k.splitColumnsAdd(t[0], t[1], t[2]), a, b, both);
+    }
+  }
+
+  @Test
+  void crossEntropyAndItsGradient() {
+    for (int c : KernelTwins.SIZES) {
+      for (Fill fill : Fill.values()) {
+        Tensor logits = twins.filled(fill, ROWS, c);
+        Tensor targets = twins.indices(-1, c, ROWS);
+        targets.setInt(0, -1);
+        logits.setFloat(0, Float.NaN);
+        twins.agree(
+            "crossEntropy", c, (k, t) -> k.crossEntropy(t[0], t[1], t[2], 0.25), twins.unwritten(ROWS), logits, targets);
+        twins.agree(
+            "crossEntropy without gradient", c, (k, t) -> k.crossEntropy(t[0], t[1], t[2], 0), twins.unwritten(ROWS),
+            logits, targets);
+      }
+    }
+  }
+
+  @Test
+  void crossEntropyOfEqualLogitsIsTheLogOfTheVocabulary() {
+    Tensor losses = twins.unwritten(1);
+    new ReferenceKernels().crossEntropy(losses, twins.filled(Fill.LARGE, 1, 64), twins.indices(0, 64, 1), 0);
+    assertThat(losses.getFloat(0)).isEqualTo((float) Math.log(64));
+  }
+}
