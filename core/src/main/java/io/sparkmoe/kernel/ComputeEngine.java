@@ -5,8 +5,8 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * What computes in one process: threads, a matrix library and the kernels on top of them. Owned by whoever opened it; the
- * kernels must not be used after {@link #close}.
+ * What computes in one process: threads, a matrix library and the kernels on top of them. Owned by
+ * whoever opened it; the kernels must not be used after {@link #close}.
  */
 public final class ComputeEngine implements AutoCloseable {
 
@@ -31,7 +31,8 @@ public final class ComputeEngine implements AutoCloseable {
    * Opens the fastest engine of this machine.
    *
    * @param name prefix of the thread names, such as "rank 1"
-   * @param gemmBackend "onednn", "openblas", "reference", or "auto": measures what is available and takes the fastest
+   * @param gemmBackend "onednn", "openblas", "reference", or "auto": measures what is available and
+   *     takes the fastest
    * @param threads compute threads, the caller's included
    */
   public static ComputeEngine open(String name, String gemmBackend, int threads) {
@@ -63,12 +64,16 @@ public final class ComputeEngine implements AutoCloseable {
     return gemm.gemm().name();
   }
 
-  /** Single-thread GFLOP/s of every library that "auto" measured; empty when a library was named. */
+  /**
+   * Single-thread GFLOP/s of every library that "auto" measured; empty when a library was named.
+   */
   public Map<String, Double> gemmGflops() {
     return gemm.gflops();
   }
 
-  /** Measures the library in use at 1024^3 on all threads, GFLOP/s; takes about a third of a second. */
+  /**
+   * Measures the library in use at 1024^3 on all threads, GFLOP/s; takes about a third of a second.
+   */
   public double measurePeakGflops() {
     return GemmBackends.peakGflops(gemm.gemm(), parallel, PEAK_MILLIS);
   }

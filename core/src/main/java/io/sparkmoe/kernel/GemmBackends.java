@@ -21,7 +21,8 @@ public final class GemmBackends {
   private static final Map<String, Supplier<Gemm>> BACKENDS = backends();
 
   /** Products (m, n, k) that stand for a trunk's and an expert's. */
-  private static final List<int[]> SAMPLES = List.of(new int[] {512, 512, 512}, new int[] {128, 256, 256});
+  private static final List<int[]> SAMPLES =
+      List.of(new int[] {512, 512, 512}, new int[] {128, 256, 256});
 
   private static final long SAMPLE_NANOS = 50_000_000;
 
@@ -33,7 +34,8 @@ public final class GemmBackends {
    * An open backend and what led to it.
    *
    * @param gemm the backend; the caller closes it
-   * @param gflops single-thread GFLOP/s (harmonic mean over the samples) of each backend measured, empty without auto
+   * @param gflops single-thread GFLOP/s (harmonic mean over the samples) of each backend measured,
+   *     empty without auto
    */
   public record Choice(Gemm gemm, Map<String, Double> gflops) {}
 
@@ -46,8 +48,8 @@ public final class GemmBackends {
   }
 
   /**
-   * Opens a backend. One whose native library does not load is named in a warning, and the next in order of preference
-   * takes its place.
+   * Opens a backend. One whose native library does not load is named in a warning, and the next in
+   * order of preference takes its place.
    *
    * @param name "onednn", "openblas", "reference" or {@link #AUTO}
    */
@@ -98,11 +100,15 @@ public final class GemmBackends {
     Gemm gemm = null;
     try {
       gemm = BACKENDS.get(name).get();
-      // Forces every native that a call needs, so that a missing one shows here and not in the first step.
+      // Forces every native that a call needs, so that a missing one shows here and not in the
+      // first step.
       gflops(gemm, 2, 2, 2, 0);
       return gemm;
     } catch (LinkageError | RuntimeException e) {
-      LOG.warn("gemm backend {} is not available on this machine: {}; trying the next", name, e.toString());
+      LOG.warn(
+          "gemm backend {} is not available on this machine: {}; trying the next",
+          name,
+          e.toString());
       if (gemm != null) {
         gemm.close();
       }
@@ -118,7 +124,10 @@ public final class GemmBackends {
     return SAMPLES.size() / inverse;
   }
 
-  /** GFLOP/s of repeated products {@code x w^T} on the calling thread for about {@code nanos}, after one to warm up. */
+  /**
+   * GFLOP/s of repeated products {@code x w^T} on the calling thread for about {@code nanos}, after
+   * one to warm up.
+   */
   private static double gflops(Gemm gemm, int m, int n, int k, long nanos) {
     try (FloatPointer a = ones((long) m * k);
         FloatPointer b = ones((long) n * k);
@@ -136,12 +145,16 @@ public final class GemmBackends {
     }
   }
 
-  /** GFLOP/s of 1024^3 products on all threads at once, one product a thread, for about {@code millis}. */
+  /**
+   * GFLOP/s of 1024^3 products on all threads at once, one product a thread, for about {@code
+   * millis}.
+   */
   public static double peakGflops(Gemm gemm, Parallel parallel, int millis) {
     double[] byThread = new double[parallel.threads()];
     parallel.forEach(
         byThread.length,
-        piece -> byThread[piece] = gflops(gemm, PEAK_SIZE, PEAK_SIZE, PEAK_SIZE, millis * 1_000_000L));
+        piece ->
+            byThread[piece] = gflops(gemm, PEAK_SIZE, PEAK_SIZE, PEAK_SIZE, millis * 1_000_000L));
     double sum = 0;
     for (double gflops : byThread) {
       sum += gflops;

@@ -8,8 +8,8 @@ import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
- * Vector loads and stores of tensor memory, all of them, because the API for off-heap memory differs between JDKs: 17 has
- * byte buffers, newer ones memory segments. Indices count elements.
+ * Vector loads and stores of tensor memory, all of them, because the API for off-heap memory
+ * differs between JDKs: 17 has byte buffers, newer ones memory segments. Indices count elements.
  */
 final class Lanes {
 

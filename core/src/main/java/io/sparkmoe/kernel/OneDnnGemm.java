@@ -21,10 +21,11 @@ import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.nativeblas.NativeOpsHolder;
 
 /**
- * oneDNN. A product is cut along its token dimension (rows of c, or the inner size when a is transposed, which is how
- * weight gradients come): blocks of a few sizes go to a {@code matmul} primitive compiled for exactly that shape, and the
- * fewer than {@value #UNIT} rows that remain go to oneDNN's {@code sgemm}, which needs no compilation. A primitive takes
- * 0.3 to 0.6 ms to make and 300 kB to keep, and experts get every number of rows there is; with this cut a weight needs
+ * oneDNN. A product is cut along its token dimension (rows of c, or the inner size when a is
+ * transposed, which is how weight gradients come): blocks of a few sizes go to a {@code matmul}
+ * primitive compiled for exactly that shape, and the fewer than {@value #UNIT} rows that remain go
+ * to oneDNN's {@code sgemm}, which needs no compilation. A primitive takes 0.3 to 0.6 ms to make
+ * and 300 kB to keep, and experts get every number of rows there is; with this cut a weight needs
  * at most {@code BLOCK / UNIT} primitives a product.
  *
  * <p>Primitives belong to a thread: no lock, and each has its own data handles.
@@ -45,8 +46,10 @@ final class OneDnnGemm implements Gemm {
   private final ThreadLocal<Session> session = ThreadLocal.withInitial(this::openSession);
 
   private Session openSession() {
-    // An OpenMP setting belongs to a thread and the bindings of oneDNN do not offer it; ND4J's do, on the same libgomp.
-    // ND4J's holder of natives works only after ND4J itself has started, which asking for its backend sees to.
+    // An OpenMP setting belongs to a thread and the bindings of oneDNN do not offer it; ND4J's do,
+    // on the same libgomp.
+    // ND4J's holder of natives works only after ND4J itself has started, which asking for its
+    // backend sees to.
     Nd4j.getBackend();
     NativeOpsHolder.getInstance().getDeviceNativeOps().setOmpNumThreads(1);
     Session opened = new Session(cpu);
@@ -56,14 +59,36 @@ final class OneDnnGemm implements Gemm {
 
   @Override
   public void multiply(
-      boolean transposeA, boolean transposeB, int m, int n, int k, long a, int lda, long b, int ldb, long c, int ldc,
+      boolean transposeA,
+      boolean transposeB,
+      int m,
+      int n,
+      int k,
+      long a,
+      int lda,
+      long b,
+      int ldb,
+      long c,
+      int ldc,
       boolean accumulate) {
     if (m == 0 || n == 0) {
       return;
     }
     Session own = session.get();
     if (k == 0) {
-      own.sgemm(transposeA, transposeB, m, n, 0, c, Math.max(1, lda), c, Math.max(1, ldb), c, ldc, accumulate);
+      own.sgemm(
+          transposeA,
+          transposeB,
+          m,
+          n,
+          0,
+          c,
+          Math.max(1, lda),
+          c,
+          Math.max(1, ldb),
+          c,
+          ldc,
+          accumulate);
       return;
     }
     int tokens = transposeA ? k : m;
@@ -73,7 +98,19 @@ final class OneDnnGemm implements Gemm {
       if (transposeA) {
         long aBlock = a + 4L * first * lda;
         long bBlock = b + (transposeB ? 4L * first : 4L * first * ldb);
-        own.multiply(true, transposeB, m, n, block, aBlock, lda, bBlock, ldb, c, ldc, accumulate || first > 0);
+        own.multiply(
+            true,
+            transposeB,
+            m,
+            n,
+            block,
+            aBlock,
+            lda,
+            bBlock,
+            ldb,
+            c,
+            ldc,
+            accumulate || first > 0);
       } else {
         long aBlock = a + 4L * first * lda;
         long cBlock = c + 4L * first * ldc;
@@ -105,7 +142,15 @@ final class OneDnnGemm implements Gemm {
 
   /** What makes two products one primitive. */
   private record Shape(
-      boolean transposeA, boolean transposeB, int m, int n, int k, int lda, int ldb, int ldc, boolean accumulate) {}
+      boolean transposeA,
+      boolean transposeB,
+      int m,
+      int n,
+      int k,
+      int lda,
+      int ldb,
+      int ldc,
+      boolean accumulate) {}
 
   /** One thread's primitives. */
   private static final class Session implements AutoCloseable {
@@ -115,16 +160,17 @@ final class OneDnnGemm implements Gemm {
     private final NativeFloats a = new NativeFloats();
     private final NativeFloats b = new NativeFloats();
     private final NativeFloats c = new NativeFloats();
-    private final Map<Shape, Product> products = new LinkedHashMap<>(64, 0.75f, true) {
-      @Override
-      protected boolean removeEldestEntry(Map.Entry<Shape, Product> eldest) {
-        if (size() > CACHE_SIZE) {
-          eldest.getValue().close();
-          return true;
-        }
-        return false;
-      }
-    };
+    private final Map<Shape, Product> products =
+        new LinkedHashMap<>(64, 0.75f, true) {
+          @Override
+          protected boolean removeEldestEntry(Map.Entry<Shape, Product> eldest) {
+            if (size() > CACHE_SIZE) {
+              eldest.getValue().close();
+              return true;
+            }
+            return false;
+          }
+        };
 
     Session(engine cpu) {
       this.cpu = cpu;
@@ -133,8 +179,18 @@ final class OneDnnGemm implements Gemm {
     }
 
     void multiply(
-        boolean transposeA, boolean transposeB, int m, int n, int k, long aAt, int lda, long bAt, int ldb, long cAt,
-        int ldc, boolean accumulate) {
+        boolean transposeA,
+        boolean transposeB,
+        int m,
+        int n,
+        int k,
+        long aAt,
+        int lda,
+        long bAt,
+        int ldb,
+        long cAt,
+        int ldc,
+        boolean accumulate) {
       if ((transposeA ? k : m) < UNIT) {
         sgemm(transposeA, transposeB, m, n, k, aAt, lda, bAt, ldb, cAt, ldc, accumulate);
         return;
@@ -149,14 +205,36 @@ final class OneDnnGemm implements Gemm {
     }
 
     void sgemm(
-        boolean transposeA, boolean transposeB, int m, int n, int k, long aAt, int lda, long bAt, int ldb, long cAt,
-        int ldc, boolean accumulate) {
+        boolean transposeA,
+        boolean transposeB,
+        int m,
+        int n,
+        int k,
+        long aAt,
+        int lda,
+        long bAt,
+        int ldb,
+        long cAt,
+        int ldc,
+        boolean accumulate) {
       byte opA = (byte) (transposeA ? 'T' : 'N');
       byte opB = (byte) (transposeB ? 'T' : 'N');
       float beta = accumulate ? 1 : 0;
       check(
           dnnl.dnnl_sgemm(
-              opA, opB, m, n, k, 1, a.moveTo(aAt), lda, b.moveTo(bAt), ldb, beta, c.moveTo(cAt), ldc),
+              opA,
+              opB,
+              m,
+              n,
+              k,
+              1,
+              a.moveTo(aAt),
+              lda,
+              b.moveTo(bAt),
+              ldb,
+              beta,
+              c.moveTo(cAt),
+              ldc),
           "sgemm");
     }
 

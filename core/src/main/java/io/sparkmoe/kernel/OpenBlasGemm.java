@@ -24,15 +24,36 @@ final class OpenBlasGemm implements Gemm {
 
   @Override
   public void multiply(
-      boolean transposeA, boolean transposeB, int m, int n, int k, long a, int lda, long b, int ldb, long c, int ldc,
+      boolean transposeA,
+      boolean transposeB,
+      int m,
+      int n,
+      int k,
+      long a,
+      int lda,
+      long b,
+      int ldb,
+      long c,
+      int ldc,
       boolean accumulate) {
     if (m == 0 || n == 0) {
       return;
     }
     Operands own = operands.get();
     openblas.cblas_sgemm(
-        CblasRowMajor, transposeA ? CblasTrans : CblasNoTrans, transposeB ? CblasTrans : CblasNoTrans, m, n, k, 1,
-        own.a.moveTo(a), Math.max(1, lda), own.b.moveTo(b), Math.max(1, ldb), accumulate ? 1 : 0, own.c.moveTo(c),
+        CblasRowMajor,
+        transposeA ? CblasTrans : CblasNoTrans,
+        transposeB ? CblasTrans : CblasNoTrans,
+        m,
+        n,
+        k,
+        1,
+        own.a.moveTo(a),
+        Math.max(1, lda),
+        own.b.moveTo(b),
+        Math.max(1, ldb),
+        accumulate ? 1 : 0,
+        own.c.moveTo(c),
         ldc);
   }
 

@@ -1,9 +1,15 @@
 package io.sparkmoe.kernel;
 
-/** Cuts ranges into pieces for {@link Parallel} by size alone, so that no result depends on the number of threads. */
+/**
+ * Cuts ranges into pieces for {@link Parallel} by size alone, so that no result depends on the
+ * number of threads.
+ */
 final class Pieces {
 
-  /** Elements of an element-wise piece: 64 kB of floats, worth a thread's wake-up and still in the inner caches. */
+  /**
+   * Elements of an element-wise piece: 64 kB of floats, worth a thread's wake-up and still in the
+   * inner caches.
+   */
   static final int GRAIN = 16384;
 
   private Pieces() {}

@@ -12,7 +12,9 @@ final class Scratch {
   private ByteBuffer memory = ByteBuffer.allocateDirect(0);
   private long address;
 
-  /** Memory of at least {@code floats} elements with undefined contents, valid until the next call. */
+  /**
+   * Memory of at least {@code floats} elements with undefined contents, valid until the next call.
+   */
   ByteBuffer floats(int floats) {
     long bytes = (long) floats * Float.BYTES;
     if (memory.capacity() < bytes) {

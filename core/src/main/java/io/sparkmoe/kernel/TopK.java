@@ -7,7 +7,9 @@ final class TopK {
   private final int[] indices;
   private int count;
 
-  /** @param capacity how many are kept */
+  /**
+   * @param capacity how many are kept
+   */
   TopK(int capacity) {
     best = new float[capacity];
     indices = new int[capacity];

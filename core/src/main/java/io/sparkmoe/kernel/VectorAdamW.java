@@ -13,20 +13,35 @@ final class VectorAdamW {
     this.parallel = parallel;
   }
 
-  void step(Tensor weight, Tensor firstMoment, Tensor secondMoment, Tensor gradient, Kernels.AdamWStep step) {
+  void step(
+      Tensor weight,
+      Tensor firstMoment,
+      Tensor secondMoment,
+      Tensor gradient,
+      Kernels.AdamWStep step) {
     Constants constants = new Constants(step);
     ByteBuffer w = weight.bytes();
     ByteBuffer m = firstMoment.bytes();
     ByteBuffer v = secondMoment.bytes();
     ByteBuffer g = gradient.bytes();
     Pieces.forEach(
-        parallel, weight.size(), Pieces.GRAIN, (first, end) -> range(w, m, v, g, constants, first, end));
+        parallel,
+        weight.size(),
+        Pieces.GRAIN,
+        (first, end) -> range(w, m, v, g, constants, first, end));
   }
 
   /** The step's constants as the inner loop uses them, folded in double. */
   private record Constants(
-      float gradientScale, float beta1, float rest1, float beta2, float rest2, float keep, float rate,
-      float inverseCorrection2, float eps) {
+      float gradientScale,
+      float beta1,
+      float rest1,
+      float beta2,
+      float rest2,
+      float keep,
+      float rate,
+      float inverseCorrection2,
+      float eps) {
     Constants(Kernels.AdamWStep step) {
       this(
           (float) step.gradientScale(),
@@ -46,7 +61,8 @@ final class VectorAdamW {
     int bound = Lanes.bound(first, end);
     for (int i = first; i < bound; i += Lanes.LENGTH) {
       FloatVector gradient = Lanes.load(g, i).mul(c.gradientScale);
-      FloatVector mean = VectorMath.fma(gradient, VectorMath.splat(c.rest1), Lanes.load(m, i).mul(c.beta1));
+      FloatVector mean =
+          VectorMath.fma(gradient, VectorMath.splat(c.rest1), Lanes.load(m, i).mul(c.beta1));
       FloatVector square =
           VectorMath.fma(gradient.mul(c.rest2), gradient, Lanes.load(v, i).mul(c.beta2));
       FloatVector divisor = square.mul(c.inverseCorrection2).sqrt().add(c.eps);

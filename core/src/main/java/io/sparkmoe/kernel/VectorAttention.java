@@ -5,13 +5,17 @@ import java.nio.ByteBuffer;
 import jdk.incubator.vector.FloatVector;
 
 /**
- * Fast causal attention: a block of queries against the keys up to its last one, so the scores of a block are the only
- * buffer that grows with the sequence, and the upper triangle is skipped block by block. B sequences, H heads, S tokens of
- * a sequence, N query/key channels of a head, V value channels.
+ * Fast causal attention: a block of queries against the keys up to its last one, so the scores of a
+ * block are the only buffer that grows with the sequence, and the upper triangle is skipped block
+ * by block. B sequences, H heads, S tokens of a sequence, N query/key channels of a head, V value
+ * channels.
  */
 final class VectorAttention {
 
-  /** Queries of a block: rows enough for the matrix library, few enough that half of a diagonal block wastes little. */
+  /**
+   * Queries of a block: rows enough for the matrix library, few enough that half of a diagonal
+   * block wastes little.
+   */
   private static final int QUERIES = 64;
 
   /** Keys of one product, so that few shapes of products occur however long the sequence is. */
@@ -29,13 +33,16 @@ final class VectorAttention {
   void forward(Tensor out, Tensor logSumExp, Tensor query, Tensor key, Tensor value, double scale) {
     AttentionShape shape = AttentionShape.of(out, logSumExp, query, key, value);
     int blocks = Pieces.count(shape.length(), QUERIES);
-    // The longest blocks come first: with few pieces a long one left for last would keep the other threads waiting.
-    parallel.forEach(shape.batch() * shape.heads() * blocks, piece -> {
-      int sequences = shape.batch() * shape.heads();
-      int block = blocks - 1 - piece / sequences;
-      Head head = new Head(shape, piece % sequences);
-      forwardBlock(head, block * QUERIES, out, logSumExp, query, key, value, (float) scale);
-    });
+    // The longest blocks come first: with few pieces a long one left for last would keep the other
+    // threads waiting.
+    parallel.forEach(
+        shape.batch() * shape.heads() * blocks,
+        piece -> {
+          int sequences = shape.batch() * shape.heads();
+          int block = blocks - 1 - piece / sequences;
+          Head head = new Head(shape, piece % sequences);
+          forwardBlock(head, block * QUERIES, out, logSumExp, query, key, value, (float) scale);
+        });
   }
 
   /** One head of one sequence. */
@@ -57,7 +64,14 @@ final class VectorAttention {
   }
 
   private void forwardBlock(
-      Head head, int first, Tensor out, Tensor logSumExp, Tensor query, Tensor key, Tensor value, float scale) {
+      Head head,
+      int first,
+      Tensor out,
+      Tensor logSumExp,
+      Tensor query,
+      Tensor key,
+      Tensor value,
+      float scale) {
     int n = head.shape.keySize();
     int v = head.shape.valueSize();
     int queries = Math.min(QUERIES, head.shape.length() - first);
@@ -66,16 +80,30 @@ final class VectorAttention {
     ByteBuffer tile = own.floats(QUERIES * keys);
     long tileAt = own.address();
     timesTransposed(
-        tileAt, keys, queries, keys, n, Lanes.address(query, head.row(first) * n), n,
-        Lanes.address(key, head.row(0) * n), n);
+        tileAt,
+        keys,
+        queries,
+        keys,
+        n,
+        Lanes.address(query, head.row(first) * n),
+        n,
+        Lanes.address(key, head.row(0) * n),
+        n);
     for (int i = 0; i < queries; i++) {
       float logSum = softmaxRow(tile, i * keys, first + i + 1, scale);
       logSumExp.setFloat(head.row(first + i), logSum);
       Lanes.clear(tile, i * keys + first + i + 1, keys - first - i - 1);
     }
     times(
-        Lanes.address(out, head.outAt(first)), head.outStride(), queries, v, keys, tileAt, keys,
-        Lanes.address(value, head.row(0) * v), v);
+        Lanes.address(out, head.outAt(first)),
+        head.outStride(),
+        queries,
+        v,
+        keys,
+        tileAt,
+        keys,
+        Lanes.address(value, head.row(0) * v),
+        v);
   }
 
   /** {@code x = softmax(scale x)}; returns log(sum(exp(scale x))). */
@@ -106,27 +134,60 @@ final class VectorAttention {
     return (float) (largest + Math.log(sum));
   }
 
-  /** Heads are the pieces: the blocks of one head add to the same key and value gradients, in order. */
+  /**
+   * Heads are the pieces: the blocks of one head add to the same key and value gradients, in order.
+   */
   void backward(
-      Tensor dQuery, Tensor dKey, Tensor dValue, Tensor dOut, Tensor out, Tensor logSumExp, Tensor query, Tensor key,
-      Tensor value, double scale) {
+      Tensor dQuery,
+      Tensor dKey,
+      Tensor dValue,
+      Tensor dOut,
+      Tensor out,
+      Tensor logSumExp,
+      Tensor query,
+      Tensor key,
+      Tensor value,
+      double scale) {
     AttentionShape shape = AttentionShape.of(out, logSumExp, query, key, value);
     int n = shape.keySize();
     int v = shape.valueSize();
-    parallel.forEach(shape.batch() * shape.heads(), number -> {
-      Head head = new Head(shape, number);
-      Lanes.clear(dKey.bytes(), head.row(0) * n, shape.length() * n);
-      Lanes.clear(dValue.bytes(), head.row(0) * v, shape.length() * v);
-      for (int first = 0; first < shape.length(); first += QUERIES) {
-        backwardBlock(
-            head, first, dQuery, dKey, dValue, dOut, out, logSumExp, query, key, value, (float) scale);
-      }
-    });
+    parallel.forEach(
+        shape.batch() * shape.heads(),
+        number -> {
+          Head head = new Head(shape, number);
+          Lanes.clear(dKey.bytes(), head.row(0) * n, shape.length() * n);
+          Lanes.clear(dValue.bytes(), head.row(0) * v, shape.length() * v);
+          for (int first = 0; first < shape.length(); first += QUERIES) {
+            backwardBlock(
+                head,
+                first,
+                dQuery,
+                dKey,
+                dValue,
+                dOut,
+                out,
+                logSumExp,
+                query,
+                key,
+                value,
+                (float) scale);
+          }
+        });
   }
 
   private void backwardBlock(
-      Head head, int first, Tensor dQuery, Tensor dKey, Tensor dValue, Tensor dOut, Tensor out, Tensor logSumExp,
-      Tensor query, Tensor key, Tensor value, float scale) {
+      Head head,
+      int first,
+      Tensor dQuery,
+      Tensor dKey,
+      Tensor dValue,
+      Tensor dOut,
+      Tensor out,
+      Tensor logSumExp,
+      Tensor query,
+      Tensor key,
+      Tensor value,
+      float scale) {
     int n = head.shape.keySize();
     int v = head.shape.valueSize();
     int queries = Math.min(QUERIES, head.shape.length() - first);
@@ -142,7 +203,15 @@ final class VectorAttention {
     timesTransposed(p, keys, queries, keys, n, queryAt, n, keyAt, n);
     // forward: out = p v; so dp = dout v^T and dv += p^T dout
     timesTransposed(
-        dp, keys, queries, keys, v, dOutAt, head.outStride(), Lanes.address(value, head.row(0) * v), v);
+        dp,
+        keys,
+        queries,
+        keys,
+        v,
+        dOutAt,
+        head.outStride(),
+        Lanes.address(value, head.row(0) * v),
+        v);
     for (int i = 0; i < queries; i++) {
       int at = head.outAt(first + i);
       float delta = VectorRows.dot(dOut.bytes(), at, out.bytes(), at, v);
@@ -153,15 +222,31 @@ final class VectorAttention {
       Lanes.clear(tiles, second + i * keys + seen, keys - seen);
     }
     transposedTimes(
-        Lanes.address(dValue, head.row(0) * v), v, keys, v, queries, p, keys, dOutAt, head.outStride());
-    // forward: scores = scale q k^T; so dq = dscores k and dk += dscores^T q, with the scale already in dscores
+        Lanes.address(dValue, head.row(0) * v),
+        v,
+        keys,
+        v,
+        queries,
+        p,
+        keys,
+        dOutAt,
+        head.outStride());
+    // forward: scores = scale q k^T; so dq = dscores k and dk += dscores^T q, with the scale
+    // already in dscores
     times(Lanes.address(dQuery, head.row(first) * n), n, queries, n, keys, dp, keys, keyAt, n);
-    transposedTimes(Lanes.address(dKey, head.row(0) * n), n, keys, n, queries, dp, keys, queryAt, n);
+    transposedTimes(
+        Lanes.address(dKey, head.row(0) * n), n, keys, n, queries, dp, keys, queryAt, n);
   }
 
   /** forward: p = exp(scale x - logSumExp); so x becomes p, and dp becomes scale p (dp - delta). */
   private static void backwardRow(
-      ByteBuffer tiles, int pStart, int dpStart, int count, float scale, float logSumExp, float delta) {
+      ByteBuffer tiles,
+      int pStart,
+      int dpStart,
+      int count,
+      float scale,
+      float logSumExp,
+      float delta) {
     int bound = Lanes.FLOATS.loopBound(count);
     FloatVector factor = VectorMath.splat(scale);
     FloatVector shift = VectorMath.splat(-logSumExp);
@@ -189,11 +274,23 @@ final class VectorAttention {
   }
 
   /** c (rows, columns) = a b, summed over strips of keys in order. */
-  private void times(long c, int ldc, int rows, int columns, int keys, long a, int lda, long b, int ldb) {
+  private void times(
+      long c, int ldc, int rows, int columns, int keys, long a, int lda, long b, int ldb) {
     for (int k = 0; k < keys; k += KEYS) {
       int strip = Math.min(KEYS, keys - k);
       gemm.multiply(
-          false, false, rows, columns, strip, a + 4L * k, lda, b + 4L * k * ldb, ldb, c, ldc, k > 0);
+          false,
+          false,
+          rows,
+          columns,
+          strip,
+          a + 4L * k,
+          lda,
+          b + 4L * k * ldb,
+          ldb,
+          c,
+          ldc,
+          k > 0);
     }
   }
 

@@ -50,18 +50,22 @@ final class VectorBfloat16 {
   void narrow(Tensor bf16, Tensor f32) {
     ByteBuffer to = bf16.bytes();
     ByteBuffer from = f32.bytes();
-    Pieces.forEach(parallel, f32.size(), Pieces.GRAIN, (first, end) -> {
-      int pair = 2 * Lanes.LENGTH;
-      int bound = first + (end - first) / pair * pair;
-      for (int i = first; i < bound; i += pair) {
-        IntVector front = halves(round(Lanes.loadInts(from, i)));
-        IntVector back = halves(round(Lanes.loadInts(from, i + Lanes.LENGTH)));
-        Lanes.storeInts(to, i / 2, front.blend(back, BACK));
-      }
-      for (int i = bound; i < end; i++) {
-        bf16.set(i, Lanes.get(from, i));
-      }
-    });
+    Pieces.forEach(
+        parallel,
+        f32.size(),
+        Pieces.GRAIN,
+        (first, end) -> {
+          int pair = 2 * Lanes.LENGTH;
+          int bound = first + (end - first) / pair * pair;
+          for (int i = first; i < bound; i += pair) {
+            IntVector front = halves(round(Lanes.loadInts(from, i)));
+            IntVector back = halves(round(Lanes.loadInts(from, i + Lanes.LENGTH)));
+            Lanes.storeInts(to, i / 2, front.blend(back, BACK));
+          }
+          for (int i = bound; i < end; i++) {
+            bf16.set(i, Lanes.get(from, i));
+          }
+        });
   }
 
   /** The upper 16 bits become the nearest BF16, ties to even. */
@@ -72,7 +76,10 @@ final class VectorBfloat16 {
     return rounded.blend(bits.or(QUIET), nan);
   }
 
-  /** Joins the upper halves of lanes 2i and 2i+1, and puts the joined ones in the front and in the back. */
+  /**
+   * Joins the upper halves of lanes 2i and 2i+1, and puts the joined ones in the front and in the
+   * back.
+   */
   private static IntVector halves(IntVector rounded) {
     IntVector low = rounded.lanewise(VectorOperators.LSHR, 16);
     IntVector high = rounded.and(0xFFFF0000);
@@ -85,18 +92,22 @@ final class VectorBfloat16 {
   void widen(Tensor f32, Tensor bf16) {
     ByteBuffer to = f32.bytes();
     ByteBuffer from = bf16.bytes();
-    Pieces.forEach(parallel, f32.size(), Pieces.GRAIN, (first, end) -> {
-      int pair = 2 * Lanes.LENGTH;
-      int bound = first + (end - first) / pair * pair;
-      for (int i = first; i < bound; i += pair) {
-        IntVector halves = Lanes.loadInts(from, i / 2);
-        Lanes.storeInts(to, i, widen(halves.rearrange(SPREAD)));
-        Lanes.storeInts(to, i + Lanes.LENGTH, widen(halves.rearrange(SPREAD_BACK)));
-      }
-      for (int i = bound; i < end; i++) {
-        Lanes.set(to, i, (float) bf16.get(i));
-      }
-    });
+    Pieces.forEach(
+        parallel,
+        f32.size(),
+        Pieces.GRAIN,
+        (first, end) -> {
+          int pair = 2 * Lanes.LENGTH;
+          int bound = first + (end - first) / pair * pair;
+          for (int i = first; i < bound; i += pair) {
+            IntVector halves = Lanes.loadInts(from, i / 2);
+            Lanes.storeInts(to, i, widen(halves.rearrange(SPREAD)));
+            Lanes.storeInts(to, i + Lanes.LENGTH, widen(halves.rearrange(SPREAD_BACK)));
+          }
+          for (int i = bound; i < end; i++) {
+            Lanes.set(to, i, (float) bf16.get(i));
+          }
+        });
   }
 
   /** Even lanes take the lower half of the pair they hold, odd ones the upper. */

@@ -20,7 +20,8 @@ final class VectorElementwise {
   void addScaled(Tensor y, Tensor x, float a) {
     ByteBuffer to = y.bytes();
     ByteBuffer from = x.bytes();
-    Pieces.forEach(parallel, y.size(), Pieces.GRAIN, (first, end) -> addScaledRange(to, from, a, first, end));
+    Pieces.forEach(
+        parallel, y.size(), Pieces.GRAIN, (first, end) -> addScaledRange(to, from, a, first, end));
   }
 
   private static void addScaledRange(ByteBuffer y, ByteBuffer x, float a, int first, int end) {
@@ -36,22 +37,28 @@ final class VectorElementwise {
 
   void scale(Tensor x, float a) {
     ByteBuffer values = x.bytes();
-    Pieces.forEach(parallel, x.size(), Pieces.GRAIN, (first, end) -> {
-      int bound = Lanes.bound(first, end);
-      for (int i = first; i < bound; i += Lanes.LENGTH) {
-        Lanes.store(values, i, Lanes.load(values, i).mul(a));
-      }
-      for (int i = bound; i < end; i++) {
-        Lanes.set(values, i, a * Lanes.get(values, i));
-      }
-    });
+    Pieces.forEach(
+        parallel,
+        x.size(),
+        Pieces.GRAIN,
+        (first, end) -> {
+          int bound = Lanes.bound(first, end);
+          for (int i = first; i < bound; i += Lanes.LENGTH) {
+            Lanes.store(values, i, Lanes.load(values, i).mul(a));
+          }
+          for (int i = bound; i < end; i++) {
+            Lanes.set(values, i, a * Lanes.get(values, i));
+          }
+        });
   }
 
   double sumOfSquares(Tensor x) {
     ByteBuffer values = x.bytes();
     double[] partial = new double[Pieces.count(x.size(), Pieces.GRAIN)];
     Pieces.forEach(
-        parallel, x.size(), Pieces.GRAIN,
+        parallel,
+        x.size(),
+        Pieces.GRAIN,
         (first, end) -> partial[first / Pieces.GRAIN] = sumOfSquares(values, first, end));
     double sum = 0;
     for (double piece : partial) {
@@ -101,7 +108,9 @@ final class VectorElementwise {
     ByteBuffer values = x.bytes();
     int[] found = new int[Pieces.count(x.size(), Pieces.GRAIN)];
     Pieces.forEach(
-        parallel, x.size(), Pieces.GRAIN,
+        parallel,
+        x.size(),
+        Pieces.GRAIN,
         (first, end) -> found[first / Pieces.GRAIN] = firstNonFinite(values, first, end));
     for (int index : found) {
       if (index >= 0) {
@@ -130,43 +139,55 @@ final class VectorElementwise {
   void sigmoid(Tensor y, Tensor x) {
     ByteBuffer to = y.bytes();
     ByteBuffer from = x.bytes();
-    Pieces.forEach(parallel, y.size(), Pieces.GRAIN, (first, end) -> {
-      int bound = Lanes.bound(first, end);
-      for (int i = first; i < bound; i += Lanes.LENGTH) {
-        Lanes.store(to, i, VectorMath.sigmoid(Lanes.load(from, i)));
-      }
-      for (int i = bound; i < end; i++) {
-        Lanes.set(to, i, VectorMath.sigmoid(Lanes.get(from, i)));
-      }
-    });
+    Pieces.forEach(
+        parallel,
+        y.size(),
+        Pieces.GRAIN,
+        (first, end) -> {
+          int bound = Lanes.bound(first, end);
+          for (int i = first; i < bound; i += Lanes.LENGTH) {
+            Lanes.store(to, i, VectorMath.sigmoid(Lanes.load(from, i)));
+          }
+          for (int i = bound; i < end; i++) {
+            Lanes.set(to, i, VectorMath.sigmoid(Lanes.get(from, i)));
+          }
+        });
   }
 
   void sigmoidBackward(Tensor dLogits, Tensor dScores, Tensor scores) {
     ByteBuffer to = dLogits.bytes();
     ByteBuffer from = dScores.bytes();
     ByteBuffer values = scores.bytes();
-    Pieces.forEach(parallel, scores.size(), Pieces.GRAIN, (first, end) -> {
-      int bound = Lanes.bound(first, end);
-      for (int i = first; i < bound; i += Lanes.LENGTH) {
-        FloatVector s = Lanes.load(values, i);
-        Lanes.store(to, i, Lanes.load(from, i).mul(s).mul(VectorMath.splat(1).sub(s)));
-      }
-      for (int i = bound; i < end; i++) {
-        float s = Lanes.get(values, i);
-        Lanes.set(to, i, Lanes.get(from, i) * s * (1 - s));
-      }
-    });
+    Pieces.forEach(
+        parallel,
+        scores.size(),
+        Pieces.GRAIN,
+        (first, end) -> {
+          int bound = Lanes.bound(first, end);
+          for (int i = first; i < bound; i += Lanes.LENGTH) {
+            FloatVector s = Lanes.load(values, i);
+            Lanes.store(to, i, Lanes.load(from, i).mul(s).mul(VectorMath.splat(1).sub(s)));
+          }
+          for (int i = bound; i < end; i++) {
+            float s = Lanes.get(values, i);
+            Lanes.set(to, i, Lanes.get(from, i) * s * (1 - s));
+          }
+        });
   }
 
   void swiGlu(Tensor h, Tensor gateUp) {
     int f = h.cols();
     ByteBuffer to = h.bytes();
     ByteBuffer from = gateUp.bytes();
-    Pieces.forEach(parallel, h.rows(), Pieces.rowGrain(2 * f), (first, end) -> {
-      for (int t = first; t < end; t++) {
-        swiGluRow(to, t * f, from, 2 * t * f, f);
-      }
-    });
+    Pieces.forEach(
+        parallel,
+        h.rows(),
+        Pieces.rowGrain(2 * f),
+        (first, end) -> {
+          for (int t = first; t < end; t++) {
+            swiGluRow(to, t * f, from, 2 * t * f, f);
+          }
+        });
   }
 
   private static void swiGluRow(ByteBuffer h, int hStart, ByteBuffer gateUp, int gStart, int f) {
@@ -187,11 +208,15 @@ final class VectorElementwise {
     ByteBuffer to = dGateUp.bytes();
     ByteBuffer dOut = dh.bytes();
     ByteBuffer from = gateUp.bytes();
-    Pieces.forEach(parallel, dh.rows(), Pieces.rowGrain(2 * f), (first, end) -> {
-      for (int t = first; t < end; t++) {
-        swiGluBackwardRow(to, dOut, t * f, from, 2 * t * f, f);
-      }
-    });
+    Pieces.forEach(
+        parallel,
+        dh.rows(),
+        Pieces.rowGrain(2 * f),
+        (first, end) -> {
+          for (int t = first; t < end; t++) {
+            swiGluBackwardRow(to, dOut, t * f, from, 2 * t * f, f);
+          }
+        });
   }
 
   /** forward: h = g s u with s = sigmoid(g); so dg = dh u s (1 + g (1 - s)) and du = dh g s. */

@@ -6,10 +6,11 @@ import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
 
 /**
- * The fast twin of {@link ReferenceKernels} for F32: checks arguments and hands them to one class a family. Products go to
- * a {@link Gemm}, everything else to fused loops of the Vector API, both cut into pieces for {@link Parallel} by size
- * alone. Needs the JVM flag {@code --add-modules=jdk.incubator.vector}. Not for use by several threads at once: its
- * parallelism is inside.
+ * The fast twin of {@link ReferenceKernels} for F32: checks arguments and hands them to one class a
+ * family. Products go to a {@link Gemm}, everything else to fused loops of the Vector API, both cut
+ * into pieces for {@link Parallel} by size alone. Needs the JVM flag {@code
+ * --add-modules=jdk.incubator.vector}. Not for use by several threads at once: its parallelism is
+ * inside.
  */
 public final class VectorKernels implements Kernels {
 
@@ -41,10 +42,12 @@ public final class VectorKernels implements Kernels {
     bfloat16 = new VectorBfloat16(parallel);
   }
 
-  // ---- matrix products -------------------------------------------------------------------------------------------
+  // ---- matrix products
+  // -------------------------------------------------------------------------------------------
 
   @Override
-  public void matmul(Tensor c, Tensor a, boolean transposeA, Tensor b, boolean transposeB, boolean accumulate) {
+  public void matmul(
+      Tensor c, Tensor a, boolean transposeA, Tensor b, boolean transposeB, boolean accumulate) {
     allF32(c, a, b);
     KernelArguments.matmul(c, a, transposeA, b, transposeB);
     matmul.matmul(c, a, transposeA, b, transposeB, accumulate);
@@ -65,7 +68,8 @@ public final class VectorKernels implements Kernels {
     matmul.groupedWeightGradient(dw, dy, x, rowStarts);
   }
 
-  // ---- element-wise ----------------------------------------------------------------------------------------------
+  // ---- element-wise
+  // ----------------------------------------------------------------------------------------------
 
   @Override
   public void add(Tensor y, Tensor x) {
@@ -129,7 +133,8 @@ public final class VectorKernels implements Kernels {
     elementwise.swiGluBackward(dGateUp, dh, gateUp);
   }
 
-  // ---- rows ------------------------------------------------------------------------------------------------------
+  // ---- rows
+  // ------------------------------------------------------------------------------------------------------
 
   @Override
   public void gatherRows(Tensor y, Tensor x, Tensor index) {
@@ -183,7 +188,8 @@ public final class VectorKernels implements Kernels {
     rows.splitColumnsAdd(da, db, dy);
   }
 
-  // ---- attention -------------------------------------------------------------------------------------------------
+  // ---- attention
+  // -------------------------------------------------------------------------------------------------
 
   @Override
   public void assembleQuery(Tensor query, Tensor q, Tensor cos, Tensor sin) {
@@ -198,7 +204,8 @@ public final class VectorKernels implements Kernels {
   }
 
   @Override
-  public void assembleKeyValue(Tensor key, Tensor value, Tensor kv, Tensor keyRope, Tensor cos, Tensor sin) {
+  public void assembleKeyValue(
+      Tensor key, Tensor value, Tensor kv, Tensor keyRope, Tensor cos, Tensor sin) {
     allF32(key, value, kv, keyRope, cos, sin);
     rotary.keyValue(key, value, kv, keyRope, cos, sin);
   }
@@ -211,15 +218,24 @@ public final class VectorKernels implements Kernels {
   }
 
   @Override
-  public void attention(Tensor out, Tensor logSumExp, Tensor query, Tensor key, Tensor value, double scale) {
+  public void attention(
+      Tensor out, Tensor logSumExp, Tensor query, Tensor key, Tensor value, double scale) {
     allF32(out, logSumExp, query, key, value);
     attention.forward(out, logSumExp, query, key, value, scale);
   }
 
   @Override
   public void attentionBackward(
-      Tensor dQuery, Tensor dKey, Tensor dValue, Tensor dOut, Tensor out, Tensor logSumExp, Tensor query, Tensor key,
-      Tensor value, double scale) {
+      Tensor dQuery,
+      Tensor dKey,
+      Tensor dValue,
+      Tensor dOut,
+      Tensor out,
+      Tensor logSumExp,
+      Tensor query,
+      Tensor key,
+      Tensor value,
+      double scale) {
     allF32(dQuery, dKey, dValue, dOut, out, logSumExp, query, key, value);
     KernelArguments.sameSize(dQuery, query);
     KernelArguments.sameSize(dKey, key);
@@ -228,7 +244,8 @@ public final class VectorKernels implements Kernels {
     attention.backward(dQuery, dKey, dValue, dOut, out, logSumExp, query, key, value, scale);
   }
 
-  // ---- router ----------------------------------------------------------------------------------------------------
+  // ---- router
+  // ----------------------------------------------------------------------------------------------------
 
   @Override
   public void sigmoid(Tensor y, Tensor x) {
@@ -244,7 +261,8 @@ public final class VectorKernels implements Kernels {
   }
 
   @Override
-  public void routingWeights(Tensor weights, Tensor scores, Tensor ids, boolean normalise, double scale) {
+  public void routingWeights(
+      Tensor weights, Tensor scores, Tensor ids, boolean normalise, double scale) {
     allF32(weights, scores);
     router.routingWeights(weights, scores, ids, normalise, scale);
   }
@@ -266,12 +284,14 @@ public final class VectorKernels implements Kernels {
   }
 
   @Override
-  public double balanceLoss(Tensor dScores, Tensor scores, Tensor valid, int topK, double gradientScale) {
+  public double balanceLoss(
+      Tensor dScores, Tensor scores, Tensor valid, int topK, double gradientScale) {
     allF32(dScores, scores);
     return router.balanceLoss(dScores, scores, valid, topK, gradientScale);
   }
 
-  // ---- loss and optimizer ----------------------------------------------------------------------------------------
+  // ---- loss and optimizer
+  // ----------------------------------------------------------------------------------------
 
   @Override
   public void crossEntropy(Tensor losses, Tensor logits, Tensor targets, double gradientScale) {
@@ -281,7 +301,8 @@ public final class VectorKernels implements Kernels {
   }
 
   @Override
-  public void adamW(Tensor weight, Tensor firstMoment, Tensor secondMoment, Tensor gradient, AdamWStep step) {
+  public void adamW(
+      Tensor weight, Tensor firstMoment, Tensor secondMoment, Tensor gradient, AdamWStep step) {
     allF32(weight, firstMoment, secondMoment, gradient);
     KernelArguments.sameSize(weight, gradient);
     KernelArguments.sameSize(weight, firstMoment);
@@ -289,7 +310,8 @@ public final class VectorKernels implements Kernels {
     adamW.step(weight, firstMoment, secondMoment, gradient, step);
   }
 
-  // ---- conversions -----------------------------------------------------------------------------------------------
+  // ---- conversions
+  // -----------------------------------------------------------------------------------------------
 
   @Override
   public void toBfloat16(Tensor bf16, Tensor f32) {

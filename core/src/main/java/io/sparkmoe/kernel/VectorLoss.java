@@ -17,28 +17,35 @@ final class VectorLoss {
     int c = logits.cols();
     ByteBuffer values = logits.bytes();
     boolean gradient = gradientScale != 0;
-    Pieces.forEach(parallel, targets.size(), Pieces.rowGrain(c), (first, end) -> {
-      for (int t = first; t < end; t++) {
-        int target = targets.getInt(t);
-        if (target < 0) {
-          losses.setFloat(t, 0);
-          if (gradient) {
-            Lanes.clear(values, t * c, c);
+    Pieces.forEach(
+        parallel,
+        targets.size(),
+        Pieces.rowGrain(c),
+        (first, end) -> {
+          for (int t = first; t < end; t++) {
+            int target = targets.getInt(t);
+            if (target < 0) {
+              losses.setFloat(t, 0);
+              if (gradient) {
+                Lanes.clear(values, t * c, c);
+              }
+              continue;
+            }
+            float chosen = Lanes.get(values, t * c + target);
+            float largest = largest(values, t * c, c);
+            double sum = exponentials(values, t * c, largest, c, gradient);
+            // loss = log(sum_j exp(x[j] - max)) - (x[target] - max)
+            losses.setFloat(t, (float) (Math.log(sum) - (chosen - largest)));
+            if (gradient) {
+              // dx[j] = scale (softmax[j] - [j == target])
+              scaleRow(values, t * c, (float) (gradientScale / sum), c);
+              Lanes.set(
+                  values,
+                  t * c + target,
+                  (float) (Lanes.get(values, t * c + target) - gradientScale));
+            }
           }
-          continue;
-        }
-        float chosen = Lanes.get(values, t * c + target);
-        float largest = largest(values, t * c, c);
-        double sum = exponentials(values, t * c, largest, c, gradient);
-        // loss = log(sum_j exp(x[j] - max)) - (x[target] - max)
-        losses.setFloat(t, (float) (Math.log(sum) - (chosen - largest)));
-        if (gradient) {
-          // dx[j] = scale (softmax[j] - [j == target])
-          scaleRow(values, t * c, (float) (gradientScale / sum), c);
-          Lanes.set(values, t * c + target, (float) (Lanes.get(values, t * c + target) - gradientScale));
-        }
-      }
-    });
+        });
   }
 
   static float largest(ByteBuffer x, int start, int count) {
@@ -55,7 +62,8 @@ final class VectorLoss {
   }
 
   /** Sum of exp(x - largest), which replaces x when {@code keep}. */
-  private static double exponentials(ByteBuffer x, int start, float largest, int count, boolean keep) {
+  private static double exponentials(
+      ByteBuffer x, int start, float largest, int count, boolean keep) {
     int bound = Lanes.FLOATS.loopBound(count);
     FloatVector sums = VectorMath.zero();
     for (int i = 0; i < bound; i += Lanes.LENGTH) {

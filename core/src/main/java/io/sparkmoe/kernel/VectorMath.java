@@ -7,14 +7,18 @@ import jdk.incubator.vector.VectorOperators;
 final class VectorMath {
 
   /**
-   * 1.5 * 2^23: adding it rounds a small float to an integer that then sits in the low mantissa bits. A float to int
-   * conversion would do the same, but is not compiled to an instruction on JDK 17.
+   * 1.5 * 2^23: adding it rounds a small float to an integer that then sits in the low mantissa
+   * bits. A float to int conversion would do the same, but is not compiled to an instruction on JDK
+   * 17.
    */
   private static final float ROUND = 0x1.8p23f;
 
   private static final float LOG2_E = 1.44269504f;
 
-  /** ln 2 in two parts, the first exact in few bits, so that r keeps full precision (Cody and Waite). */
+  /**
+   * ln 2 in two parts, the first exact in few bits, so that r keeps full precision (Cody and
+   * Waite).
+   */
   private static final float LN2_HIGH = 0.693359375f;
 
   private static final float LN2_LOW = -2.12194440e-4f;
@@ -40,8 +44,8 @@ final class VectorMath {
   }
 
   /**
-   * e^x to about one unit in the last place, saturating outside [-86.6, 88.3]: e^x = 2^n e^r with n = round(x / ln 2),
-   * and a polynomial for e^r (Moshier, Cephes expf).
+   * e^x to about one unit in the last place, saturating outside [-86.6, 88.3]: e^x = 2^n e^r with n
+   * = round(x / ln 2), and a polynomial for e^r (Moshier, Cephes expf).
    */
   static FloatVector exp(FloatVector x) {
     FloatVector bounded = x.max(EXP_LOWEST).min(EXP_LARGEST);

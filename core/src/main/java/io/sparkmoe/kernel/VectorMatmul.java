@@ -4,8 +4,8 @@ import io.sparkmoe.tensor.Tensor;
 import java.util.Arrays;
 
 /**
- * Products on all threads: tiles of one large product, or the experts' products as one queue with the largest first. A
- * tile has the whole inner size, so cutting changes no sum. E experts.
+ * Products on all threads: tiles of one large product, or the experts' products as one queue with
+ * the largest first. A tile has the whole inner size, so cutting changes no sum. E experts.
  */
 final class VectorMatmul {
 
@@ -26,7 +26,10 @@ final class VectorMatmul {
   /** An expert's rows in one task of a grouped product. */
   private static final int EXPERT_ROWS = 256;
 
-  /** Rows of the result in one task of a weight gradient whose expert has more than {@link #HEAVY_ROWS} tokens. */
+  /**
+   * Rows of the result in one task of a weight gradient whose expert has more than {@link
+   * #HEAVY_ROWS} tokens.
+   */
   private static final int GRADIENT_ROWS = 64;
 
   private static final int HEAVY_ROWS = 512;
@@ -39,7 +42,8 @@ final class VectorMatmul {
     this.parallel = parallel;
   }
 
-  void matmul(Tensor c, Tensor a, boolean transposeA, Tensor b, boolean transposeB, boolean accumulate) {
+  void matmul(
+      Tensor c, Tensor a, boolean transposeA, Tensor b, boolean transposeB, boolean accumulate) {
     int m = c.rows();
     int n = c.cols();
     int k = transposeA ? a.rows() : a.cols();
@@ -57,15 +61,25 @@ final class VectorMatmul {
     int rows = tileRows;
     int columns = tileColumns;
     int across = Pieces.count(n, columns);
-    parallel.forEach(Pieces.count(m, rows) * across, tile -> {
-      int row = tile / across * rows;
-      int column = tile % across * columns;
-      gemm.multiply(
-          transposeA, transposeB, Math.min(rows, m - row), Math.min(columns, n - column), k,
-          Lanes.address(a, transposeA ? row : row * k), a.cols(),
-          Lanes.address(b, transposeB ? column * k : column), b.cols(),
-          Lanes.address(c, row * n + column), n, accumulate);
-    });
+    parallel.forEach(
+        Pieces.count(m, rows) * across,
+        tile -> {
+          int row = tile / across * rows;
+          int column = tile % across * columns;
+          gemm.multiply(
+              transposeA,
+              transposeB,
+              Math.min(rows, m - row),
+              Math.min(columns, n - column),
+              k,
+              Lanes.address(a, transposeA ? row : row * k),
+              a.cols(),
+              Lanes.address(b, transposeB ? column * k : column),
+              b.cols(),
+              Lanes.address(c, row * n + column),
+              n,
+              accumulate);
+        });
   }
 
   /** Half of a tile's side, a multiple of the least tile so that few shapes occur. */
@@ -73,20 +87,34 @@ final class VectorMatmul {
     return Math.max(TILE_LEAST, (side / 2 + TILE_LEAST - 1) / TILE_LEAST * TILE_LEAST);
   }
 
-  void grouped(Tensor c, Tensor a, Tensor b, boolean transposeB, int[] rowStarts, boolean accumulate) {
+  void grouped(
+      Tensor c, Tensor a, Tensor b, boolean transposeB, int[] rowStarts, boolean accumulate) {
     int n = c.cols();
     int k = a.cols();
     int[] tasks = new int[b.dim(0)];
     for (int e = 0; e < tasks.length; e++) {
       tasks[e] = Pieces.count(rowStarts[e + 1] - rowStarts[e], EXPERT_ROWS);
     }
-    runLargestFirst(rowStarts, tasks, (e, task) -> {
-      int first = rowStarts[e] + task * EXPERT_ROWS;
-      int rows = Math.min(EXPERT_ROWS, rowStarts[e + 1] - first);
-      gemm.multiply(
-          false, transposeB, rows, n, k, Lanes.address(a, first * k), k, Lanes.address(b, e * n * k),
-          transposeB ? k : n, Lanes.address(c, first * n), n, accumulate);
-    });
+    runLargestFirst(
+        rowStarts,
+        tasks,
+        (e, task) -> {
+          int first = rowStarts[e] + task * EXPERT_ROWS;
+          int rows = Math.min(EXPERT_ROWS, rowStarts[e + 1] - first);
+          gemm.multiply(
+              false,
+              transposeB,
+              rows,
+              n,
+              k,
+              Lanes.address(a, first * k),
+              k,
+              Lanes.address(b, e * n * k),
+              transposeB ? k : n,
+              Lanes.address(c, first * n),
+              n,
+              accumulate);
+        });
   }
 
   void groupedWeightGradient(Tensor dw, Tensor dy, Tensor x, int[] rowStarts) {
@@ -97,14 +125,27 @@ final class VectorMatmul {
       int rows = rowStarts[e + 1] - rowStarts[e];
       tasks[e] = rows == 0 ? 0 : rows > HEAVY_ROWS ? Pieces.count(n, GRADIENT_ROWS) : 1;
     }
-    runLargestFirst(rowStarts, tasks, (e, task) -> {
-      int first = rowStarts[e];
-      int from = tasks[e] == 1 ? 0 : task * GRADIENT_ROWS;
-      int height = tasks[e] == 1 ? n : Math.min(GRADIENT_ROWS, n - from);
-      gemm.multiply(
-          true, false, height, k, rowStarts[e + 1] - first, Lanes.address(dy, first * n + from), n,
-          Lanes.address(x, first * k), k, Lanes.address(dw, e * n * k + from * k), k, true);
-    });
+    runLargestFirst(
+        rowStarts,
+        tasks,
+        (e, task) -> {
+          int first = rowStarts[e];
+          int from = tasks[e] == 1 ? 0 : task * GRADIENT_ROWS;
+          int height = tasks[e] == 1 ? n : Math.min(GRADIENT_ROWS, n - from);
+          gemm.multiply(
+              true,
+              false,
+              height,
+              k,
+              rowStarts[e + 1] - first,
+              Lanes.address(dy, first * n + from),
+              n,
+              Lanes.address(x, first * k),
+              k,
+              Lanes.address(dw, e * n * k + from * k),
+              k,
+              true);
+        });
   }
 
   /** One task of one expert. */
@@ -113,7 +154,10 @@ final class VectorMatmul {
     void run(int expert, int task);
   }
 
-  /** Runs the given number of tasks of every expert, experts with most rows first, so that no long one is left last. */
+  /**
+   * Runs the given number of tasks of every expert, experts with most rows first, so that no long
+   * one is left last.
+   */
   private void runLargestFirst(int[] rowStarts, int[] tasks, ExpertTask body) {
     long[] order = new long[tasks.length];
     for (int e = 0; e < order.length; e++) {
@@ -126,15 +170,18 @@ final class VectorMatmul {
       total += tasks[(int) order[i]];
       ends[i] = total;
     }
-    parallel.forEach(total, piece -> {
-      // The expert whose tasks [end of the one before, its end) hold this piece; ends repeat where there are no tasks.
-      int at = Arrays.binarySearch(ends, piece + 1);
-      at = at < 0 ? -at - 1 : at;
-      while (at > 0 && ends[at - 1] > piece) {
-        at--;
-      }
-      int expert = (int) order[at];
-      body.run(expert, piece - (ends[at] - tasks[expert]));
-    });
+    parallel.forEach(
+        total,
+        piece -> {
+          // The expert whose tasks [end of the one before, its end) hold this piece; ends repeat
+          // where there are no tasks.
+          int at = Arrays.binarySearch(ends, piece + 1);
+          at = at < 0 ? -at - 1 : at;
+          while (at > 0 && ends[at - 1] > piece) {
+            at--;
+          }
+          int expert = (int) order[at];
+          body.run(expert, piece - (ends[at] - tasks[expert]));
+        });
   }
 }

@@ -19,16 +19,23 @@ final class VectorNorm {
     ByteBuffer rms = inverseRms.bytes();
     ByteBuffer from = x.bytes();
     ByteBuffer w = weight.bytes();
-    Pieces.forEach(parallel, inverseRms.size(), Pieces.rowGrain(d), (first, end) -> {
-      for (int t = first; t < end; t++) {
-        float r = (float) (1 / Math.sqrt((double) VectorRows.dot(from, t * d, from, t * d, d) / d + eps));
-        Lanes.set(rms, t, r);
-        scaleRow(to, from, t * d, w, r, d);
-      }
-    });
+    Pieces.forEach(
+        parallel,
+        inverseRms.size(),
+        Pieces.rowGrain(d),
+        (first, end) -> {
+          for (int t = first; t < end; t++) {
+            float r =
+                (float)
+                    (1 / Math.sqrt((double) VectorRows.dot(from, t * d, from, t * d, d) / d + eps));
+            Lanes.set(rms, t, r);
+            scaleRow(to, from, t * d, w, r, d);
+          }
+        });
   }
 
-  private static void scaleRow(ByteBuffer y, ByteBuffer x, int start, ByteBuffer w, float r, int d) {
+  private static void scaleRow(
+      ByteBuffer y, ByteBuffer x, int start, ByteBuffer w, float r, int d) {
     int bound = Lanes.FLOATS.loopBound(d);
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
       Lanes.store(y, start + i, Lanes.load(x, start + i).mul(r).mul(Lanes.load(w, i)));
@@ -46,15 +53,20 @@ final class VectorNorm {
     ByteBuffer from = x.bytes();
     ByteBuffer rms = inverseRms.bytes();
     ByteBuffer w = weight.bytes();
-    // Every piece sums its own rows; the pieces are then added in order, so that the bits do not depend on threads.
+    // Every piece sums its own rows; the pieces are then added in order, so that the bits do not
+    // depend on threads.
     int grain = Pieces.rowGrain(d);
     float[][] partial = new float[Pieces.count(rows, grain)][d];
-    Pieces.forEach(parallel, rows, grain, (first, end) -> {
-      float[] sum = partial[first / grain];
-      for (int t = first; t < end; t++) {
-        backwardRow(to, sum, dOut, from, t * d, Lanes.get(rms, t), w, d);
-      }
-    });
+    Pieces.forEach(
+        parallel,
+        rows,
+        grain,
+        (first, end) -> {
+          float[] sum = partial[first / grain];
+          for (int t = first; t < end; t++) {
+            backwardRow(to, sum, dOut, from, t * d, Lanes.get(rms, t), w, d);
+          }
+        });
     for (int i = 0; i < d; i++) {
       double sum = dWeight.getFloat(i);
       for (float[] piece : partial) {
@@ -65,10 +77,18 @@ final class VectorNorm {
   }
 
   /**
-   * forward: y[i] = x[i] r w[i]; so dw[i] += dy[i] x[i] r, and dx[i] += r w[i] dy[i] - x[i] r^3/D sum_j dy[j] w[j] x[j].
+   * forward: y[i] = x[i] r w[i]; so dw[i] += dy[i] x[i] r, and dx[i] += r w[i] dy[i] - x[i] r^3/D
+   * sum_j dy[j] w[j] x[j].
    */
   private static void backwardRow(
-      ByteBuffer dx, float[] dWeight, ByteBuffer dy, ByteBuffer x, int start, float r, ByteBuffer w, int d) {
+      ByteBuffer dx,
+      float[] dWeight,
+      ByteBuffer dy,
+      ByteBuffer x,
+      int start,
+      float r,
+      ByteBuffer w,
+      int d) {
     int bound = Lanes.FLOATS.loopBound(d);
     FloatVector dots = VectorMath.zero();
     for (int i = 0; i < bound; i += Lanes.LENGTH) {

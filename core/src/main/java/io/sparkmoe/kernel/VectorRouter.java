@@ -5,8 +5,9 @@ import java.nio.ByteBuffer;
 import java.util.Arrays;
 
 /**
- * Fast router: rows of scores are copied to arrays, where plain loops compile to vector code, and chosen by insertion
- * rather than by sorting. T tokens, S tokens of a sequence, E experts, K experts of a token.
+ * Fast router: rows of scores are copied to arrays, where plain loops compile to vector code, and
+ * chosen by insertion rather than by sorting. T tokens, S tokens of a sequence, E experts, K
+ * experts of a token.
  */
 final class VectorRouter {
 
@@ -21,38 +22,43 @@ final class VectorRouter {
     int e = shape.experts();
     int k = shape.topK();
     float[] shift = bias == null ? null : bias.toFloatArray();
-    Pieces.forEach(parallel, shape.tokens(), Pieces.rowGrain(4 * e), (first, end) -> {
-      float[] choice = new float[e];
-      float[] groups = new float[numGroups];
-      TopK members = new TopK(bias == null ? 1 : 2);
-      TopK chosenGroups = new TopK(topGroups);
-      TopK chosen = new TopK(k);
-      int[] sorted = new int[Math.max(k, topGroups)];
-      for (int t = first; t < end; t++) {
-        read(choice, scores.bytes(), t * e);
-        for (int i = 0; shift != null && i < e; i++) {
-          choice[i] += shift[i];
-        }
-        chosen.clear();
-        if (topGroups == numGroups) {
-          chosen.offer(choice, 0, e);
-        } else {
-          groupScores(groups, choice, members);
-          chosenGroups.clear();
-          chosenGroups.offer(groups, 0, numGroups);
-          ascending(sorted, chosenGroups);
-          int size = e / numGroups;
-          // Groups that are not chosen are never offered, which is what a score of -inf would mean.
-          for (int g = 0; g < topGroups; g++) {
-            chosen.offer(choice, sorted[g] * size, (sorted[g] + 1) * size);
+    Pieces.forEach(
+        parallel,
+        shape.tokens(),
+        Pieces.rowGrain(4 * e),
+        (first, end) -> {
+          float[] choice = new float[e];
+          float[] groups = new float[numGroups];
+          TopK members = new TopK(bias == null ? 1 : 2);
+          TopK chosenGroups = new TopK(topGroups);
+          TopK chosen = new TopK(k);
+          int[] sorted = new int[Math.max(k, topGroups)];
+          for (int t = first; t < end; t++) {
+            read(choice, scores.bytes(), t * e);
+            for (int i = 0; shift != null && i < e; i++) {
+              choice[i] += shift[i];
+            }
+            chosen.clear();
+            if (topGroups == numGroups) {
+              chosen.offer(choice, 0, e);
+            } else {
+              groupScores(groups, choice, members);
+              chosenGroups.clear();
+              chosenGroups.offer(groups, 0, numGroups);
+              ascending(sorted, chosenGroups);
+              int size = e / numGroups;
+              // Groups that are not chosen are never offered, which is what a score of -inf would
+              // mean.
+              for (int g = 0; g < topGroups; g++) {
+                chosen.offer(choice, sorted[g] * size, (sorted[g] + 1) * size);
+              }
+            }
+            ascending(sorted, chosen);
+            for (int j = 0; j < k; j++) {
+              ids.setInt(t * k + j, sorted[j]);
+            }
           }
-        }
-        ascending(sorted, chosen);
-        for (int j = 0; j < k; j++) {
-          ids.setInt(t * k + j, sorted[j]);
-        }
-      }
-    });
+        });
   }
 
   /** Sum of the one or two largest of each group. */
@@ -81,37 +87,48 @@ final class VectorRouter {
   void routingWeights(Tensor weights, Tensor scores, Tensor ids, boolean normalise, double scale) {
     RouterShape shape = RouterShape.ofWeights(weights, scores, ids);
     int k = shape.topK();
-    Pieces.forEach(parallel, shape.tokens(), Pieces.rowGrain(4 * k), (first, end) -> {
-      for (int t = first; t < end; t++) {
-        double factor = normalise ? scale / chosenSum(scores, ids, t, shape) : scale;
-        for (int j = 0; j < k; j++) {
-          // w = scale s / (sum of chosen s + 1e-20)
-          float s = scores.getFloat(t * shape.experts() + ids.getInt(t * k + j));
-          weights.setFloat(t * k + j, (float) (s * factor));
-        }
-      }
-    });
+    Pieces.forEach(
+        parallel,
+        shape.tokens(),
+        Pieces.rowGrain(4 * k),
+        (first, end) -> {
+          for (int t = first; t < end; t++) {
+            double factor = normalise ? scale / chosenSum(scores, ids, t, shape) : scale;
+            for (int j = 0; j < k; j++) {
+              // w = scale s / (sum of chosen s + 1e-20)
+              float s = scores.getFloat(t * shape.experts() + ids.getInt(t * k + j));
+              weights.setFloat(t * k + j, (float) (s * factor));
+            }
+          }
+        });
   }
 
   void routingWeightsBackward(
       Tensor dScores, Tensor dWeights, Tensor scores, Tensor ids, boolean normalise, double scale) {
     RouterShape shape = RouterShape.ofWeights(dWeights, scores, ids);
     int k = shape.topK();
-    Pieces.forEach(parallel, shape.tokens(), Pieces.rowGrain(4 * k), (first, end) -> {
-      for (int t = first; t < end; t++) {
-        double total = normalise ? chosenSum(scores, ids, t, shape) : 1;
-        double dot = 0;
-        for (int j = 0; normalise && j < k; j++) {
-          dot += (double) dWeights.getFloat(t * k + j) * scores.getFloat(t * shape.experts() + ids.getInt(t * k + j));
-        }
-        for (int j = 0; j < k; j++) {
-          // forward: w_j = scale s_j / z, z = sum s; so ds_j += scale (dw_j / z - sum_i dw_i s_i / z^2)
-          int at = t * shape.experts() + ids.getInt(t * k + j);
-          double gradient = scale * (dWeights.getFloat(t * k + j) - dot / total) / total;
-          dScores.setFloat(at, (float) (dScores.getFloat(at) + gradient));
-        }
-      }
-    });
+    Pieces.forEach(
+        parallel,
+        shape.tokens(),
+        Pieces.rowGrain(4 * k),
+        (first, end) -> {
+          for (int t = first; t < end; t++) {
+            double total = normalise ? chosenSum(scores, ids, t, shape) : 1;
+            double dot = 0;
+            for (int j = 0; normalise && j < k; j++) {
+              dot +=
+                  (double) dWeights.getFloat(t * k + j)
+                      * scores.getFloat(t * shape.experts() + ids.getInt(t * k + j));
+            }
+            for (int j = 0; j < k; j++) {
+              // forward: w_j = scale s_j / z, z = sum s; so ds_j += scale (dw_j / z - sum_i dw_i
+              // s_i / z^2)
+              int at = t * shape.experts() + ids.getInt(t * k + j);
+              double gradient = scale * (dWeights.getFloat(t * k + j) - dot / total) / total;
+              dScores.setFloat(at, (float) (dScores.getFloat(at) + gradient));
+            }
+          }
+        });
   }
 
   private static double chosenSum(Tensor scores, Tensor ids, int token, RouterShape shape) {
@@ -126,11 +143,15 @@ final class VectorRouter {
   double balanceLoss(Tensor dScores, Tensor scores, Tensor valid, int topK, double gradientScale) {
     int length = RouterShape.sequenceLength(dScores, scores, valid, topK);
     double[] losses = new double[valid.size()];
-    parallel.forEach(losses.length, b -> {
-      if (valid.getInt(b) > 0) {
-        losses[b] = sequenceLoss(dScores, scores, b * length, valid.getInt(b), topK, (float) gradientScale);
-      }
-    });
+    parallel.forEach(
+        losses.length,
+        b -> {
+          if (valid.getInt(b) > 0) {
+            losses[b] =
+                sequenceLoss(
+                    dScores, scores, b * length, valid.getInt(b), topK, (float) gradientScale);
+          }
+        });
     double sum = 0;
     for (double loss : losses) {
       sum += loss;
@@ -165,7 +186,8 @@ final class VectorRouter {
       loss += frequency[i] * share[i] / n;
     }
     for (int s = 0; dScores != null && s < n; s++) {
-      // forward: s'_i = s_i / z, loss = sum_i f_i s'_i / n; so ds_j += (f_j - sum_i f_i s'_i) / (n z)
+      // forward: s'_i = s_i / z, loss = sum_i f_i s'_i / n; so ds_j += (f_j - sum_i f_i s'_i) / (n
+      // z)
       int first = (firstToken + s) * e;
       read(row, scores.bytes(), first);
       float mean = dot(frequency, row) * inverse[s];

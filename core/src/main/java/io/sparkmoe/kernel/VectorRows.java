@@ -17,22 +17,30 @@ final class VectorRows {
     int d = y.cols();
     ByteBuffer to = y.bytes();
     ByteBuffer from = x.bytes();
-    Pieces.forEach(parallel, index.size(), Pieces.rowGrain(d), (first, end) -> {
-      for (int i = first; i < end; i++) {
-        Lanes.copy(to, i * d, from, index.getInt(i) * d, d);
-      }
-    });
+    Pieces.forEach(
+        parallel,
+        index.size(),
+        Pieces.rowGrain(d),
+        (first, end) -> {
+          for (int i = first; i < end; i++) {
+            Lanes.copy(to, i * d, from, index.getInt(i) * d, d);
+          }
+        });
   }
 
   void gatherScaled(Tensor y, Tensor x, Tensor index, Tensor weight) {
     int d = y.cols();
     ByteBuffer to = y.bytes();
     ByteBuffer from = x.bytes();
-    Pieces.forEach(parallel, index.size(), Pieces.rowGrain(d), (first, end) -> {
-      for (int i = first; i < end; i++) {
-        scaleRow(to, i * d, from, index.getInt(i) * d, weight.getFloat(i), d);
-      }
-    });
+    Pieces.forEach(
+        parallel,
+        index.size(),
+        Pieces.rowGrain(d),
+        (first, end) -> {
+          for (int i = first; i < end; i++) {
+            scaleRow(to, i * d, from, index.getInt(i) * d, weight.getFloat(i), d);
+          }
+        });
   }
 
   private static void scaleRow(ByteBuffer y, int yStart, ByteBuffer x, int xStart, float a, int d) {
@@ -49,11 +57,15 @@ final class VectorRows {
     int d = a.cols();
     ByteBuffer left = a.bytes();
     ByteBuffer right = b.bytes();
-    Pieces.forEach(parallel, index.size(), Pieces.rowGrain(d), (first, end) -> {
-      for (int i = first; i < end; i++) {
-        y.setFloat(i, dot(left, i * d, right, index.getInt(i) * d, d));
-      }
-    });
+    Pieces.forEach(
+        parallel,
+        index.size(),
+        Pieces.rowGrain(d),
+        (first, end) -> {
+          for (int i = first; i < end; i++) {
+            y.setFloat(i, dot(left, i * d, right, index.getInt(i) * d, d));
+          }
+        });
   }
 
   /** Sum of x y over {@code count} elements, in two chains to hide the latency of the addition. */
@@ -78,8 +90,9 @@ final class VectorRows {
   }
 
   /**
-   * {@code y[index[i]] += weight[i] x[i]}, or without weight when that is null. Sources are first listed by target in
-   * ascending order: targets then belong to one piece each, and every target adds its sources in the order of i.
+   * {@code y[index[i]] += weight[i] x[i]}, or without weight when that is null. Sources are first
+   * listed by target in ascending order: targets then belong to one piece each, and every target
+   * adds its sources in the order of i.
    */
   void scatterAdd(Tensor y, Tensor x, Tensor index, Tensor weight) {
     int d = y.cols();
@@ -98,20 +111,34 @@ final class VectorRows {
     for (int i = 0; i < index.size(); i++) {
       sources[next[index.getInt(i)]++] = i;
     }
-    Pieces.forEach(parallel, targets, Pieces.rowGrain(d), (first, end) -> {
-      for (int t = first; t < end; t++) {
-        for (int s = starts[t]; s < starts[t + 1]; s++) {
-          addScaledRow(to, t * d, from, sources[s] * d, weight == null ? 1 : weight.getFloat(sources[s]), d);
-        }
-      }
-    });
+    Pieces.forEach(
+        parallel,
+        targets,
+        Pieces.rowGrain(d),
+        (first, end) -> {
+          for (int t = first; t < end; t++) {
+            for (int s = starts[t]; s < starts[t + 1]; s++) {
+              addScaledRow(
+                  to,
+                  t * d,
+                  from,
+                  sources[s] * d,
+                  weight == null ? 1 : weight.getFloat(sources[s]),
+                  d);
+            }
+          }
+        });
   }
 
-  private static void addScaledRow(ByteBuffer y, int yStart, ByteBuffer x, int xStart, float a, int d) {
+  private static void addScaledRow(
+      ByteBuffer y, int yStart, ByteBuffer x, int xStart, float a, int d) {
     int bound = Lanes.FLOATS.loopBound(d);
     FloatVector factor = VectorMath.splat(a);
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      Lanes.store(y, yStart + i, VectorMath.fma(Lanes.load(x, xStart + i), factor, Lanes.load(y, yStart + i)));
+      Lanes.store(
+          y,
+          yStart + i,
+          VectorMath.fma(Lanes.load(x, xStart + i), factor, Lanes.load(y, yStart + i)));
     }
     for (int i = bound; i < d; i++) {
       Lanes.set(y, yStart + i, Math.fma(Lanes.get(x, xStart + i), a, Lanes.get(y, yStart + i)));
@@ -122,23 +149,31 @@ final class VectorRows {
     int left = a.cols();
     int right = b.cols();
     ByteBuffer to = y.bytes();
-    Pieces.forEach(parallel, y.rows(), Pieces.rowGrain(left + right), (first, end) -> {
-      for (int t = first; t < end; t++) {
-        Lanes.copy(to, t * (left + right), a.bytes(), t * left, left);
-        Lanes.copy(to, t * (left + right) + left, b.bytes(), t * right, right);
-      }
-    });
+    Pieces.forEach(
+        parallel,
+        y.rows(),
+        Pieces.rowGrain(left + right),
+        (first, end) -> {
+          for (int t = first; t < end; t++) {
+            Lanes.copy(to, t * (left + right), a.bytes(), t * left, left);
+            Lanes.copy(to, t * (left + right) + left, b.bytes(), t * right, right);
+          }
+        });
   }
 
   void splitColumnsAdd(Tensor da, Tensor db, Tensor dy) {
     int left = da.cols();
     int right = db.cols();
     ByteBuffer from = dy.bytes();
-    Pieces.forEach(parallel, dy.rows(), Pieces.rowGrain(left + right), (first, end) -> {
-      for (int t = first; t < end; t++) {
-        addScaledRow(da.bytes(), t * left, from, t * (left + right), 1, left);
-        addScaledRow(db.bytes(), t * right, from, t * (left + right) + left, 1, right);
-      }
-    });
+    Pieces.forEach(
+        parallel,
+        dy.rows(),
+        Pieces.rowGrain(left + right),
+        (first, end) -> {
+          for (int t = first; t < end; t++) {
+            addScaledRow(da.bytes(), t * left, from, t * (left + right), 1, left);
+            addScaledRow(db.bytes(), t * right, from, t * (left + right) + left, 1, right);
+          }
+        });
   }
 }

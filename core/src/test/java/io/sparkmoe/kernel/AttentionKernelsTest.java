@@ -11,9 +11,15 @@ import org.junit.jupiter.api.Test;
 /** B sequences, H heads, S tokens, N and R channels without and with position, V value channels. */
 class AttentionKernelsTest {
 
-  /** Sizes (B, H, S, N, R, V): a single token, odd ones, several query blocks, several key strips. */
+  /**
+   * Sizes (B, H, S, N, R, V): a single token, odd ones, several query blocks, several key strips.
+   */
   private static final int[][] SHAPES = {
-    {1, 1, 1, 1, 2, 1}, {2, 3, 7, 5, 4, 3}, {1, 2, 64, 16, 8, 16}, {2, 1, 207, 32, 16, 32}, {1, 1, 330, 24, 8, 20}
+    {1, 1, 1, 1, 2, 1},
+    {2, 3, 7, 5, 4, 3},
+    {1, 2, 64, 16, 8, 16},
+    {2, 1, 207, 32, 16, 32},
+    {1, 1, 330, 24, 8, 20}
   };
 
   private final KernelTwins twins = new KernelTwins();
@@ -35,17 +41,41 @@ class AttentionKernelsTest {
       Tensor kv = twins.mixed(tokens, z[1] * (z[3] + z[5]));
       Tensor rope = twins.mixed(tokens, z[4]);
       twins.agree(
-          "assembleQuery", 2, (k, t) -> k.assembleQuery(t[0], t[1], t[2], t[3]), twins.unwritten(query.shape()), q, cos,
+          "assembleQuery",
+          2,
+          (k, t) -> k.assembleQuery(t[0], t[1], t[2], t[3]),
+          twins.unwritten(query.shape()),
+          q,
+          cos,
           sin);
       twins.agree(
-          "assembleQueryBackward", 2, (k, t) -> k.assembleQueryBackward(t[0], t[1], t[2], t[3]),
-          twins.unwritten(q.shape()), query, cos, sin);
+          "assembleQueryBackward",
+          2,
+          (k, t) -> k.assembleQueryBackward(t[0], t[1], t[2], t[3]),
+          twins.unwritten(q.shape()),
+          query,
+          cos,
+          sin);
       twins.agree(
-          "assembleKeyValue", 2, (k, t) -> k.assembleKeyValue(t[0], t[1], t[2], t[3], t[4], t[5]),
-          twins.unwritten(query.shape()), twins.unwritten(value.shape()), kv, rope, cos, sin);
+          "assembleKeyValue",
+          2,
+          (k, t) -> k.assembleKeyValue(t[0], t[1], t[2], t[3], t[4], t[5]),
+          twins.unwritten(query.shape()),
+          twins.unwritten(value.shape()),
+          kv,
+          rope,
+          cos,
+          sin);
       twins.agree(
-          "assembleKeyValueBackward", z[1], (k, t) -> k.assembleKeyValueBackward(t[0], t[1], t[2], t[3], t[4], t[5]),
-          twins.unwritten(kv.shape()), twins.unwritten(rope.shape()), query, value, cos, sin);
+          "assembleKeyValueBackward",
+          z[1],
+          (k, t) -> k.assembleKeyValueBackward(t[0], t[1], t[2], t[3], t[4], t[5]),
+          twins.unwritten(kv.shape()),
+          twins.unwritten(rope.shape()),
+          query,
+          value,
+          cos,
+          sin);
     }
   }
 
@@ -69,22 +99,40 @@ class AttentionKernelsTest {
         int channels = z[3] + z[4];
         double scale = 1 / Math.sqrt(channels);
         Tensor query = twins.filled(fill, z[0], z[1], z[2], channels);
-        // Keys differ even beside large queries: equal ones would make every true gradient of a query zero.
-        Tensor key = fill == Fill.ZERO ? twins.filled(fill, query.shape()) : twins.mixed(query.shape());
+        // Keys differ even beside large queries: equal ones would make every true gradient of a
+        // query zero.
+        Tensor key =
+            fill == Fill.ZERO ? twins.filled(fill, query.shape()) : twins.mixed(query.shape());
         Tensor value = twins.mixed(z[0], z[1], z[2], z[5]);
         Tensor out = twins.unwritten(z[0] * z[2], z[1] * z[5]);
         Tensor logSumExp = twins.unwritten(z[0], z[1], z[2]);
-        // The rounding of a score is an error of its exponential, and scores of large queries reach hundreds.
+        // The rounding of a score is an error of its exponential, and scores of large queries reach
+        // hundreds.
         int length = (fill == Fill.LARGE ? 1000 : 8) * (channels + z[2]);
         twins.agree(
-            "attention", length, (k, t) -> k.attention(t[0], t[1], t[2], t[3], t[4], scale), out, logSumExp, query, key,
+            "attention",
+            length,
+            (k, t) -> k.attention(t[0], t[1], t[2], t[3], t[4], scale),
+            out,
+            logSumExp,
+            query,
+            key,
             value);
         new ReferenceKernels().attention(out, logSumExp, query, key, value, scale);
         twins.agree(
-            "attentionBackward", length,
-            (k, t) -> k.attentionBackward(t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], scale),
-            twins.unwritten(query.shape()), twins.unwritten(key.shape()), twins.unwritten(value.shape()),
-            twins.mixed(out.shape()), out, logSumExp, query, key, value);
+            "attentionBackward",
+            length,
+            (k, t) ->
+                k.attentionBackward(t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], scale),
+            twins.unwritten(query.shape()),
+            twins.unwritten(key.shape()),
+            twins.unwritten(value.shape()),
+            twins.mixed(out.shape()),
+            out,
+            logSumExp,
+            query,
+            key,
+            value);
       }
     }
   }
@@ -118,7 +166,8 @@ class AttentionKernelsTest {
     Tensor out = twins.unwritten(65, 1);
     Tensor query = twins.mixed(1, 1, 65, 4);
     new ReferenceKernels()
-        .attention(out, twins.unwritten(1, 1, 65), query, twins.filled(Fill.LARGE, 1, 1, 65, 4), value, 1);
+        .attention(
+            out, twins.unwritten(1, 1, 65), query, twins.filled(Fill.LARGE, 1, 1, 65, 4), value, 1);
     double sum = 0;
     for (int s = 0; s < 65; s++) {
       sum += value.get(s);

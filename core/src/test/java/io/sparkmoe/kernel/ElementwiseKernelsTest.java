@@ -43,9 +43,14 @@ class ElementwiseKernelsTest {
   void sumOfSquares(Fill fill) {
     for (int d : KernelTwins.SIZES) {
       Tensor x = twins.filled(fill, ROWS, d);
-      // The result goes to a tensor, so that threads are compared bit for bit; both twins sum in double.
+      // The result goes to a tensor, so that threads are compared bit for bit; both twins sum in
+      // double.
       twins.agree(
-          "sumOfSquares", 1, (k, t) -> t[0].set(0, k.sumOfSquares(t[1])), twins.unwritten(DType.F64, 1), x);
+          "sumOfSquares",
+          1,
+          (k, t) -> t[0].set(0, k.sumOfSquares(t[1])),
+          twins.unwritten(DType.F64, 1),
+          x);
     }
   }
 
@@ -68,10 +73,20 @@ class ElementwiseKernelsTest {
     for (int d : KernelTwins.SIZES) {
       Tensor x = twins.mixed(ROWS, d);
       x.setFloat(0, Float.MAX_VALUE);
-      twins.agree("all finite", 0, (k, t) -> t[0].set(0, k.firstNonFinite(t[1])), twins.unwritten(DType.F64, 1), x);
+      twins.agree(
+          "all finite",
+          0,
+          (k, t) -> t[0].set(0, k.firstNonFinite(t[1])),
+          twins.unwritten(DType.F64, 1),
+          x);
       x.setFloat(x.size() - 1, bad);
       x.setFloat(x.size() / 2, bad);
-      twins.agree("one bad", 0, (k, t) -> t[0].set(0, k.firstNonFinite(t[1])), twins.unwritten(DType.F64, 1), x);
+      twins.agree(
+          "one bad",
+          0,
+          (k, t) -> t[0].set(0, k.firstNonFinite(t[1])),
+          twins.unwritten(DType.F64, 1),
+          x);
       assertThat(new ReferenceKernels().firstNonFinite(x)).isEqualTo(x.size() / 2);
     }
   }
@@ -84,12 +99,24 @@ class ElementwiseKernelsTest {
       Tensor weight = twins.mixed(d);
       Tensor inverseRms = twins.unwritten(ROWS);
       twins.agree(
-          "rmsNorm", d, (k, t) -> k.rmsNorm(t[0], t[1], t[2], t[3], 1e-6), twins.unwritten(ROWS, d), inverseRms, x,
+          "rmsNorm",
+          d,
+          (k, t) -> k.rmsNorm(t[0], t[1], t[2], t[3], 1e-6),
+          twins.unwritten(ROWS, d),
+          inverseRms,
+          x,
           weight);
       new ReferenceKernels().rmsNorm(twins.unwritten(ROWS, d), inverseRms, x, weight, 1e-6);
       twins.agree(
-          "rmsNormBackward", d + ROWS, (k, t) -> k.rmsNormBackward(t[0], t[1], t[2], t[3], t[4], t[5]),
-          twins.mixed(ROWS, d), twins.mixed(d), twins.mixed(ROWS, d), x, inverseRms, weight);
+          "rmsNormBackward",
+          d + ROWS,
+          (k, t) -> k.rmsNormBackward(t[0], t[1], t[2], t[3], t[4], t[5]),
+          twins.mixed(ROWS, d),
+          twins.mixed(d),
+          twins.mixed(ROWS, d),
+          x,
+          inverseRms,
+          weight);
     }
   }
 
@@ -101,14 +128,22 @@ class ElementwiseKernelsTest {
       twins.agree("swiGlu", 1, (k, t) -> k.swiGlu(t[0], t[1]), twins.unwritten(ROWS, f), gateUp);
       Tensor dh = twins.mixed(ROWS, f);
       twins.agree(
-          "swiGluBackward", 1, (k, t) -> k.swiGluBackward(t[0], t[1], t[2]), twins.unwritten(ROWS, 2 * f), dh, gateUp);
-      twins.agree("swiGluBackward in place", 1, (k, t) -> k.swiGluBackward(t[0], t[1], t[0]), gateUp, dh);
+          "swiGluBackward",
+          1,
+          (k, t) -> k.swiGluBackward(t[0], t[1], t[2]),
+          twins.unwritten(ROWS, 2 * f),
+          dh,
+          gateUp);
+      twins.agree(
+          "swiGluBackward in place", 1, (k, t) -> k.swiGluBackward(t[0], t[1], t[0]), gateUp, dh);
     }
   }
 
   @Test
   void swiGluAndSigmoidSaturateWithoutNaN() {
-    float[] extremes = {-1e30f, -1000, -104, -88, -87, -86, 0, -0f, 1e-30f, 86, 88, 89, 104, 1000, 1e18f, 1e30f};
+    float[] extremes = {
+      -1e30f, -1000, -104, -88, -87, -86, 0, -0f, 1e-30f, 86, 88, 89, 104, 1000, 1e18f, 1e30f
+    };
     Tensor x = twins.unwritten(extremes.length);
     x.copyFrom(extremes);
     twins.agree("sigmoid", 1, (k, t) -> k.sigmoid(t[0], t[1]), twins.unwritten(extremes.length), x);
@@ -116,7 +151,8 @@ class ElementwiseKernelsTest {
     for (int i = 0; i < gateUp.size(); i++) {
       gateUp.setFloat(i, i % 32 < 16 ? extremes[i / 32] : 1);
     }
-    twins.agree("swiGlu", 1, (k, t) -> k.swiGlu(t[0], t[1]), twins.unwritten(extremes.length, 16), gateUp);
+    twins.agree(
+        "swiGlu", 1, (k, t) -> k.swiGlu(t[0], t[1]), twins.unwritten(extremes.length, 16), gateUp);
   }
 
   @Test
@@ -127,11 +163,18 @@ class ElementwiseKernelsTest {
     twins.agree("sigmoid", 1, (k, t) -> k.sigmoid(t[0], t[1]), twins.unwritten(2, 64), x);
     twins.agree("swiGlu", 1, (k, t) -> k.swiGlu(t[0], t[1]), twins.unwritten(2, 32), x);
     twins.agree(
-        "rmsNorm", 64, (k, t) -> k.rmsNorm(t[0], t[1], t[2], t[3], 1e-6), twins.unwritten(2, 64), twins.unwritten(2), x,
+        "rmsNorm",
+        64,
+        (k, t) -> k.rmsNorm(t[0], t[1], t[2], t[3], 1e-6),
+        twins.unwritten(2, 64),
+        twins.unwritten(2),
+        x,
         twins.mixed(64));
   }
 
-  /** Exponentials over the whole range differ from Math.exp by at most two units in the last place. */
+  /**
+   * Exponentials over the whole range differ from Math.exp by at most two units in the last place.
+   */
   @Test
   void exponentialIsAccurate() {
     int steps = 16 * 2000;
@@ -143,7 +186,9 @@ class ElementwiseKernelsTest {
       float[] got = VectorMath.exp(Lanes.load(x.bytes(), i)).toArray();
       for (int j = 0; j < got.length; j++) {
         double expected = Math.exp(x.getFloat(i + j));
-        assertThat(Math.abs(got[j] - expected) / expected).as("exp(%s)", x.getFloat(i + j)).isLessThan(2 * 0x1p-23);
+        assertThat(Math.abs(got[j] - expected) / expected)
+            .as("exp(%s)", x.getFloat(i + j))
+            .isLessThan(2 * 0x1p-23);
       }
     }
   }
@@ -155,20 +200,34 @@ class ElementwiseKernelsTest {
       twins.agree("sigmoid", 1, (k, t) -> k.sigmoid(t[0], t[1]), twins.unwritten(ROWS, d), x);
       Tensor scores = twins.positive(ROWS, d);
       twins.agree(
-          "sigmoidBackward", 1, (k, t) -> k.sigmoidBackward(t[0], t[1], t[2]), twins.unwritten(ROWS, d), x, scores);
-      twins.agree("sigmoidBackward in place", 1, (k, t) -> k.sigmoidBackward(t[0], t[0], t[1]), x, scores);
+          "sigmoidBackward",
+          1,
+          (k, t) -> k.sigmoidBackward(t[0], t[1], t[2]),
+          twins.unwritten(ROWS, d),
+          x,
+          scores);
+      twins.agree(
+          "sigmoidBackward in place", 1, (k, t) -> k.sigmoidBackward(t[0], t[0], t[1]), x, scores);
     }
   }
 
   @Test
   void adamWUpdatesAndClearsTheGradient() {
-    Kernels.AdamWStep step = new Kernels.AdamWStep(2e-3, 0.9, 0.95, 1e-8, 0.1, 0.271, 0.142625, 0.7);
+    Kernels.AdamWStep step =
+        new Kernels.AdamWStep(2e-3, 0.9, 0.95, 1e-8, 0.1, 0.271, 0.142625, 0.7);
     for (int d : KernelTwins.SIZES) {
       Tensor weight = twins.mixed(ROWS, d);
       Tensor first = twins.mixed(ROWS, d);
       Tensor second = twins.positive(ROWS, d);
       Tensor gradient = twins.mixed(ROWS, d);
-      twins.agree("adamW", 1, (k, t) -> k.adamW(t[0], t[1], t[2], t[3], step), weight, first, second, gradient);
+      twins.agree(
+          "adamW",
+          1,
+          (k, t) -> k.adamW(t[0], t[1], t[2], t[3], step),
+          weight,
+          first,
+          second,
+          gradient);
       new ReferenceKernels().adamW(weight, first, second, gradient, step);
       assertThat(gradient.toFloatArray()).containsOnly(0);
     }
@@ -179,16 +238,26 @@ class ElementwiseKernelsTest {
     for (int d : KernelTwins.SIZES) {
       Tensor f32 = twins.mixed(ROWS, d);
       for (int i = 0; i < f32.size(); i += 3) {
-        // Exact ties, infinities, the largest float, subnormals and a NaN whose payload lies in the cut half.
+        // Exact ties, infinities, the largest float, subnormals and a NaN whose payload lies in the
+        // cut half.
         int[] bits = {
-          0x3F808000, 0x3F818000, 0x7F800000, 0xFF800000, 0x7F7FFFFF, 0x00000001, 0x80008000, 0x7F800001, 0x7FFFFFFF
+          0x3F808000,
+          0x3F818000,
+          0x7F800000,
+          0xFF800000,
+          0x7F7FFFFF,
+          0x00000001,
+          0x80008000,
+          0x7F800001,
+          0x7FFFFFFF
         };
         f32.setFloat(i, Float.intBitsToFloat(bits[i / 3 % bits.length]));
       }
       Tensor bf16 = twins.unwritten(DType.BF16, ROWS, d);
       twins.agree("toBfloat16", 0, (k, t) -> k.toBfloat16(t[0], t[1]), bf16, f32);
       new ReferenceKernels().toBfloat16(bf16, f32);
-      twins.agree("fromBfloat16", 0, (k, t) -> k.fromBfloat16(t[0], t[1]), twins.unwritten(ROWS, d), bf16);
+      twins.agree(
+          "fromBfloat16", 0, (k, t) -> k.fromBfloat16(t[0], t[1]), twins.unwritten(ROWS, d), bf16);
     }
     Tensor tie = twins.unwritten(2);
     tie.copyFrom(Float.intBitsToFloat(0x3F808000), Float.intBitsToFloat(0x3F818000));
@@ -204,7 +273,8 @@ class ElementwiseKernelsTest {
     try (Parallel parallel = new ThreadPoolParallel("test", 1)) {
       Kernels kernels = new VectorKernels(new ReferenceGemm(), parallel);
       assertThatThrownBy(() -> kernels.add(x, x))
-          .hasMessage("VectorKernels compute on F32 tensors, got F64[4]; use ReferenceKernels for other types");
+          .hasMessage(
+              "VectorKernels compute on F32 tensors, got F64[4]; use ReferenceKernels for other types");
     }
   }
 

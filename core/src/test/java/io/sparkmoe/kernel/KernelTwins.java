@@ -11,8 +11,9 @@ import java.util.Random;
 import java.util.stream.Stream;
 
 /**
- * Runs one kernel on copies of the same tensors with the reference and with the fast twin on 1, 2 and 3 threads. The twin
- * must agree with the reference within rounding, and with itself bit for bit whatever the number of threads.
+ * Runs one kernel on copies of the same tensors with the reference and with the fast twin on 1, 2
+ * and 3 threads. The twin must agree with the reference within rounding, and with itself bit for
+ * bit whatever the number of threads.
  */
 final class KernelTwins implements AutoCloseable {
 
@@ -22,7 +23,10 @@ final class KernelTwins implements AutoCloseable {
   /** Half a unit in the last place of a float: what one operation may lose. */
   private static final double ROUNDING = 0x1p-24;
 
-  /** Operations of an exponential and of the few steps around it, beside the sum whose length the test names. */
+  /**
+   * Operations of an exponential and of the few steps around it, beside the sum whose length the
+   * test names.
+   */
   private static final int STEPS = 24;
 
   private static final long SEED = Long.getLong("moe.seed", 20251);
@@ -74,7 +78,10 @@ final class KernelTwins implements AutoCloseable {
     return tensor;
   }
 
-  /** Whatever the arena hands out: NaN under {@code moe.poison}, so that an element not written shows. */
+  /**
+   * Whatever the arena hands out: NaN under {@code moe.poison}, so that an element not written
+   * shows.
+   */
   Tensor unwritten(DType type, int... shape) {
     return scope.allocate(type, shape);
   }
@@ -99,7 +106,8 @@ final class KernelTwins implements AutoCloseable {
   /**
    * Runs and compares every tensor, inputs too: a kernel must leave those alone.
    *
-   * @param length terms of the longest sum in one result; each may lose one rounding of the largest result
+   * @param length terms of the longest sum in one result; each may lose one rounding of the largest
+   *     result
    */
   void agree(String what, int length, Call call, Tensor... tensors) {
     Tensor[] expected = run(call, new ReferenceKernels(), tensors);
@@ -111,7 +119,9 @@ final class KernelTwins implements AutoCloseable {
         if (first == null) {
           near(name, ROUNDING * (length + STEPS), expected[i], actual[i]);
         } else {
-          assertThat(actual[i].bytes()).as(name + " on " + parallel.threads() + " threads").isEqualTo(first[i].bytes());
+          assertThat(actual[i].bytes())
+              .as(name + " on " + parallel.threads() + " threads")
+              .isEqualTo(first[i].bytes());
         }
       }
       first = actual;
@@ -128,7 +138,10 @@ final class KernelTwins implements AutoCloseable {
     return copies;
   }
 
-  /** Differences are measured against the largest expected value: sums cancel, their terms' rounding does not. */
+  /**
+   * Differences are measured against the largest expected value: sums cancel, their terms' rounding
+   * does not.
+   */
   private static void near(String name, double tolerance, Tensor expected, Tensor actual) {
     double largest = 0;
     for (int i = 0; i < expected.size(); i++) {
@@ -139,9 +152,13 @@ final class KernelTwins implements AutoCloseable {
     for (int i = 0; i < expected.size(); i++) {
       double e = expected.get(i);
       double a = actual.get(i);
-      boolean same = e == a || Double.isNaN(e) && Double.isNaN(a) || Math.abs(e - a) <= tolerance * largest + 1e-30;
+      boolean same =
+          e == a
+              || Double.isNaN(e) && Double.isNaN(a)
+              || Math.abs(e - a) <= tolerance * largest + 1e-30;
       if (!same) {
-        throw new AssertionError(name + " [" + i + "]: expected " + e + ", got " + a + ", largest " + largest);
+        throw new AssertionError(
+            name + " [" + i + "]: expected " + e + ", got " + a + ", largest " + largest);
       }
     }
   }

@@ -19,7 +19,9 @@ class MatmulKernelsTest {
 
   @Test
   void productsOfEveryTransposition() {
-    int[][] sizes = {{1, 1, 1}, {3, 7, 13}, {13, 3, 64}, {64, 207, 7}, {207, 64, 33}, {300, 90, 70}, {31, 520, 40}};
+    int[][] sizes = {
+      {1, 1, 1}, {3, 7, 13}, {13, 3, 64}, {64, 207, 7}, {207, 64, 33}, {300, 90, 70}, {31, 520, 40}
+    };
     for (int[] size : sizes) {
       for (int option = 0; option < 8; option++) {
         boolean transposeA = (option & 1) != 0;
@@ -32,8 +34,12 @@ class MatmulKernelsTest {
         Tensor a = transposeA ? twins.mixed(k, m) : twins.mixed(m, k);
         Tensor b = transposeB ? twins.mixed(n, k) : twins.mixed(k, n);
         twins.agree(
-            "matmul " + m + "x" + n + "x" + k + " option " + option, k,
-            (kernels, t) -> kernels.matmul(t[0], t[1], transposeA, t[2], transposeB, accumulate), c, a, b);
+            "matmul " + m + "x" + n + "x" + k + " option " + option,
+            k,
+            (kernels, t) -> kernels.matmul(t[0], t[1], transposeA, t[2], transposeB, accumulate),
+            c,
+            a,
+            b);
       }
     }
   }
@@ -41,11 +47,19 @@ class MatmulKernelsTest {
   @Test
   void productsThatAreCutIntoManyTiles() {
     twins.agree(
-        "linear", 96, (k, t) -> k.linear(t[0], t[1], t[2]), twins.unwritten(530, 600), twins.mixed(530, 96),
+        "linear",
+        96,
+        (k, t) -> k.linear(t[0], t[1], t[2]),
+        twins.unwritten(530, 600),
+        twins.mixed(530, 96),
         twins.mixed(600, 96));
     twins.agree(
-        "weight gradient", 700, (k, t) -> k.matmul(t[0], t[1], true, t[2], false, true), twins.mixed(130, 70),
-        twins.mixed(700, 130), twins.mixed(700, 70));
+        "weight gradient",
+        700,
+        (k, t) -> k.matmul(t[0], t[1], true, t[2], false, true),
+        twins.mixed(130, 70),
+        twins.mixed(700, 130),
+        twins.mixed(700, 70));
   }
 
   /** Experts without a row, with one, with a few, with more than a block. */
@@ -58,11 +72,19 @@ class MatmulKernelsTest {
     Tensor a = twins.mixed(rows, 19);
     for (boolean accumulate : new boolean[] {false, true}) {
       twins.agree(
-          "grouped x w^T", 19, (k, t) -> k.groupedMatmul(t[0], t[1], t[2], true, ROW_STARTS, accumulate),
-          accumulate ? twins.mixed(rows, 35) : twins.unwritten(rows, 35), a, twins.mixed(e, 35, 19));
+          "grouped x w^T",
+          19,
+          (k, t) -> k.groupedMatmul(t[0], t[1], t[2], true, ROW_STARTS, accumulate),
+          accumulate ? twins.mixed(rows, 35) : twins.unwritten(rows, 35),
+          a,
+          twins.mixed(e, 35, 19));
       twins.agree(
-          "grouped x w", 19, (k, t) -> k.groupedMatmul(t[0], t[1], t[2], false, ROW_STARTS, accumulate),
-          accumulate ? twins.mixed(rows, 35) : twins.unwritten(rows, 35), a, twins.mixed(e, 19, 35));
+          "grouped x w",
+          19,
+          (k, t) -> k.groupedMatmul(t[0], t[1], t[2], false, ROW_STARTS, accumulate),
+          accumulate ? twins.mixed(rows, 35) : twins.unwritten(rows, 35),
+          a,
+          twins.mixed(e, 19, 35));
     }
   }
 
@@ -71,15 +93,23 @@ class MatmulKernelsTest {
     int rows = 1300;
     int e = ROW_STARTS.length - 1;
     twins.agree(
-        "grouped weight gradient", 700, (k, t) -> k.groupedWeightGradient(t[0], t[1], t[2], ROW_STARTS),
-        twins.mixed(e, 75, 19), twins.mixed(rows, 75), twins.mixed(rows, 19));
+        "grouped weight gradient",
+        700,
+        (k, t) -> k.groupedWeightGradient(t[0], t[1], t[2], ROW_STARTS),
+        twins.mixed(e, 75, 19),
+        twins.mixed(rows, 75),
+        twins.mixed(rows, 19));
   }
 
   @Test
   void rowsOutsideAllExpertsAreLeftAlone() {
     twins.agree(
-        "grouped", 4, (k, t) -> k.groupedMatmul(t[0], t[1], t[2], true, new int[] {2, 3, 5}, false),
-        twins.filled(Fill.LARGE, 6, 3), twins.mixed(6, 4), twins.mixed(2, 3, 4));
+        "grouped",
+        4,
+        (k, t) -> k.groupedMatmul(t[0], t[1], t[2], true, new int[] {2, 3, 5}, false),
+        twins.filled(Fill.LARGE, 6, 3),
+        twins.mixed(6, 4),
+        twins.mixed(2, 3, 4));
   }
 
   @Test
@@ -88,7 +118,12 @@ class MatmulKernelsTest {
             () ->
                 new ReferenceKernels()
                     .groupedMatmul(
-                        twins.mixed(6, 3), twins.mixed(6, 4), twins.mixed(2, 3, 4), true, new int[] {0, 7, 6}, false))
+                        twins.mixed(6, 3),
+                        twins.mixed(6, 4),
+                        twins.mixed(2, 3, 4),
+                        true,
+                        new int[] {0, 7, 6},
+                        false))
         .hasMessage("row starts must ascend within [0, 6], got 0 to 6");
   }
 }

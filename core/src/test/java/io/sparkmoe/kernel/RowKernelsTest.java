@@ -29,22 +29,50 @@ class RowKernelsTest {
       Tensor index = twins.indices(0, ROWS, PICKED);
       Tensor weight = twins.mixed(PICKED);
       twins.agree(
-          "gatherRows", 0, (k, t) -> k.gatherRows(t[0], t[1], t[2]), twins.unwritten(PICKED, d), table, index);
+          "gatherRows",
+          0,
+          (k, t) -> k.gatherRows(t[0], t[1], t[2]),
+          twins.unwritten(PICKED, d),
+          table,
+          index);
       twins.agree(
-          "gatherScaledRows", 1, (k, t) -> k.gatherScaledRows(t[0], t[1], t[2], t[3]), twins.unwritten(PICKED, d),
-          table, index, weight);
+          "gatherScaledRows",
+          1,
+          (k, t) -> k.gatherScaledRows(t[0], t[1], t[2], t[3]),
+          twins.unwritten(PICKED, d),
+          table,
+          index,
+          weight);
       twins.agree(
-          "gatherDot", d, (k, t) -> k.gatherDot(t[0], t[1], t[2], t[3]), twins.unwritten(PICKED), picked, table, index);
-      twins.agree("scatterAddRows", ROWS, (k, t) -> k.scatterAddRows(t[0], t[1], t[2]), table, picked, index);
+          "gatherDot",
+          d,
+          (k, t) -> k.gatherDot(t[0], t[1], t[2], t[3]),
+          twins.unwritten(PICKED),
+          picked,
+          table,
+          index);
       twins.agree(
-          "scatterAddScaledRows", ROWS, (k, t) -> k.scatterAddScaledRows(t[0], t[1], t[2], t[3]), table, picked, index,
+          "scatterAddRows",
+          ROWS,
+          (k, t) -> k.scatterAddRows(t[0], t[1], t[2]),
+          table,
+          picked,
+          index);
+      twins.agree(
+          "scatterAddScaledRows",
+          ROWS,
+          (k, t) -> k.scatterAddScaledRows(t[0], t[1], t[2], t[3]),
+          table,
+          picked,
+          index,
           weight);
     }
   }
 
   @Test
   void scatterAddsRepeatsInAscendingOrder() {
-    // 1e8 + 1 rounds to 1e8 in float, so the order of the three terms decides the result: (1e8 + 1) - 1e8 = 0.
+    // 1e8 + 1 rounds to 1e8 in float, so the order of the three terms decides the result: (1e8 + 1)
+    // - 1e8 = 0.
     Tensor y = twins.filled(Fill.ZERO, 1, 16);
     Tensor x = twins.filled(Fill.ZERO, 3, 16);
     for (int j = 0; j < 16; j++) {
@@ -66,7 +94,13 @@ class RowKernelsTest {
       Tensor a = twins.mixed(ROWS, d);
       Tensor b = twins.mixed(ROWS, 5);
       Tensor both = twins.mixed(ROWS, d + 5);
-      twins.agree("concatColumns", 0, (k, t) -> k.concatColumns(t[0], t[1], t[2]), twins.unwritten(ROWS, d + 5), a, b);
+      twins.agree(
+          "concatColumns",
+          0,
+          (k, t) -> k.concatColumns(t[0], t[1], t[2]),
+          twins.unwritten(ROWS, d + 5),
+          a,
+          b);
       twins.agree("splitColumnsAdd", 1, (k, t) -> k.splitColumnsAdd(t[0], t[1], t[2]), a, b, both);
     }
   }
@@ -80,10 +114,19 @@ class RowKernelsTest {
         targets.setInt(0, -1);
         logits.setFloat(0, Float.NaN);
         twins.agree(
-            "crossEntropy", c, (k, t) -> k.crossEntropy(t[0], t[1], t[2], 0.25), twins.unwritten(ROWS), logits, targets);
+            "crossEntropy",
+            c,
+            (k, t) -> k.crossEntropy(t[0], t[1], t[2], 0.25),
+            twins.unwritten(ROWS),
+            logits,
+            targets);
         twins.agree(
-            "crossEntropy without gradient", c, (k, t) -> k.crossEntropy(t[0], t[1], t[2], 0), twins.unwritten(ROWS),
-            logits, targets);
+            "crossEntropy without gradient",
+            c,
+            (k, t) -> k.crossEntropy(t[0], t[1], t[2], 0),
+            twins.unwritten(ROWS),
+            logits,
+            targets);
       }
     }
   }
@@ -91,7 +134,8 @@ class RowKernelsTest {
   @Test
   void crossEntropyOfEqualLogitsIsTheLogOfTheVocabulary() {
     Tensor losses = twins.unwritten(1);
-    new ReferenceKernels().crossEntropy(losses, twins.filled(Fill.LARGE, 1, 64), twins.indices(0, 64, 1), 0);
+    new ReferenceKernels()
+        .crossEntropy(losses, twins.filled(Fill.LARGE, 1, 64), twins.indices(0, 64, 1), 0);
     assertThat(losses.getFloat(0)).isEqualTo((float) Math.log(64));
   }
 }
