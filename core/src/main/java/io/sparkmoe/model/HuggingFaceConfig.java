@@ -320,19 +320,28 @@ public final class HuggingFaceConfig {
             + " is implemented; remove the key or take another model");
   }
 
+  /** Checks a value that other keys give, when they are given beside it. */
   private static void requireDerived(ObjectNode given, String key, JsonNode value) {
-    int expected;
-    String source;
-    if (key.equals("qk_head_dim")) {
-      source = "qk_nope_head_dim + qk_rope_head_dim";
-      expected = given.path("qk_nope_head_dim").asInt() + given.path("qk_rope_head_dim").asInt();
-    } else {
-      source = DERIVED.get(key);
-      expected = given.path(source).asInt();
+    List<String> sources =
+        key.equals("qk_head_dim")
+            ? List.of("qk_nope_head_dim", "qk_rope_head_dim")
+            : List.of(DERIVED.get(key));
+    if (!sources.stream().allMatch(given::has)) {
+      return;
     }
+    int expected = sources.stream().mapToInt(source -> given.get(source).asInt()).sum();
     require(
         value.asInt(-1) == expected,
-        key + " is " + value + ", expected " + source + "=" + expected + "; leave " + key + " out");
+        key
+            + " is "
+            + value
+            + ", expected "
+            + String.join(" + ", sources)
+            + "="
+            + expected
+            + "; leave "
+            + key
+            + " out");
   }
 
   private static Yarn yarn(JsonNode node) {

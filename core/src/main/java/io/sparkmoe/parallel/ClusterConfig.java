@@ -1,5 +1,7 @@
 package io.sparkmoe.parallel;
 
+import com.fasterxml.jackson.annotation.JsonProperty;
+
 /**
  * How ranks work together ({@code cluster:} in the YAML file).
  *
@@ -10,11 +12,11 @@ package io.sparkmoe.parallel;
  * @param deadlineSeconds longest wait for another rank before the run fails and names it
  */
 public record ClusterConfig(
-    GatePlacement gatePlacement,
-    Wire gradientWire,
-    Wire dispatchWire,
-    Wire combineWire,
-    int deadlineSeconds) {
+    @JsonProperty("gate_placement") GatePlacement gatePlacement,
+    @JsonProperty("gradient_wire") Wire gradientWire,
+    @JsonProperty("dispatch_wire") Wire dispatchWire,
+    @JsonProperty("combine_wire") Wire combineWire,
+    @JsonProperty("deadline_seconds") int deadlineSeconds) {
 
   /**
    * Where the gate runs: on the driver, which then owns forward and backward, or on every executor.

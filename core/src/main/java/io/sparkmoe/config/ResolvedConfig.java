@@ -1,0 +1,153 @@
+package io.sparkmoe.config;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.sparkmoe.config.ConfigValue.Layer;
+import io.sparkmoe.model.HuggingFaceConfig;
+import io.sparkmoe.model.ModelConfig;
+import io.sparkmoe.train.RunConfig;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/** The merged configuration of a run, with the origin of every value. */
+public final class ResolvedConfig {
+
+  private final Map<String, ConfigValue> values;
+  private final List<String> notes;
+
+  ResolvedConfig(Map<String, ConfigValue> values, List<String> notes) {
+    this.values = new LinkedHashMap<>(values);
+    this.notes = List.copyOf(notes);
+    ConfigValue lr = values.get("train.lr");
+    double tenth = lr.value().doubleValue() / 10;
+    this.values.putIfAbsent(
+        "train.min_lr",
+        new ConfigValue(
+            JsonNodeFactory.instance.numberNode(tenth), Layer.DEFAULT, "a tenth of train.lr"));
+  }
+
+  /** One sentence for every key that was read and left out. */
+  public List<String> notes() {
+    return notes;
+  }
+
+  /** A key's value and origin, by its full name. */
+  public Optional<ConfigValue> value(String fullName) {
+    return Optional.ofNullable(values.get(fullName));
+  }
+
+  /**
+   * This configuration with the vocabulary of the data's tokenizer. A vocabulary that a person has
+   * set stays when it has room for the tokenizer's.
+   *
+   * @param vocabSize ids of the tokenizer
+   * @param origin the dataset in words
+   */
+  public ResolvedConfig withTokenizer(int vocabSize, String origin) {
+    ConfigValue given = values.get("model.vocab_size");
+    if (given != null && given.isExplicit()) {
+      if (given.value().intValue() < vocabSize) {
+        throw new IllegalArgumentException(
+            "vocabulary too small: model.vocab_size is "
+                + given.value()
+                + " from "
+                + given.origin()
+                + ", the tokenizer of "
+                + origin
+                + " has "
+                + vocabSize
+                + " ids; leave the key out");
+      }
+      return this;
+    }
+    ResolvedConfig filled = new ResolvedConfig(values, notes);
+    filled.values.put(
+        "model.vocab_size",
+        new ConfigValue(
+            JsonNodeFactory.instance.numberNode(vocabSize), Layer.DATA, "tokenizer of " + origin));
+    return filled;
+  }
+
+  /**
+   * The configuration as the program uses it.
+   *
+   * @throws IllegalArgumentException when a key is missing or an impossible combination was asked
+   *     for, naming its origin
+   */
+  public RunConfig toRunConfig() {
+    requireComplete("");
+    return named(() -> RunConfigJson.fromJson(toJson()));
+  }
+
+  /** The model alone, for which no other section need make sense. */
+  public ModelConfig toModelConfig() {
+    requireComplete("model.");
+    return named(() -> HuggingFaceConfig.fromJson(toJson().path("model"), note -> {}));
+  }
+
+  /** Sections and keys without origins. */
+  public ObjectNode toJson() {
+    ObjectNode root = JsonNodeFactory.instance.objectNode();
+    for (ConfigKey key : ConfigKeys.all()) {
+      ConfigValue value = values.get(key.fullName());
+      if (value != null) {
+        root.withObject("/" + key.section()).set(key.name(), value.value());
+      }
+    }
+    // A group of YaRN keys says its type where Hugging Face looks for it.
+    if (root.path("model").path("rope_parameters") instanceof ObjectNode yarn) {
+      ObjectNode typed = JsonNodeFactory.instance.objectNode().put("rope_type", "yarn");
+      typed.setAll(yarn);
+      ((ObjectNode) root.path("model")).set("rope_parameters", typed);
+    }
+    return root;
+  }
+
+  /** YAML with every value's origin as a comment; reading it gives the same values. */
+  public String toYaml() {
+    StringBuilder yaml = new StringBuilder();
+    ObjectNode root = toJson();
+    for (Map.Entry<String, JsonNode> section : root.properties()) {
+      yaml.append(section.getKey()).append(":\n");
+      for (Map.Entry<String, JsonNode> entry : section.getValue().properties()) {
+        String line = "  " + entry.getKey() + ": " + entry.getValue();
+        String origin = values.get(section.getKey() + "." + entry.getKey()).origin();
+        yaml.append(String.format("%-44s # %s%n", line, origin));
+      }
+    }
+    return yaml.toString();
+  }
+
+  private void requireComplete(String prefix) {
+    for (ConfigKey key : ConfigKeys.all()) {
+      if (key.fullName().startsWith(prefix) && !values.containsKey(key.fullName())) {
+        throw new IllegalArgumentException(
+            "incomplete config: "
+                + key.fullName()
+                + " is missing, expected "
+                + key.kind().expected()
+                + "; set it, or start from a preset ("
+                + String.join(", ", Presets.names())
+                + ")");
+      }
+    }
+  }
+
+  /** Adds the origin to a complaint about a key. */
+  private <T> T named(java.util.function.Supplier<T> build) {
+    try {
+      return build.get();
+    } catch (IllegalArgumentException e) {
+      String message = e.getMessage();
+      ConfigValue culprit = values.get(message.split("[ :]", 2)[0]);
+      throw new IllegalArgumentException(
+          "impossible config: "
+              + message
+              + (culprit == null ? "" : "; it comes from " + culprit.origin()),
+          e);
+    }
+  }
+}
