@@ -127,9 +127,13 @@ final class TinyModel implements AutoCloseable {
     return batch(rows, valid, parameters.config().numMtpModules(), scope);
   }
 
-  /** Lays rows of S + 1 tokens out, targets beyond {@code valid} ignored. */
+  /** Lays rows of S + 1 tokens out, at least one, targets beyond {@code valid} ignored. */
   static TokenBatch batch(int[][] rows, int[] valid, int depths, Scope scope) {
-    int seqLen = rows.length == 0 ? 8 : rows[0].length - 1;
+    return batch(rows, valid, depths, rows[0].length - 1, scope);
+  }
+
+  /** As above with S given, so that there may be no row. */
+  static TokenBatch batch(int[][] rows, int[] valid, int depths, int seqLen, Scope scope) {
     Tensor inputs = scope.allocate(DType.I32, rows.length, seqLen);
     Tensor validTensor = scope.allocate(DType.I32, rows.length);
     List<Tensor> targets = new ArrayList<>();
