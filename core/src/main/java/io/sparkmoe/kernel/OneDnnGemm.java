@@ -191,7 +191,10 @@ final class OneDnnGemm implements Gemm {
         long cAt,
         int ldc,
         boolean accumulate) {
-      if ((transposeA ? k : m) < UNIT) {
+      // A matrix one element wide reads as dense whatever its stride says: matmul 3.8.1 then writes
+      // between the rows.
+      boolean vector = m == 1 || n == 1 || k == 1;
+      if (vector || (transposeA ? k : m) < UNIT) {
         sgemm(transposeA, transposeB, m, n, k, aAt, lda, bAt, ldb, cAt, ldc, accumulate);
         return;
       }
