@@ -6,8 +6,9 @@ import io.sparkmoe.tensor.Tensor;
 import java.util.Arrays;
 
 /**
- * What arrives at this rank's experts, collected source by source in rank order. Legend: A tokens that arrived (one row
- * each, by source rank, then token), R (token, expert) pairs. Scratch is reused from exchange to exchange.
+ * What arrives at this rank's experts, collected source by source in rank order. Legend: A tokens
+ * that arrived (one row each, by source rank, then token), R (token, expert) pairs. Scratch is
+ * reused from exchange to exchange.
  */
 final class Arrivals {
 
@@ -71,9 +72,14 @@ final class Arrivals {
     for (int expert = 0; expert < numLocalExperts; expert++) {
       rowStarts[expert + 1] += rowStarts[expert];
     }
-    Layout layout = new Layout(
-        tokenStarts.clone(), pairStarts.clone(), rowStarts, scope.allocate(DType.I32, numPairs),
-        scope.allocate(element, numPairs), scope.allocate(DType.I32, numPairs));
+    Layout layout =
+        new Layout(
+            tokenStarts.clone(),
+            pairStarts.clone(),
+            rowStarts,
+            scope.allocate(DType.I32, numPairs),
+            scope.allocate(element, numPairs),
+            scope.allocate(DType.I32, numPairs));
     int[] next = rowStarts.clone();
     for (int pair = 0; pair < numPairs; pair++) {
       int row = next[expertOfPair[pair]]++;
@@ -95,7 +101,12 @@ final class Arrivals {
    * @param pairRow row of each pair in the order it arrived, I32 (R)
    */
   record Layout(
-      int[] tokenStarts, int[] pairStarts, int[] rowStarts, Tensor rowToken, Tensor rowWeight, Tensor pairRow) {
+      int[] tokenStarts,
+      int[] pairStarts,
+      int[] rowStarts,
+      Tensor rowToken,
+      Tensor rowWeight,
+      Tensor pairRow) {
 
     int numTokens(int source) {
       return tokenStarts[source + 1] - tokenStarts[source];

@@ -2,14 +2,13 @@ package io.sparkmoe.moe;
 
 import io.sparkmoe.parallel.CorruptFrameException;
 import io.sparkmoe.tensor.DType;
-import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
 /**
- * The payload of a dispatch frame, little-endian: number of tokens N (i32), number of pairs M (i32), experts of each
- * token (N u16), local expert of each pair (M u16, ascending within a token), weight of each pair (M elements, never
- * rounded), then N encoded rows.
+ * The payload of a dispatch frame, little-endian: number of tokens N (i32), number of pairs M
+ * (i32), experts of each token (N u16), local expert of each pair (M u16, ascending within a
+ * token), weight of each pair (M elements, never rounded), then N encoded rows.
  */
 final class DispatchFrame {
 
@@ -53,7 +52,8 @@ final class DispatchFrame {
       pair = end;
     }
     for (int pair = 0; pair < numPairs; pair++) {
-      head.putShort((short) (routing.ids().getInt(plan.slots.getInt(firstPair + pair)) - firstExpert));
+      head.putShort(
+          (short) (routing.ids().getInt(plan.slots.getInt(firstPair + pair)) - firstExpert));
     }
     for (int pair = 0; pair < numPairs; pair++) {
       double weight = routing.weights().get(plan.slots.getInt(firstPair + pair));
@@ -71,7 +71,8 @@ final class DispatchFrame {
    *
    * @param sender for messages: who sent which frame
    * @return offset of the first encoded row, in bytes
-   * @throws CorruptFrameException when the bytes contradict themselves or name an expert that is not here
+   * @throws CorruptFrameException when the bytes contradict themselves or name an expert that is
+   *     not here
    */
   int read(ByteBuffer frame, int rowBytes, Arrivals arrivals, String sender) {
     if (frame.remaining() < FIXED_BYTES) {
@@ -80,7 +81,10 @@ final class DispatchFrame {
     int numTokens = frame.getInt(0);
     int numPairs = frame.getInt(Integer.BYTES);
     if (numTokens < 0 || numPairs < numTokens || numPairs > (long) numTokens * numLocalExperts) {
-      throw corrupt(sender, "1 to " + numLocalExperts + " pairs for each of its " + numTokens + " tokens", numPairs);
+      throw corrupt(
+          sender,
+          "1 to " + numLocalExperts + " pairs for each of its " + numTokens + " tokens",
+          numPairs);
     }
     long expected = headBytes((long) numTokens, numPairs) + (long) numTokens * rowBytes;
     if (frame.remaining() != expected) {
@@ -101,11 +105,13 @@ final class DispatchFrame {
       for (int end = pair + count; pair < end; pair++) {
         int expert = frame.getShort(expertsAt + pair * Short.BYTES) & 0xFFFF;
         if (expert <= last || expert >= numLocalExperts) {
-          throw corrupt(sender, "local experts of a token ascending in [0, " + numLocalExperts + ")", expert);
+          throw corrupt(
+              sender, "local experts of a token ascending in [0, " + numLocalExperts + ")", expert);
         }
         last = expert;
         int at = weightsAt + pair * element.sizeBytes();
-        arrivals.setPair(pair, token, expert, element == DType.F64 ? frame.getDouble(at) : frame.getFloat(at));
+        arrivals.setPair(
+            pair, token, expert, element == DType.F64 ? frame.getDouble(at) : frame.getFloat(at));
       }
     }
     if (pair != numPairs) {
@@ -127,7 +133,8 @@ final class DispatchFrame {
         lastToken = slot / topK;
         token++;
       }
-      arrivals.setPair(pair, token, routing.ids().getInt(slot) - firstExpert, routing.weights().get(slot));
+      arrivals.setPair(
+          pair, token, routing.ids().getInt(slot) - firstExpert, routing.weights().get(slot));
     }
   }
 
@@ -148,6 +155,11 @@ final class DispatchFrame {
 
   static CorruptFrameException corrupt(String sender, String expected, long actual) {
     return new CorruptFrameException(
-        sender + " must hold " + expected + ", got " + actual + "; do all ranks run the same config and version?");
+        sender
+            + " must hold "
+            + expected
+            + ", got "
+            + actual
+            + "; do all ranks run the same config and version?");
   }
 }

@@ -16,16 +16,17 @@ import java.util.function.IntFunction;
 import java.util.function.IntUnaryOperator;
 
 /**
- * Token exchange between the ranks of a {@link Communicator}, one of them included. Every rank sends to its successors
- * first (rank + 1, rank + 2, ...), so that no rank is everybody's first target. Rows that come back are added in rank
- * order, whatever order they arrive in.
+ * Token exchange between the ranks of a {@link Communicator}, one of them included. Every rank
+ * sends to its successors first (rank + 1, rank + 2, ...), so that no rank is everybody's first
+ * target. Rows that come back are added in rank order, whatever order they arrive in.
  *
- * <p>A token that stays on its rank never becomes a frame. With a lossy wire it is rounded all the same, in both
- * directions: what an expert sees must not depend on where it lives, or the same run on another number of ranks would be
- * another run. With FP32 wires the single rank gathers and scatters and does nothing else.
+ * <p>A token that stays on its rank never becomes a frame. With a lossy wire it is rounded all the
+ * same, in both directions: what an expert sees must not depend on where it lives, or the same run
+ * on another number of ranks would be another run. With FP32 wires the single rank gathers and
+ * scatters and does nothing else.
  *
- * <p>Legend: T tokens of this rank, A tokens that arrived here, R (token, expert) pairs that landed here, D model width,
- * K experts of a token.
+ * <p>Legend: T tokens of this rank, A tokens that arrived here, R (token, expert) pairs that landed
+ * here, D model width, K experts of a token.
  */
 public final class ExchangeDispatcher implements TokenDispatcher {
 
@@ -41,7 +42,8 @@ public final class ExchangeDispatcher implements TokenDispatcher {
   /** Codecs for the element type and width seen last; they change only between models. */
   private Formats formats;
 
-  private record Formats(DType element, int columns, RowCodec dispatch, RowCodec combine, DispatchFrame frame) {}
+  private record Formats(
+      DType element, int columns, RowCodec dispatch, RowCodec combine, DispatchFrame frame) {}
 
   /**
    * @param communicator a rank's end
@@ -50,14 +52,24 @@ public final class ExchangeDispatcher implements TokenDispatcher {
    * @param combineWire format of expert outputs back and of their gradients there
    */
   public ExchangeDispatcher(
-      Communicator communicator, ExpertPlacement placement, Kernels kernels, Wire dispatchWire, Wire combineWire) {
+      Communicator communicator,
+      ExpertPlacement placement,
+      Kernels kernels,
+      Wire dispatchWire,
+      Wire combineWire) {
     if (communicator.size() != placement.numRanks()) {
       throw new IllegalArgumentException(
-          "experts are placed on " + placement.numRanks() + " ranks, the communicator has " + communicator.size());
+          "experts are placed on "
+              + placement.numRanks()
+              + " ranks, the communicator has "
+              + communicator.size());
     }
     if (placement.numExperts() >= DispatchFrame.MAX_EXPERTS) {
       throw new IllegalArgumentException(
-          "a layer must have fewer than " + DispatchFrame.MAX_EXPERTS + " experts, got " + placement.numExperts());
+          "a layer must have fewer than "
+              + DispatchFrame.MAX_EXPERTS
+              + " experts, got "
+              + placement.numExperts());
     }
     this.communicator = communicator;
     this.placement = placement;
@@ -114,13 +126,17 @@ public final class ExchangeDispatcher implements TokenDispatcher {
         if (placement.numLocalExperts(to) > 0) {
           Tensor rows = formats.dispatch().gatherEncoded(encoded, plan.tokensTo(to), scratch);
           communicator.send(
-              to, key, formats.frame().head(plan, to, placement.firstExpert(to), routing), rows.bytes());
+              to,
+              key,
+              formats.frame().head(plan, to, placement.firstExpert(to), routing),
+              rows.bytes());
         }
       }
       int[] rowsAt = new int[numRanks];
       ByteBuffer[] frames = receiveDispatch(key, plan, routing, formats, rowsAt);
       Arrivals.Layout layout = arrivals.layOut(x.type(), scope);
-      Tensor arrived = assemble(formats.dispatch(), x, encoded, plan, layout, frames, rowsAt, scratch);
+      Tensor arrived =
+          assemble(formats.dispatch(), x, encoded, plan, layout, frames, rowsAt, scratch);
       Tensor input = scope.allocate(x.type(), layout.numRows(), x.cols());
       if (layout.numRows() > 0) {
         kernels.gatherRows(input, arrived, layout.rowToken());
@@ -129,7 +145,8 @@ public final class ExchangeDispatcher implements TokenDispatcher {
     }
   }
 
-  private ByteBuffer[] receiveDispatch(FrameKey key, SendPlan plan, Routing routing, Formats formats, int[] rowsAt) {
+  private ByteBuffer[] receiveDispatch(
+      FrameKey key, SendPlan plan, Routing routing, Formats formats, int[] rowsAt) {
     ByteBuffer[] frames = new ByteBuffer[numRanks];
     arrivals.clear();
     for (int from = 0; from < numRanks; from++) {
@@ -140,7 +157,9 @@ public final class ExchangeDispatcher implements TokenDispatcher {
       } else {
         frames[from] = communicator.receive(from, key);
         rowsAt[from] =
-            formats.frame().read(frames[from], formats.dispatch().rowBytes(), arrivals, sender(from, key));
+            formats
+                .frame()
+                .read(frames[from], formats.dispatch().rowBytes(), arrivals, sender(from, key));
       }
     }
     return frames;
@@ -160,18 +179,26 @@ public final class ExchangeDispatcher implements TokenDispatcher {
     }
     FrameKey key = key(FrameKind.COMBINE, site);
     try (Scope scratch = scope.inner()) {
-      // Summed here first, so that one row of a token goes home however many of its experts live here.
+      // Summed here first, so that one row of a token goes home however many of its experts live
+      // here.
       Tensor partial = scratch.zeros(y.type(), layout.numTokens(), y.cols());
       if (layout.numRows() > 0) {
         kernels.scatterAddScaledRows(partial, output, layout.rowToken(), layout.rowWeight());
       }
       ByteBuffer served = ByteBuffer.allocate(Integer.BYTES).order(ByteOrder.LITTLE_ENDIAN);
-      sendHome(key, codec, partial, layout, source -> served.putInt(0, layout.numPairs(source)), scratch);
+      sendHome(
+          key,
+          codec,
+          partial,
+          layout,
+          source -> served.putInt(0, layout.numPairs(source)),
+          scratch);
       exchange.acknowledgedPairs += layout.numPairs(rank);
       ByteBuffer[] frames = receiveHome(key, codec, exchange.plan, from -> Integer.BYTES);
       for (int from = 0; from < numRanks; from++) {
         if (frames[from] != null) {
-          exchange.acknowledgedPairs += acknowledged(frames[from].getInt(0), exchange.plan.numPairs(from), from, key);
+          exchange.acknowledgedPairs +=
+              acknowledged(frames[from].getInt(0), exchange.plan.numPairs(from), from, key);
         }
       }
       addHome(codec, y, partial, exchange, frames, from -> Integer.BYTES, scratch);
@@ -180,13 +207,15 @@ public final class ExchangeDispatcher implements TokenDispatcher {
 
   private long acknowledged(int pairs, int sent, int from, FrameKey key) {
     if (pairs < 0 || pairs > sent) {
-      throw DispatchFrame.corrupt(sender(from, key), "an acknowledgement of at most the " + sent + " pairs sent", pairs);
+      throw DispatchFrame.corrupt(
+          sender(from, key), "an acknowledgement of at most the " + sent + " pairs sent", pairs);
     }
     return pairs;
   }
 
   @Override
-  public Tensor combineBackward(GateSite site, Dispatched dispatched, Tensor dy, Tensor output, Scope scope) {
+  public Tensor combineBackward(
+      GateSite site, Dispatched dispatched, Tensor dy, Tensor output, Scope scope) {
     Exchange exchange = (Exchange) dispatched;
     Arrivals.Layout layout = exchange.layout;
     SendPlan plan = exchange.plan;
@@ -198,7 +227,8 @@ public final class ExchangeDispatcher implements TokenDispatcher {
       Tensor encoded = codec.encode(dy, scratch);
       for (int to = next(rank); to != rank; to = next(to)) {
         if (plan.numTokens(to) > 0) {
-          communicator.send(to, key, codec.gatherEncoded(encoded, plan.tokensTo(to), scratch).bytes());
+          communicator.send(
+              to, key, codec.gatherEncoded(encoded, plan.tokensTo(to), scratch).bytes());
         }
       }
       ByteBuffer[] frames = new ByteBuffer[numRanks];
@@ -207,7 +237,8 @@ public final class ExchangeDispatcher implements TokenDispatcher {
           frames[from] = receive(from, key, (long) layout.numTokens(from) * codec.rowBytes());
         }
       }
-      Tensor arrived = assemble(codec, dy, encoded, plan, layout, frames, new int[numRanks], scratch);
+      Tensor arrived =
+          assemble(codec, dy, encoded, plan, layout, frames, new int[numRanks], scratch);
       if (layout.numRows() > 0) {
         // forward: partial[rowToken[r]] += rowWeight[r] * output[r]
         kernels.gatherScaledRows(dOutput, arrived, layout.rowToken(), layout.rowWeight());
@@ -219,17 +250,24 @@ public final class ExchangeDispatcher implements TokenDispatcher {
 
   @Override
   public void dispatchBackward(
-      GateSite site, Dispatched dispatched, Tensor dx, Tensor dWeights, Tensor dInput, Scope scope) {
+      GateSite site,
+      Dispatched dispatched,
+      Tensor dx,
+      Tensor dWeights,
+      Tensor dInput,
+      Scope scope) {
     Exchange exchange = (Exchange) dispatched;
     Arrivals.Layout layout = exchange.layout;
     SendPlan plan = exchange.plan;
     RowCodec codec = exchange.formats.dispatch();
     if (exchange.rowWeightGradient == null) {
-      throw new IllegalStateException("dispatchBackward comes after combineBackward, which was not called");
+      throw new IllegalStateException(
+          "dispatchBackward comes after combineBackward, which was not called");
     }
     for (int pair = 0; pair < layout.numPairs(rank); pair++) {
       int row = layout.pairRow().getInt(layout.pairStarts()[rank] + pair);
-      dWeights.set(plan.slots.getInt(plan.pairStarts[rank] + pair), exchange.rowWeightGradient.get(row));
+      dWeights.set(
+          plan.slots.getInt(plan.pairStarts[rank] + pair), exchange.rowWeightGradient.get(row));
     }
     if (numRanks == 1 && codec.isLossless()) {
       if (layout.numRows() > 0) {
@@ -245,13 +283,20 @@ public final class ExchangeDispatcher implements TokenDispatcher {
       if (layout.numRows() > 0) {
         kernels.scatterAddRows(partial, dInput, layout.rowToken());
       }
-      sendHome(key, codec, partial, layout, source -> weightGradients(exchange, source, scratch).bytes(), scratch);
+      sendHome(
+          key,
+          codec,
+          partial,
+          layout,
+          source -> weightGradients(exchange, source, scratch).bytes(),
+          scratch);
       IntUnaryOperator headBytes = from -> plan.numPairs(from) * weightBytes;
       ByteBuffer[] frames = receiveHome(key, codec, plan, headBytes);
       for (int from = 0; from < numRanks; from++) {
         for (int pair = 0; frames[from] != null && pair < plan.numPairs(from); pair++) {
           int at = pair * weightBytes;
-          double gradient = dWeights.type() == DType.F64 ? frames[from].getDouble(at) : frames[from].getFloat(at);
+          double gradient =
+              dWeights.type() == DType.F64 ? frames[from].getDouble(at) : frames[from].getFloat(at);
           dWeights.set(plan.slots.getInt(plan.pairStarts[from] + pair), gradient);
         }
       }
@@ -280,8 +325,14 @@ public final class ExchangeDispatcher implements TokenDispatcher {
    * @return (A, D)
    */
   private Tensor assemble(
-      RowCodec codec, Tensor own, Tensor encoded, SendPlan plan, Arrivals.Layout layout, ByteBuffer[] frames,
-      int[] rowsAt, Scope scratch) {
+      RowCodec codec,
+      Tensor own,
+      Tensor encoded,
+      SendPlan plan,
+      Arrivals.Layout layout,
+      ByteBuffer[] frames,
+      int[] rowsAt,
+      Scope scratch) {
     if (numRanks == 1 && codec.isLossless()) {
       return own;
     }
@@ -294,7 +345,8 @@ public final class ExchangeDispatcher implements TokenDispatcher {
         if (codec.isLossless()) {
           kernels.gatherRows(rows, own, plan.tokensTo(rank));
         } else {
-          codec.decode(rows, codec.gatherEncoded(encoded, plan.tokensTo(rank), scratch).bytes(), 0, scratch);
+          codec.decode(
+              rows, codec.gatherEncoded(encoded, plan.tokensTo(rank), scratch).bytes(), 0, scratch);
         }
       }
     }
@@ -303,7 +355,11 @@ public final class ExchangeDispatcher implements TokenDispatcher {
 
   /** Sends each source the rows of its tokens, with a head before them. */
   private void sendHome(
-      FrameKey key, RowCodec codec, Tensor partial, Arrivals.Layout layout, IntFunction<ByteBuffer> head,
+      FrameKey key,
+      RowCodec codec,
+      Tensor partial,
+      Arrivals.Layout layout,
+      IntFunction<ByteBuffer> head,
       Scope scratch) {
     for (int to = next(rank); to != rank; to = next(to)) {
       if (layout.numTokens(to) > 0) {
@@ -313,12 +369,16 @@ public final class ExchangeDispatcher implements TokenDispatcher {
     }
   }
 
-  private ByteBuffer[] receiveHome(FrameKey key, RowCodec codec, SendPlan plan, IntUnaryOperator headBytes) {
+  private ByteBuffer[] receiveHome(
+      FrameKey key, RowCodec codec, SendPlan plan, IntUnaryOperator headBytes) {
     ByteBuffer[] frames = new ByteBuffer[numRanks];
     for (int from = 0; from < numRanks; from++) {
       if (from != rank && plan.numTokens(from) > 0) {
         frames[from] =
-            receive(from, key, headBytes.applyAsInt(from) + (long) plan.numTokens(from) * codec.rowBytes());
+            receive(
+                from,
+                key,
+                headBytes.applyAsInt(from) + (long) plan.numTokens(from) * codec.rowBytes());
       }
     }
     return frames;
@@ -326,7 +386,12 @@ public final class ExchangeDispatcher implements TokenDispatcher {
 
   /** {@code sum[token] += row} for the rows that came home, in rank order. */
   private void addHome(
-      RowCodec codec, Tensor sum, Tensor partial, Exchange exchange, ByteBuffer[] frames, IntUnaryOperator headBytes,
+      RowCodec codec,
+      Tensor sum,
+      Tensor partial,
+      Exchange exchange,
+      ByteBuffer[] frames,
+      IntUnaryOperator headBytes,
       Scope scratch) {
     SendPlan plan = exchange.plan;
     for (int from = 0; from < numRanks; from++) {
@@ -359,10 +424,13 @@ public final class ExchangeDispatcher implements TokenDispatcher {
 
   private Formats formatsFor(Tensor x) {
     if (formats == null || formats.element() != x.type() || formats.columns() != x.cols()) {
-      formats = new Formats(
-          x.type(), x.cols(), new RowCodec(dispatchWire, x.type(), x.cols(), kernels),
-          new RowCodec(combineWire, x.type(), x.cols(), kernels),
-          new DispatchFrame(placement.numLocalExperts(rank), x.type()));
+      formats =
+          new Formats(
+              x.type(),
+              x.cols(),
+              new RowCodec(dispatchWire, x.type(), x.cols(), kernels),
+              new RowCodec(combineWire, x.type(), x.cols(), kernels),
+              new DispatchFrame(placement.numLocalExperts(rank), x.type()));
     }
     return formats;
   }

@@ -4,9 +4,10 @@ import io.sparkmoe.parallel.FrameKey;
 import io.sparkmoe.parallel.FrameKind;
 
 /**
- * What {@link RemoteGate} and {@link GateServer} say to each other, in gate frames, little-endian. Request and answer of
- * a site have the same key; part is twice the micro-batch for the forward, one more for the backward. Elements are never
- * rounded. {@link ExchangeDispatcher} refuses layers whose expert ids do not fit a u16, and checks the ids that come.
+ * What {@link RemoteGate} and {@link GateServer} say to each other, in gate frames, little-endian.
+ * Request and answer of a site have the same key; part is twice the micro-batch for the forward,
+ * one more for the backward. Elements are never rounded. {@link ExchangeDispatcher} refuses layers
+ * whose expert ids do not fit a u16, and checks the ids that come.
  *
  * <p>T tokens, B sequences, D model width, K experts of a token.
  *

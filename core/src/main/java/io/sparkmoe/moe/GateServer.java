@@ -17,10 +17,11 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Answers the ranks' gate questions on the driver. Every rank has a gate of its own, with its own gradient buffer, so
- * that ranks are served side by side and gradients can be added in rank order, whatever order the questions come in. A
- * training site's hidden states are kept until its backward was answered, an evaluation site's until its forward was.
- * T tokens, B sequences, D model width, K experts of a token.
+ * Answers the ranks' gate questions on the driver. Every rank has a gate of its own, with its own
+ * gradient buffer, so that ranks are served side by side and gradients can be added in rank order,
+ * whatever order the questions come in. A training site's hidden states are kept until its backward
+ * was answered, an evaluation site's until its forward was. T tokens, B sequences, D model width, K
+ * experts of a token.
  */
 public final class GateServer implements AutoCloseable {
 
@@ -44,10 +45,18 @@ public final class GateServer implements AutoCloseable {
    * @param arena owns hidden states and what the gates save
    */
   public GateServer(
-      Communicator communicator, List<? extends Gate> gates, int topK, int width, DType element, Arena arena) {
+      Communicator communicator,
+      List<? extends Gate> gates,
+      int topK,
+      int width,
+      DType element,
+      Arena arena) {
     if (gates.size() != communicator.size()) {
       throw new IllegalArgumentException(
-          "the gate server needs one gate for each of " + communicator.size() + " ranks, got " + gates.size());
+          "the gate server needs one gate for each of "
+              + communicator.size()
+              + " ranks, got "
+              + gates.size());
     }
     this.communicator = communicator;
     this.gates = List.copyOf(gates);
@@ -59,7 +68,8 @@ public final class GateServer implements AutoCloseable {
   }
 
   /**
-   * Answers one question. Calls for one rank come from one thread; ranks may be served by threads of their own.
+   * Answers one question. Calls for one rank come from one thread; ranks may be served by threads
+   * of their own.
    *
    * @param frame of kind {@link FrameKind#GATE}, as {@link RemoteGate} sends it
    * @throws CorruptFrameException when the frame contradicts itself or the config
@@ -75,7 +85,10 @@ public final class GateServer implements AutoCloseable {
     }
   }
 
-  /** Drops what unfinished sites hold, after a failure; call it when no thread handles frames any more. */
+  /**
+   * Drops what unfinished sites hold, after a failure; call it when no thread handles frames any
+   * more.
+   */
   @Override
   public void close() {
     for (Map<GateSite, Open> sites : open) {
@@ -86,13 +99,20 @@ public final class GateServer implements AutoCloseable {
 
   private void forward(int rank, FrameKey key, ByteBuffer question) {
     if (question.remaining() < GateProtocol.FORWARD_HEAD_BYTES) {
-      throw corrupt(rank, key, "at least " + GateProtocol.FORWARD_HEAD_BYTES + " bytes", question.remaining());
+      throw corrupt(
+          rank,
+          key,
+          "at least " + GateProtocol.FORWARD_HEAD_BYTES + " bytes",
+          question.remaining());
     }
     boolean training = question.get(0) != 0;
     int numTokens = question.getInt(1);
     int numSequences = question.getInt(1 + Integer.BYTES);
-    if (numTokens < 0 || numSequences < 0 || (numSequences == 0 ? numTokens != 0 : numTokens % numSequences != 0)) {
-      throw corrupt(rank, key, "sequences of equal length, " + numTokens + " tokens in all", numSequences);
+    if (numTokens < 0
+        || numSequences < 0
+        || (numSequences == 0 ? numTokens != 0 : numTokens % numSequences != 0)) {
+      throw corrupt(
+          rank, key, "sequences of equal length, " + numTokens + " tokens in all", numSequences);
     }
     int validAt = GateProtocol.FORWARD_HEAD_BYTES;
     long xBytes = (long) numTokens * width * element.sizeBytes();
@@ -127,7 +147,10 @@ public final class GateServer implements AutoCloseable {
     Open forward = open.get(rank).remove(site);
     if (forward == null) {
       throw new IllegalStateException(
-          communicator.describe(rank) + " asks for the gate's backward at " + site + ", which had no forward");
+          communicator.describe(rank)
+              + " asks for the gate's backward at "
+              + site
+              + ", which had no forward");
     }
     try (Scope scope = forward.scope()) {
       int weightBytes = forward.numTokens() * topK * element.sizeBytes();
@@ -146,7 +169,8 @@ public final class GateServer implements AutoCloseable {
     for (int b = 0; b < valid.size(); b++) {
       int length = numTokens / valid.size();
       if (valid.getInt(b) < 0 || valid.getInt(b) > length) {
-        throw corrupt(rank, key, "0 to " + length + " valid tokens in sequence " + b, valid.getInt(b));
+        throw corrupt(
+            rank, key, "0 to " + length + " valid tokens in sequence " + b, valid.getInt(b));
       }
     }
   }
@@ -165,7 +189,13 @@ public final class GateServer implements AutoCloseable {
 
   private CorruptFrameException corrupt(int rank, FrameKey key, String expected, long actual) {
     return new CorruptFrameException(
-        communicator.describe(rank) + ": its " + key + " must hold " + expected + ", got " + actual
+        communicator.describe(rank)
+            + ": its "
+            + key
+            + " must hold "
+            + expected
+            + ", got "
+            + actual
             + "; do driver and ranks run the same config and version?");
   }
 }

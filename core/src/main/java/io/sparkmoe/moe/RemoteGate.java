@@ -13,8 +13,9 @@ import java.util.HashMap;
 import java.util.Map;
 
 /**
- * The driver's gating networks as a rank sees them: a question is sent at once and its answer is taken on await, so that
- * the rank can compute meanwhile. {@link GateServer} answers. T tokens, B sequences, D model width, K experts of a token.
+ * The driver's gating networks as a rank sees them: a question is sent at once and its answer is
+ * taken on await, so that the rank can compute meanwhile. {@link GateServer} answers. T tokens, B
+ * sequences, D model width, K experts of a token.
  */
 public final class RemoteGate implements Gate {
 
@@ -44,12 +45,14 @@ public final class RemoteGate implements Gate {
     ByteBuffer head = littleEndian(GateProtocol.FORWARD_HEAD_BYTES);
     head.put((byte) (site.training() ? 1 : 0)).putInt(numTokens).putInt(valid.size()).flip();
     if (site.training() && open.put(site, scope) != null) {
-      throw new IllegalStateException("the gate was asked twice at " + site + "; a training site is asked once");
+      throw new IllegalStateException(
+          "the gate was asked twice at " + site + "; a training site is asked once");
     }
     communicator.send(Communicator.DRIVER, key, head, valid.bytes(), x.bytes());
     return () -> {
       int pairs = numTokens * topK;
-      ByteBuffer answer = receive(key, Double.BYTES + (long) pairs * (Short.BYTES + x.type().sizeBytes()));
+      ByteBuffer answer =
+          receive(key, Double.BYTES + (long) pairs * (Short.BYTES + x.type().sizeBytes()));
       Tensor ids = scope.allocate(DType.I32, numTokens, topK);
       for (int i = 0; i < pairs; i++) {
         ids.setInt(i, answer.getShort(Double.BYTES + i * Short.BYTES) & 0xFFFF);
@@ -61,11 +64,13 @@ public final class RemoteGate implements Gate {
   }
 
   @Override
-  public Pending<Void> backward(GateSite site, Tensor dx, Tensor dWeights, double balanceGradientScale) {
+  public Pending<Void> backward(
+      GateSite site, Tensor dx, Tensor dWeights, double balanceGradientScale) {
     FrameKey key = GateProtocol.backwardKey(site);
     Scope scope = open.remove(site);
     if (scope == null) {
-      throw new IllegalStateException("the gate has no forward at " + site + "; route with training first");
+      throw new IllegalStateException(
+          "the gate has no forward at " + site + "; route with training first");
     }
     ByteBuffer head = littleEndian(Double.BYTES).putDouble(balanceGradientScale).flip();
     communicator.send(Communicator.DRIVER, key, head, dWeights.bytes());
@@ -91,8 +96,14 @@ public final class RemoteGate implements Gate {
     waitNanos += System.nanoTime() - start;
     if (answer.remaining() != expectedBytes) {
       throw new CorruptFrameException(
-          communicator.describe(Communicator.DRIVER) + ": its answer to " + key + " must hold " + expectedBytes
-              + " bytes, got " + answer.remaining() + "; do driver and ranks run the same config and version?");
+          communicator.describe(Communicator.DRIVER)
+              + ": its answer to "
+              + key
+              + " must hold "
+              + expectedBytes
+              + " bytes, got "
+              + answer.remaining()
+              + "; do driver and ranks run the same config and version?");
     }
     return answer;
   }

@@ -6,11 +6,13 @@ import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
 
 /**
- * Which tokens go to which rank. A token goes once to every rank that owns at least one of its experts. Legend: T tokens
- * of this rank, K experts of a token, S copies sent (over all ranks, this one included).
+ * Which tokens go to which rank. A token goes once to every rank that owns at least one of its
+ * experts. Legend: T tokens of this rank, K experts of a token, S copies sent (over all ranks, this
+ * one included).
  *
- * <p>Everything is ordered by destination rank, then token, then expert: tokens of rank r are [tokenStarts[r],
- * tokenStarts[r+1]) and its (token, expert) pairs [pairStarts[r], pairStarts[r+1]).
+ * <p>Everything is ordered by destination rank, then token, then expert: tokens of rank r are
+ * [tokenStarts[r], tokenStarts[r+1]) and its (token, expert) pairs [pairStarts[r],
+ * pairStarts[r+1]).
  */
 final class SendPlan {
 
@@ -51,10 +53,17 @@ final class SendPlan {
         int id = ids.getInt(token * topK + k);
         if (id <= lastId || id >= rankOf.length) {
           throw new IllegalArgumentException(
-              "expert ids of a token must ascend within [0, " + rankOf.length + "), token " + token + " has " + id
-                  + " after " + lastId);
+              "expert ids of a token must ascend within [0, "
+                  + rankOf.length
+                  + "), token "
+                  + token
+                  + " has "
+                  + id
+                  + " after "
+                  + lastId);
         }
-        // Experts ascend and ranks own contiguous blocks, so a rank's experts of a token are neighbours.
+        // Experts ascend and ranks own contiguous blocks, so a rank's experts of a token are
+        // neighbours.
         pairStarts[rankOf[id] + 1]++;
         if (rankOf[id] != lastRank) {
           tokenStarts[rankOf[id] + 1]++;
@@ -67,9 +76,12 @@ final class SendPlan {
       tokenStarts[rank + 1] += tokenStarts[rank];
       pairStarts[rank + 1] += pairStarts[rank];
     }
-    SendPlan plan = new SendPlan(
-        scope.allocate(DType.I32, tokenStarts[numRanks]), scope.allocate(DType.I32, numTokens * topK), tokenStarts,
-        pairStarts);
+    SendPlan plan =
+        new SendPlan(
+            scope.allocate(DType.I32, tokenStarts[numRanks]),
+            scope.allocate(DType.I32, numTokens * topK),
+            tokenStarts,
+            pairStarts);
     plan.fill(ids, rankOf);
     return plan;
   }

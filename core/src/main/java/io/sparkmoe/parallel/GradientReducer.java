@@ -13,27 +13,31 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Replaces the gradients of replicated parameters by their sum over all ranks. Every rank ends with the same bits, which
- * depend on the number of ranks but not on timing.
+ * Replaces the gradients of replicated parameters by their sum over all ranks. Every rank ends with
+ * the same bits, which depend on the number of ranks but not on timing.
  *
- * <p>Gradients are cut into buckets and a bucket into one shard per rank, at multiples of a tile. Every rank encodes the
- * shards of the others once and sends them to their owners; the owner decodes, adds in FP32 in rank order and encodes
- * the sum once more for everybody, itself included. Partial sums are never rounded. A rank's part of its own shard
- * crosses no wire and is not rounded. Three buckets are in flight: one is sent while the one before is summed and the
- * one before that comes back. With one rank nothing is sent and nothing is rounded.
+ * <p>Gradients are cut into buckets and a bucket into one shard per rank, at multiples of a tile.
+ * Every rank encodes the shards of the others once and sends them to their owners; the owner
+ * decodes, adds in FP32 in rank order and encodes the sum once more for everybody, itself included.
+ * Partial sums are never rounded. A rank's part of its own shard crosses no wire and is not
+ * rounded. Three buckets are in flight: one is sent while the one before is summed and the one
+ * before that comes back. With one rank nothing is sent and nothing is rounded.
  *
- * <p>The FP8 wire (E4M3, one power-of-two scale per 128 values, no lower clamp) has error feedback [1] at both
- * roundings: what a rounding loses is kept in a residual R and fed back. Only half of it is fed back each step,
+ * <p>The FP8 wire (E4M3, one power-of-two scale per 128 values, no lower clamp) has error feedback
+ * [1] at both roundings: what a rounding loses is kept in a residual R and fed back. Only half of
+ * it is fed back each step,
  *
  * <pre>  out = Q(g + R/2);  R += g - out  </pre>
  *
- * because feeding back all of it doubles the energy of a step's error (this step's rounding and the last one's) where
- * half of it makes it 4/3. Nothing is lost either way: the outs of n steps add up to the gradients less R, and R stays
- * within two roundings. FP32 and BF16 wires have no residual.
+ * because feeding back all of it doubles the energy of a step's error (this step's rounding and the
+ * last one's) where half of it makes it 4/3. Nothing is lost either way: the outs of n steps add up
+ * to the gradients less R, and R stays within two roundings. FP32 and BF16 wires have no residual.
  *
- * <p>A value that is not finite arrives as one, so that it is noticed, but spoils the residual: the run must stop.
+ * <p>A value that is not finite arrives as one, so that it is noticed, but spoils the residual: the
+ * run must stop.
  *
- * <p>[1] Karimireddy et al., Error Feedback Fixes SignSGD and other Gradient Compression Schemes, 2019.
+ * <p>[1] Karimireddy et al., Error Feedback Fixes SignSGD and other Gradient Compression Schemes,
+ * 2019.
  */
 public final class GradientReducer implements AutoCloseable {
 
@@ -83,7 +87,12 @@ public final class GradientReducer implements AutoCloseable {
   }
 
   GradientReducer(
-      Communicator communicator, Wire wire, List<Tensor> gradients, Kernels kernels, Arena arena, int bucketElements) {
+      Communicator communicator,
+      Wire wire,
+      List<Tensor> gradients,
+      Kernels kernels,
+      Arena arena,
+      int bucketElements) {
     this.communicator = communicator;
     this.wire = wire;
     this.gradients = List.copyOf(gradients);
@@ -110,9 +119,9 @@ public final class GradientReducer implements AutoCloseable {
   }
 
   /**
-   * What rounding has lost so far, for a checkpoint that resumes with the same bits: the tensors in use, so a resume
-   * copies into them. They belong to this rank and this number of ranks; on another number, start with zeros. Empty
-   * with one rank or without an FP8 wire.
+   * What rounding has lost so far, for a checkpoint that resumes with the same bits: the tensors in
+   * use, so a resume copies into them. They belong to this rank and this number of ranks; on
+   * another number, start with zeros. Empty with one rank or without an FP8 wire.
    */
   public List<Tensor> residuals() {
     List<Tensor> residuals = new ArrayList<>(sendResiduals);
@@ -153,9 +162,12 @@ public final class GradientReducer implements AutoCloseable {
       if (length > 0) {
         try (Scope scope = arena.scope()) {
           Tensor shard = shard(bucket, to);
-          Tensor residual = sendResiduals.isEmpty()
-              ? null
-              : sendResiduals.get(bucket.gradient()).view(bucket.shardStart(to, numRanks), length);
+          Tensor residual =
+              sendResiduals.isEmpty()
+                  ? null
+                  : sendResiduals
+                      .get(bucket.gradient())
+                      .view(bucket.shardStart(to, numRanks), length);
           communicator.send(to, shardKey(step, number), encode(shard, residual, scope).bytes());
         }
       }
@@ -180,9 +192,10 @@ public final class GradientReducer implements AutoCloseable {
           kernels.add(sum, decoded);
         }
       }
-      Tensor residual = sumResiduals.isEmpty()
-          ? null
-          : sumResiduals.get(bucket.gradient()).view(bucket.sumOffset(), length);
+      Tensor residual =
+          sumResiduals.isEmpty()
+              ? null
+              : sumResiduals.get(bucket.gradient()).view(bucket.sumOffset(), length);
       Tensor encoded = encode(sum, residual, scope);
       for (int to = next(rank); to != rank; to = next(to)) {
         communicator.send(to, sumKey(step, number), encoded.bytes());
@@ -202,7 +215,10 @@ public final class GradientReducer implements AutoCloseable {
     }
   }
 
-  /** Encodes {@code values + residual / 2} and keeps in the residual what that loses; without one, just encodes. */
+  /**
+   * Encodes {@code values + residual / 2} and keeps in the residual what that loses; without one,
+   * just encodes.
+   */
   private Tensor encode(Tensor values, Tensor residual, Scope scope) {
     RowCodec codec = codec(values.type(), values.size());
     if (residual == null) {
@@ -223,8 +239,14 @@ public final class GradientReducer implements AutoCloseable {
     ByteBuffer frame = communicator.receive(from, key);
     if (frame.remaining() != codec.rowBytes()) {
       throw new CorruptFrameException(
-          communicator.describe(from) + ": its " + key + " must have " + codec.rowBytes() + " bytes, got "
-              + frame.remaining() + "; do all ranks run the same config and version?");
+          communicator.describe(from)
+              + ": its "
+              + key
+              + " must have "
+              + codec.rowBytes()
+              + " bytes, got "
+              + frame.remaining()
+              + "; do all ranks run the same config and version?");
     }
     codec.decode(target, frame, 0, scope);
   }
@@ -234,7 +256,9 @@ public final class GradientReducer implements AutoCloseable {
   }
 
   private Tensor shard(Bucket bucket, int owner) {
-    return gradients.get(bucket.gradient()).view(bucket.shardStart(owner, numRanks), shardLength(bucket, owner));
+    return gradients
+        .get(bucket.gradient())
+        .view(bucket.shardStart(owner, numRanks), shardLength(bucket, owner));
   }
 
   private int shardLength(Bucket bucket, int owner) {

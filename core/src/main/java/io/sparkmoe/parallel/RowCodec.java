@@ -15,13 +15,15 @@ import java.nio.FloatBuffer;
  * Rows of a tensor as the bytes of a {@link Wire}, all rows of the same length:
  *
  * <ul>
- *   <li>FP32: the elements as they are, little-endian. Nothing is rounded or copied; F64 rows, which gradient checks
- *       use, go as F64.
+ *   <li>FP32: the elements as they are, little-endian. Nothing is rounded or copied; F64 rows,
+ *       which gradient checks use, go as F64.
  *   <li>BF16: two bytes an element, rounded to nearest even.
- *   <li>FP8: D codes of E4M3, then one power-of-two scale byte per tile of 128 columns ({@link TileCodec}).
+ *   <li>FP8: D codes of E4M3, then one power-of-two scale byte per tile of 128 columns ({@link
+ *       TileCodec}).
  * </ul>
  *
- * <p>Legend: N rows, D columns. Encoding what was decoded gives the same bytes. One codec per thread.
+ * <p>Legend: N rows, D columns. Encoding what was decoded gives the same bytes. One codec per
+ * thread.
  */
 public final class RowCodec {
 
@@ -38,7 +40,8 @@ public final class RowCodec {
    */
   public RowCodec(Wire wire, DType element, int columns, Kernels kernels) {
     if (element != DType.F32 && !(element == DType.F64 && wire == Wire.FP32)) {
-      throw new IllegalArgumentException("a " + wire + " wire carries F32 rows, got " + element + "; use an FP32 wire");
+      throw new IllegalArgumentException(
+          "a " + wire + " wire carries F32 rows, got " + element + "; use an FP32 wire");
     }
     if (ByteOrder.nativeOrder() != ByteOrder.LITTLE_ENDIAN) {
       throw new IllegalStateException("the wire is little-endian and so must the machine be");
@@ -64,7 +67,8 @@ public final class RowCodec {
   }
 
   /**
-   * The encoded rows: a tensor whose memory holds N times {@link #rowBytes}. Without loss that is {@code rows} itself.
+   * The encoded rows: a tensor whose memory holds N times {@link #rowBytes}. Without loss that is
+   * {@code rows} itself.
    *
    * @param rows (N, D)
    * @param allocator owns the result where it is a new tensor
@@ -86,7 +90,12 @@ public final class RowCodec {
         FloatBuffer values = rows.bytes().asFloatBuffer();
         for (int row = 0; row < numRows; row++) {
           tiles.encode(
-              encoded.bytes(), row * rowBytes, row * rowBytes + columns, values, row * columns, columns);
+              encoded.bytes(),
+              row * rowBytes,
+              row * rowBytes + columns,
+              values,
+              row * columns,
+              columns);
         }
         yield encoded;
       }

@@ -34,7 +34,10 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 
-/** Legend: G tokens of all ranks, T of one, D model width, K experts of a token. Expert e computes (e + 1) x + e. */
+/**
+ * Legend: G tokens of all ranks, T of one, D model width, K experts of a token. Expert e computes
+ * (e + 1) x + e.
+ */
 @Timeout(60)
 class ExchangeDispatcherTest {
 
@@ -42,7 +45,14 @@ class ExchangeDispatcherTest {
   private static final GateSite SITE = new GateSite(1, 0, 2, true);
 
   /** A batch over all ranks; rank r has the tokens [tokenStarts[r], tokenStarts[r+1]). */
-  private record Batch(int numExperts, int topK, int width, int[] tokenStarts, double[][] x, int[][] ids, double[][] w) {
+  private record Batch(
+      int numExperts,
+      int topK,
+      int width,
+      int[] tokenStarts,
+      double[][] x,
+      int[][] ids,
+      double[][] w) {
 
     static Batch random(int ranks, int numExperts, int topK, int width, int numTokens) {
       Random random = new Random(SEED);
@@ -92,7 +102,13 @@ class ExchangeDispatcherTest {
 
   /** Everything a rank saw, as plain arrays. */
   private record Trip(
-      double[] input, int[] rowStarts, double[] y, double[] dx, double[] dWeights, long dropped, long[] sentBytes) {}
+      double[] input,
+      int[] rowStarts,
+      double[] y,
+      double[] dx,
+      double[] dWeights,
+      long dropped,
+      long[] sentBytes) {}
 
   private static double[] values(Tensor tensor) {
     double[] values = new double[tensor.size()];
@@ -100,7 +116,8 @@ class ExchangeDispatcherTest {
     return values;
   }
 
-  private static Trip trip(Communicator end, Batch batch, DType type, Wire dispatchWire, Wire combineWire) {
+  private static Trip trip(
+      Communicator end, Batch batch, DType type, Wire dispatchWire, Wire combineWire) {
     ExpertPlacement placement = new ExpertPlacement(batch.numExperts, end.size());
     TokenDispatcher dispatcher =
         new ExchangeDispatcher(end, placement, new ReferenceKernels(), dispatchWire, combineWire);
@@ -112,7 +129,8 @@ class ExchangeDispatcherTest {
           dispatcher.dispatch(SITE, x, batch.routing(end.rank(), type, scope), scope);
       Tensor output = scope.allocate(type, there.input().shape());
       Tensor y = scope.zeros(type, x.shape());
-      forEachValue(there, (at, e) -> output.set(at, (first + e + 1) * there.input().get(at) + first + e));
+      forEachValue(
+          there, (at, e) -> output.set(at, (first + e + 1) * there.input().get(at) + first + e));
       dispatcher.combine(SITE, there, y, output, scope);
       long dropped = there.droppedTokens();
 
@@ -123,7 +141,13 @@ class ExchangeDispatcherTest {
       forEachValue(there, (at, e) -> dInput.set(at, (first + e + 1) * dOutput.get(at)));
       dispatcher.dispatchBackward(SITE, there, dx, dWeights, dInput, scope);
       return new Trip(
-          values(there.input()), there.rowStarts(), values(y), values(dx), values(dWeights), dropped, end.sentBytes());
+          values(there.input()),
+          there.rowStarts(),
+          values(y),
+          values(dx),
+          values(dWeights),
+          dropped,
+          end.sentBytes());
     }
   }
 
@@ -140,7 +164,8 @@ class ExchangeDispatcherTest {
     }
   }
 
-  private static List<Trip> trips(int ranks, Batch batch, DType type, Wire dispatch, Wire combine) throws Exception {
+  private static List<Trip> trips(int ranks, Batch batch, DType type, Wire dispatch, Wire combine)
+      throws Exception {
     return RankThreads.run(ranks, end -> trip(end, batch, type, dispatch, combine));
   }
 
@@ -160,8 +185,12 @@ class ExchangeDispatcherTest {
             y += batch.w[token][k] * ((e + 1) * batch.x[token][d] + e);
             dx += batch.w[token][k] * (e + 1) * batch.x[token][d];
           }
-          assertThat(trip.y[t * width + d]).as("seed %d, y of token %d", SEED, token).isCloseTo(y, within(tolerance));
-          assertThat(trip.dx[t * width + d]).as("seed %d, dx of token %d", SEED, token).isCloseTo(dx, within(tolerance));
+          assertThat(trip.y[t * width + d])
+              .as("seed %d, y of token %d", SEED, token)
+              .isCloseTo(y, within(tolerance));
+          assertThat(trip.dx[t * width + d])
+              .as("seed %d, dx of token %d", SEED, token)
+              .isCloseTo(dx, within(tolerance));
         }
         for (int k = 0; k < batch.topK; k++) {
           double dw = 0;
@@ -177,11 +206,22 @@ class ExchangeDispatcherTest {
     }
   }
 
-  // 7 experts on 3 ranks do not divide; of 2 experts on 3 ranks the last has none; 8 ranks with 2 tokens
+  // 7 experts on 3 ranks do not divide; of 2 experts on 3 ranks the last has none; 8 ranks with 2
+  // tokens
   // leave ranks without tokens.
   @ParameterizedTest(name = "{0} ranks, {1} experts, top-{2}, {3} tokens")
-  @CsvSource({"1,5,2,9", "2,4,2,11", "3,7,3,20", "3,2,2,10", "3,2,1,10", "8,16,4,40", "8,9,3,2", "2,3,1,0"})
-  void everyTokenMeetsItsExpertsAndComesHome(int ranks, int numExperts, int topK, int numTokens) throws Exception {
+  @CsvSource({
+    "1,5,2,9",
+    "2,4,2,11",
+    "3,7,3,20",
+    "3,2,2,10",
+    "3,2,1,10",
+    "8,16,4,40",
+    "8,9,3,2",
+    "2,3,1,0"
+  })
+  void everyTokenMeetsItsExpertsAndComesHome(int ranks, int numExperts, int topK, int numTokens)
+      throws Exception {
     Batch batch = Batch.random(ranks, numExperts, topK, 5, numTokens);
     // Double sums of at most 16 terms of size 50: 1e-12 is a hundred times their rounding.
     assertMatchesOneProcess(batch, trips(ranks, batch, DType.F64, Wire.FP32, Wire.FP32), 1e-12);
@@ -210,7 +250,8 @@ class ExchangeDispatcherTest {
         rowStarts[e + 1] = expected.size() / 2;
       }
       assertThat(trips.get(rank).rowStarts).containsExactly(rowStarts);
-      assertThat(trips.get(rank).input).containsExactly(expected.stream().mapToDouble(v -> v).toArray());
+      assertThat(trips.get(rank).input)
+          .containsExactly(expected.stream().mapToDouble(v -> v).toArray());
     }
   }
 
@@ -222,18 +263,21 @@ class ExchangeDispatcherTest {
     double[] alone = trips(1, one, DType.F32, wire, Wire.FP32).get(0).input;
     for (int ranks : new int[] {2, 3, 8}) {
       Batch split = Batch.random(ranks, 7, 3, 200, 30);
-      double[] joined = trips(ranks, split, DType.F32, wire, Wire.FP32).stream()
-          .flatMapToDouble(trip -> Arrays.stream(trip.input))
-          .toArray();
+      double[] joined =
+          trips(ranks, split, DType.F32, wire, Wire.FP32).stream()
+              .flatMapToDouble(trip -> Arrays.stream(trip.input))
+              .toArray();
       assertThat(joined).as("%d ranks", ranks).containsExactly(alone);
     }
   }
 
-  // Inputs and outputs reach 8 * |x| + 7 < 45, weights sum to at most 3 * 1. E4M3 keeps 4 significant bits (relative
+  // Inputs and outputs reach 8 * |x| + 7 < 45, weights sum to at most 3 * 1. E4M3 keeps 4
+  // significant bits (relative
   // 2^-4), BF16 8 (2^-8); a value is rounded once on each of its two ways.
   @ParameterizedTest
   @CsvSource({"FP8,BF16,8.0", "BF16,BF16,1.0", "FP32,BF16,0.5", "FP32,FP32,1e-4"})
-  void lossyWiresStayWithinTheirRounding(Wire dispatch, Wire combine, double tolerance) throws Exception {
+  void lossyWiresStayWithinTheirRounding(Wire dispatch, Wire combine, double tolerance)
+      throws Exception {
     for (int ranks : new int[] {1, 3}) {
       Batch batch = Batch.random(ranks, 7, 3, 150, 20);
       List<Trip> trips = trips(ranks, batch, DType.F32, dispatch, combine);
@@ -262,16 +306,19 @@ class ExchangeDispatcherTest {
         int pairs = 0;
         for (int t = batch.tokenStarts[from]; t < batch.tokenStarts[from + 1]; t++) {
           int owner = to;
-          int here = (int) Arrays.stream(batch.ids[t]).filter(id -> placement.rankOf(id) == owner).count();
+          int here =
+              (int) Arrays.stream(batch.ids[t]).filter(id -> placement.rankOf(id) == owner).count();
           tokens += here > 0 ? 1 : 0;
           pairs += here;
         }
         assertThat(tokens).isPositive();
         int header = FrameCodec.HEADER_BYTES;
-        expected[FrameKind.DISPATCH.ordinal()] += header + 8 + 2 * tokens + 6 * pairs + tokens * dispatchRow;
+        expected[FrameKind.DISPATCH.ordinal()] +=
+            header + 8 + 2 * tokens + 6 * pairs + tokens * dispatchRow;
         expected[FrameKind.COMBINE.ordinal()] += header + 4 + tokens * combineRow;
         expected[FrameKind.COMBINE_BACKWARD.ordinal()] += header + tokens * combineRow;
-        expected[FrameKind.DISPATCH_BACKWARD.ordinal()] += header + 4 * pairs + tokens * dispatchRow;
+        expected[FrameKind.DISPATCH_BACKWARD.ordinal()] +=
+            header + 4 * pairs + tokens * dispatchRow;
       }
     }
     long[] sent = new long[expected.length];
@@ -288,26 +335,39 @@ class ExchangeDispatcherTest {
   }
 
   /** A rank whose frames of one kind reach the others changed. */
-  private static Communicator changing(Communicator end, FrameKind kind, Consumer<ByteBuffer> change) {
-    return (Communicator) Proxy.newProxyInstance(
-        ExchangeDispatcherTest.class.getClassLoader(), new Class<?>[] {Communicator.class}, (proxy, method, args) -> {
-          if (method.getName().equals("send") && ((FrameKey) args[1]).kind() == kind) {
-            ByteBuffer[] parts = (ByteBuffer[]) args[2];
-            ByteBuffer whole = ByteBuffer.allocate(FrameCodec.payloadBytes((FrameKey) args[1], parts))
-                .order(ByteOrder.LITTLE_ENDIAN);
-            FrameCodec.copy(whole, parts);
-            change.accept(whole.flip());
-            end.send((int) args[0], (FrameKey) args[1], whole);
-            return null;
-          }
-          return method.invoke(end, args);
-        });
+  private static Communicator changing(
+      Communicator end, FrameKind kind, Consumer<ByteBuffer> change) {
+    return (Communicator)
+        Proxy.newProxyInstance(
+            ExchangeDispatcherTest.class.getClassLoader(),
+            new Class<?>[] {Communicator.class},
+            (proxy, method, args) -> {
+              if (method.getName().equals("send") && ((FrameKey) args[1]).kind() == kind) {
+                ByteBuffer[] parts = (ByteBuffer[]) args[2];
+                ByteBuffer whole =
+                    ByteBuffer.allocate(FrameCodec.payloadBytes((FrameKey) args[1], parts))
+                        .order(ByteOrder.LITTLE_ENDIAN);
+                FrameCodec.copy(whole, parts);
+                change.accept(whole.flip());
+                end.send((int) args[0], (FrameKey) args[1], whole);
+                return null;
+              }
+              return method.invoke(end, args);
+            });
   }
 
-  private static List<Trip> tripsWith(FrameKind kind, Consumer<ByteBuffer> change) throws Exception {
+  private static List<Trip> tripsWith(FrameKind kind, Consumer<ByteBuffer> change)
+      throws Exception {
     Batch batch = Batch.random(2, 4, 2, 3, 12);
-    return RankThreads.run(2, end -> trip(
-        end.rank() == 1 ? changing(end, kind, change) : end, batch, DType.F32, Wire.FP32, Wire.FP32));
+    return RankThreads.run(
+        2,
+        end ->
+            trip(
+                end.rank() == 1 ? changing(end, kind, change) : end,
+                batch,
+                DType.F32,
+                Wire.FP32,
+                Wire.FP32));
   }
 
   @Test
@@ -319,17 +379,19 @@ class ExchangeDispatcherTest {
 
   @Test
   void aFrameThatContradictsItselfIsRefusedWithItsSender() {
-    List<Consumer<ByteBuffer>> changes = List.of(
-        frame -> frame.putInt(0, -1), // tokens
-        frame -> frame.putInt(0, Integer.MAX_VALUE),
-        frame -> frame.putInt(0, frame.getInt(0) + 1),
-        frame -> frame.putInt(4, 0), // pairs
-        frame -> frame.putInt(4, Integer.MAX_VALUE),
-        frame -> frame.putShort(8, (short) 0), // experts of token 0
-        frame -> frame.putShort(8, (short) -1),
-        frame -> frame.putShort(8 + 2 * frame.getInt(0), (short) 2), // first local expert, of two
-        frame -> frame.limit(frame.limit() - 1),
-        frame -> frame.limit(5));
+    List<Consumer<ByteBuffer>> changes =
+        List.of(
+            frame -> frame.putInt(0, -1), // tokens
+            frame -> frame.putInt(0, Integer.MAX_VALUE),
+            frame -> frame.putInt(0, frame.getInt(0) + 1),
+            frame -> frame.putInt(4, 0), // pairs
+            frame -> frame.putInt(4, Integer.MAX_VALUE),
+            frame -> frame.putShort(8, (short) 0), // experts of token 0
+            frame -> frame.putShort(8, (short) -1),
+            frame ->
+                frame.putShort(8 + 2 * frame.getInt(0), (short) 2), // first local expert, of two
+            frame -> frame.limit(frame.limit() - 1),
+            frame -> frame.limit(5));
     for (int i = 0; i < changes.size(); i++) {
       int number = i;
       assertThatThrownBy(() -> tripsWith(FrameKind.DISPATCH, changes.get(number)))
@@ -338,12 +400,14 @@ class ExchangeDispatcherTest {
           .hasMessageContaining("rank 1")
           .hasMessageContaining("dispatch of step 1, part 0, layer 2");
     }
-    for (FrameKind kind : List.of(FrameKind.COMBINE, FrameKind.COMBINE_BACKWARD, FrameKind.DISPATCH_BACKWARD)) {
+    for (FrameKind kind :
+        List.of(FrameKind.COMBINE, FrameKind.COMBINE_BACKWARD, FrameKind.DISPATCH_BACKWARD)) {
       assertThatThrownBy(() -> tripsWith(kind, frame -> frame.limit(frame.limit() - 1)))
           .isInstanceOf(CorruptFrameException.class)
           .hasMessageContaining(kind.label() + " of step 1");
     }
-    assertThatThrownBy(() -> tripsWith(FrameKind.COMBINE, frame -> frame.putInt(0, Integer.MAX_VALUE)))
+    assertThatThrownBy(
+            () -> tripsWith(FrameKind.COMBINE, frame -> frame.putInt(0, Integer.MAX_VALUE)))
         .isInstanceOf(CorruptFrameException.class)
         .hasMessageContaining("acknowledgement");
   }
@@ -362,8 +426,14 @@ class ExchangeDispatcherTest {
   @Test
   void aPlacementForAnotherNumberOfRanksIsRefused() {
     try (LocalCommunicator.Group group = LocalCommunicator.group(2, Duration.ofSeconds(1))) {
-      assertThatThrownBy(() -> new ExchangeDispatcher(
-              group.rank(0), new ExpertPlacement(4, 3), new ReferenceKernels(), Wire.FP32, Wire.FP32))
+      assertThatThrownBy(
+              () ->
+                  new ExchangeDispatcher(
+                      group.rank(0),
+                      new ExpertPlacement(4, 3),
+                      new ReferenceKernels(),
+                      Wire.FP32,
+                      Wire.FP32))
           .isInstanceOf(IllegalArgumentException.class)
           .hasMessage("experts are placed on 3 ranks, the communicator has 2");
     }

@@ -57,7 +57,8 @@ class RemoteGateTest {
   }
 
   private static LocalGate gate(Scope scope, DType type, Tensor dWeight) {
-    GateWeights weights = new GateWeights(random(scope, type, 1, E, D), dWeight, random(scope, type, 2, E));
+    GateWeights weights =
+        new GateWeights(random(scope, type, 1, E, D), dWeight, random(scope, type, 2, E));
     return new LocalGate(CONFIG, Map.of(LAYER, weights), new ReferenceKernels());
   }
 
@@ -108,12 +109,16 @@ class RemoteGateTest {
         List<List<Object>> remote;
         try (GateServer server = new GateServer(group.driver(), gates, K, D, type, arena)) {
           List<Future<?>> serving = serve(group.driver(), server, 3);
-          remote = RankThreads.run(group, RANKS, end -> {
-            RemoteGate gate = new RemoteGate(end, CONFIG, new ReferenceKernels());
-            List<Object> answers = ask(gate, end.rank(), type);
-            assertThat(gate.waitNanos()).isPositive();
-            return answers;
-          });
+          remote =
+              RankThreads.run(
+                  group,
+                  RANKS,
+                  end -> {
+                    RemoteGate gate = new RemoteGate(end, CONFIG, new ReferenceKernels());
+                    List<Object> answers = ask(gate, end.rank(), type);
+                    assertThat(gate.waitNanos()).isPositive();
+                    return answers;
+                  });
           for (Future<?> thread : serving) {
             thread.get();
           }
@@ -132,7 +137,8 @@ class RemoteGateTest {
         assertThat(group.rank(1).sentBytes()[FrameKind.GATE.ordinal()])
             .isEqualTo(2 * (header + 9 + 4 * B + T * D * element) + header + 8 + T * K * element);
         assertThat(group.driver().sentBytes()[FrameKind.GATE.ordinal()])
-            .isEqualTo(RANKS * (2L * (header + 8 + T * K * (2 + element)) + header + T * D * element));
+            .isEqualTo(
+                RANKS * (2L * (header + 8 + T * K * (2 + element)) + header + T * D * element));
       }
     }
   }
@@ -143,11 +149,13 @@ class RemoteGateTest {
     List<Future<?>> serving = new ArrayList<>();
     for (int rank = 0; rank < RANKS; rank++) {
       int from = rank;
-      serving.add(threads.submit(() -> {
-        for (int i = 0; i < frames; i++) {
-          server.handle(from, driver.receiveNext(from));
-        }
-      }));
+      serving.add(
+          threads.submit(
+              () -> {
+                for (int i = 0; i < frames; i++) {
+                  server.handle(from, driver.receiveNext(from));
+                }
+              }));
     }
     threads.shutdown();
     return serving;
@@ -184,9 +192,11 @@ class RemoteGateTest {
       assertThatThrownBy(() -> remote.backward(TRAINING, dx, dWeights, 0))
           .isInstanceOf(IllegalStateException.class)
           .hasMessageContaining("no forward");
-      try (GateServer server = new GateServer(group.driver(), List.of(gate), K, D, DType.F32, arena)) {
+      try (GateServer server =
+          new GateServer(group.driver(), List.of(gate), K, D, DType.F32, arena)) {
         FrameKey key = new FrameKey(FrameKind.GATE, 4, 3, LAYER);
-        assertThatThrownBy(() -> server.handle(0, new Communicator.Frame(key, ByteBuffer.allocate(8))))
+        assertThatThrownBy(
+                () -> server.handle(0, new Communicator.Frame(key, ByteBuffer.allocate(8))))
             .isInstanceOf(IllegalStateException.class)
             .hasMessageContaining("rank 0")
             .hasMessageContaining("had no forward");
@@ -203,9 +213,18 @@ class RemoteGateTest {
       GateServer server = new GateServer(group.driver(), List.of(gate), K, D, DType.F32, arena);
       long usedBefore = arena.usedBytes();
       int bytes = 9 + 4 * B + 4 * T * D;
-      for (int[] wrong : new int[][] {
-          {T, B, bytes - 1, 1}, {T, B, 5, 1}, {-1, B, bytes, 1}, {T, -1, bytes, 1}, {T, 3, bytes, 1}, {T, 0, bytes, 1},
-          {Integer.MAX_VALUE, 1, bytes, 1}, {T, B, bytes, T / B + 1}, {T, B, bytes, -1}}) {
+      for (int[] wrong :
+          new int[][] {
+            {T, B, bytes - 1, 1},
+            {T, B, 5, 1},
+            {-1, B, bytes, 1},
+            {T, -1, bytes, 1},
+            {T, 3, bytes, 1},
+            {T, 0, bytes, 1},
+            {Integer.MAX_VALUE, 1, bytes, 1},
+            {T, B, bytes, T / B + 1},
+            {T, B, bytes, -1}
+          }) {
         ByteBuffer question = ByteBuffer.allocate(bytes).order(ByteOrder.LITTLE_ENDIAN);
         question.putInt(1, wrong[0]).putInt(5, wrong[1]).putInt(9, wrong[3]).limit(wrong[2]);
         FrameKey key = new FrameKey(FrameKind.GATE, 4, 2, LAYER);

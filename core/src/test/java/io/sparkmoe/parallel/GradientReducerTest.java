@@ -38,7 +38,10 @@ class GradientReducerTest {
     float at(int rank, int step, int index);
   }
 
-  /** Independent noise over a fixed direction, with magnitudes from 1e-3 to 1e3 of the scale by parameter. */
+  /**
+   * Independent noise over a fixed direction, with magnitudes from 1e-3 to 1e3 of the scale by
+   * parameter.
+   */
   private static Source noisy(double scale) {
     return (rank, step, index) -> {
       Random random = new Random(((SEED * 31 + rank) * 31 + step) * 1_000_003 + index);
@@ -76,23 +79,26 @@ class GradientReducerTest {
   }
 
   /** The reduced gradients [rank][step] of so many steps, from step 1. */
-  private static List<double[][]> reduce(int ranks, Wire wire, DType type, int steps, Source source) throws Exception {
-    return RankThreads.run(ranks, end -> {
-      try (Arena arena = new Arena("rank " + end.rank(), 1 << 26);
-          Scope scope = arena.scope()) {
-        List<Tensor> gradients = allocate(type, scope);
-        double[][] reduced = new double[steps][];
-        try (GradientReducer reducer =
-            new GradientReducer(end, wire, gradients, new ReferenceKernels(), arena, BUCKET)) {
-          for (int step = 1; step <= steps; step++) {
-            fill(gradients, source, end.rank(), step);
-            reducer.reduce(step);
-            reduced[step - 1] = flatten(gradients);
+  private static List<double[][]> reduce(int ranks, Wire wire, DType type, int steps, Source source)
+      throws Exception {
+    return RankThreads.run(
+        ranks,
+        end -> {
+          try (Arena arena = new Arena("rank " + end.rank(), 1 << 26);
+              Scope scope = arena.scope()) {
+            List<Tensor> gradients = allocate(type, scope);
+            double[][] reduced = new double[steps][];
+            try (GradientReducer reducer =
+                new GradientReducer(end, wire, gradients, new ReferenceKernels(), arena, BUCKET)) {
+              for (int step = 1; step <= steps; step++) {
+                fill(gradients, source, end.rank(), step);
+                reducer.reduce(step);
+                reduced[step - 1] = flatten(gradients);
+              }
+            }
+            return reduced;
           }
-        }
-        return reduced;
-      }
-    });
+        });
   }
 
   /** The FP32 sum in rank order. */
@@ -163,25 +169,31 @@ class GradientReducerTest {
   @Test
   void oneRankRoundsNothingAndSendsNothing() throws Exception {
     Source source = noisy(1);
-    assertThat(reduce(1, Wire.FP8, DType.F32, 1, source).get(0)[0]).containsExactly(sum(1, source, 1));
-    RankThreads.run(1, end -> {
-      try (Arena arena = new Arena("rank", 1 << 26);
-          Scope scope = arena.scope();
-          GradientReducer reducer =
-              new GradientReducer(end, Wire.FP8, allocate(DType.F32, scope), new ReferenceKernels(), arena)) {
-        reducer.reduce(1);
-        assertThat(reducer.residuals()).isEmpty();
-        assertThat(end.sentBytes()).containsOnly(0);
-        return null;
-      }
-    });
+    assertThat(reduce(1, Wire.FP8, DType.F32, 1, source).get(0)[0])
+        .containsExactly(sum(1, source, 1));
+    RankThreads.run(
+        1,
+        end -> {
+          try (Arena arena = new Arena("rank", 1 << 26);
+              Scope scope = arena.scope();
+              GradientReducer reducer =
+                  new GradientReducer(
+                      end, Wire.FP8, allocate(DType.F32, scope), new ReferenceKernels(), arena)) {
+            reducer.reduce(1);
+            assertThat(reducer.residuals()).isEmpty();
+            assertThat(end.sentBytes()).containsOnly(0);
+            return null;
+          }
+        });
   }
 
-  // E4M3 rounds with a relative error of 2^-4 / sqrt(3) or less: energy 6e-4 of the signal's at each of two roundings,
+  // E4M3 rounds with a relative error of 2^-4 / sqrt(3) or less: energy 6e-4 of the signal's at
+  // each of two roundings,
   // times 4/3 by the feedback, which makes a cosine of 0.9992; BF16 has 2^-8 instead.
   @ParameterizedTest
   @CsvSource({"2,FP8,0.999", "3,FP8,0.999", "8,FP8,0.999", "3,BF16,0.99999"})
-  void theReducedGradientPointsWhereTheSumPoints(int ranks, Wire wire, double atLeast) throws Exception {
+  void theReducedGradientPointsWhereTheSumPoints(int ranks, Wire wire, double atLeast)
+      throws Exception {
     Source source = noisy(1e-4);
     double[][] reduced = reduce(ranks, wire, DType.F32, 12, source).get(0);
     for (int step : new int[] {1, 6, 12}) { // without residual, and with a settled one
@@ -191,7 +203,8 @@ class GradientReducerTest {
     }
   }
 
-  // Law: what is lost at one step comes back at later ones. The hardest gradient is the one that never changes: its
+  // Law: what is lost at one step comes back at later ones. The hardest gradient is the one that
+  // never changes: its
   // rounding errors all have the same sign.
   @ParameterizedTest
   @ValueSource(booleans = {false, true})
@@ -209,9 +222,13 @@ class GradientReducerTest {
       int now = step;
       Source alone = (rank, first, index) -> source.at(rank, now, index);
       // A single error is that of a reduction that knows nothing of the steps before.
-      singleErrors += constant && step > 1
-          ? singleErrors / (step - 1)
-          : norm(minus(reduce(ranks, Wire.FP8, DType.F32, 1, alone).get(0)[0], sum(ranks, source, step)));
+      singleErrors +=
+          constant && step > 1
+              ? singleErrors / (step - 1)
+              : norm(
+                  minus(
+                      reduce(ranks, Wire.FP8, DType.F32, 1, alone).get(0)[0],
+                      sum(ranks, source, step)));
     }
     assertThat(singleErrors).isPositive();
     assertThat(norm(sumOfErrors)).as("seed %d", SEED).isLessThanOrEqualTo(singleErrors / 10);
@@ -241,28 +258,35 @@ class GradientReducerTest {
             int shard = Math.min(length, tiles * (rank + 1) / ranks * 128) - start;
             // Each shard goes from P - 1 ranks to its owner and from the owner to P - 1 ranks.
             frames += shard > 0 ? 2 * (ranks - 1) : 0;
-            payload += 2L * (ranks - 1) * switch (wire) {
-              case FP32 -> 4 * shard;
-              case BF16 -> 2 * shard;
-              case FP8 -> shard + (shard + 127) / 128;
-            };
+            payload +=
+                2L
+                    * (ranks - 1)
+                    * switch (wire) {
+                      case FP32 -> 4 * shard;
+                      case BF16 -> 2 * shard;
+                      case FP8 -> shard + (shard + 127) / 128;
+                    };
           }
         }
       }
       long sent = 0;
       try (LocalCommunicator.Group group = LocalCommunicator.group(ranks, Duration.ofSeconds(30))) {
-        RankThreads.run(group, ranks, end -> {
-          try (Arena arena = new Arena("rank", 1 << 26);
-              Scope scope = arena.scope()) {
-            List<Tensor> gradients = allocate(DType.F32, scope);
-            fill(gradients, noisy(1), end.rank(), 1);
-            try (GradientReducer reducer =
-                new GradientReducer(end, wire, gradients, new ReferenceKernels(), arena, BUCKET)) {
-              reducer.reduce(1);
-            }
-            return null;
-          }
-        });
+        RankThreads.run(
+            group,
+            ranks,
+            end -> {
+              try (Arena arena = new Arena("rank", 1 << 26);
+                  Scope scope = arena.scope()) {
+                List<Tensor> gradients = allocate(DType.F32, scope);
+                fill(gradients, noisy(1), end.rank(), 1);
+                try (GradientReducer reducer =
+                    new GradientReducer(
+                        end, wire, gradients, new ReferenceKernels(), arena, BUCKET)) {
+                  reducer.reduce(1);
+                }
+                return null;
+              }
+            });
         for (int rank = 0; rank < ranks; rank++) {
           sent += group.rank(rank).sentBytes()[FrameKind.GRADIENTS.ordinal()];
         }
@@ -275,32 +299,35 @@ class GradientReducerTest {
   void residualsResumeARunWithTheSameBits() throws Exception {
     Source source = noisy(1);
     double[][] unbroken = reduce(3, Wire.FP8, DType.F32, 4, source).get(0);
-    RankThreads.run(3, end -> {
-      try (Arena arena = new Arena("rank", 1 << 26);
-          Scope scope = arena.scope()) {
-        List<Tensor> gradients = allocate(DType.F32, scope);
-        List<Tensor> saved = new ArrayList<>();
-        for (int from = 1; from <= 4; from += 2) {
-          try (GradientReducer reducer =
-              new GradientReducer(end, Wire.FP8, gradients, new ReferenceKernels(), arena, BUCKET)) {
-            for (int i = 0; i < saved.size(); i++) {
-              reducer.residuals().get(i).copyFrom(saved.get(i));
+    RankThreads.run(
+        3,
+        end -> {
+          try (Arena arena = new Arena("rank", 1 << 26);
+              Scope scope = arena.scope()) {
+            List<Tensor> gradients = allocate(DType.F32, scope);
+            List<Tensor> saved = new ArrayList<>();
+            for (int from = 1; from <= 4; from += 2) {
+              try (GradientReducer reducer =
+                  new GradientReducer(
+                      end, Wire.FP8, gradients, new ReferenceKernels(), arena, BUCKET)) {
+                for (int i = 0; i < saved.size(); i++) {
+                  reducer.residuals().get(i).copyFrom(saved.get(i));
+                }
+                for (int step = from; step < from + 2; step++) {
+                  fill(gradients, source, end.rank(), step);
+                  reducer.reduce(step);
+                }
+                for (Tensor residual : reducer.residuals()) {
+                  Tensor copy = scope.allocate(residual.type(), residual.shape());
+                  copy.copyFrom(residual);
+                  saved.add(copy);
+                }
+              }
             }
-            for (int step = from; step < from + 2; step++) {
-              fill(gradients, source, end.rank(), step);
-              reducer.reduce(step);
-            }
-            for (Tensor residual : reducer.residuals()) {
-              Tensor copy = scope.allocate(residual.type(), residual.shape());
-              copy.copyFrom(residual);
-              saved.add(copy);
-            }
+            assertThat(flatten(gradients)).containsExactly(unbroken[3]);
+            return null;
           }
-        }
-        assertThat(flatten(gradients)).containsExactly(unbroken[3]);
-        return null;
-      }
-    });
+        });
   }
 
   @ParameterizedTest
@@ -308,10 +335,13 @@ class GradientReducerTest {
   void aValueThatIsNotFiniteIsSeenByEveryRank(Wire wire) throws Exception {
     Source clean = noisy(1);
     for (int index : new int[] {0, 2000}) {
-      Source broken = (rank, step, i) -> rank == 1 && i == index ? Float.POSITIVE_INFINITY : clean.at(rank, step, i);
+      Source broken =
+          (rank, step, i) ->
+              rank == 1 && i == index ? Float.POSITIVE_INFINITY : clean.at(rank, step, i);
       for (double[][] reduced : reduce(3, wire, DType.F32, 1, broken)) {
         assertThat(Double.isFinite(reduced[0][index])).isFalse();
-        assertThat(Arrays.stream(reduced[0]).filter(value -> !Double.isFinite(value)).count()).isEqualTo(1);
+        assertThat(Arrays.stream(reduced[0]).filter(value -> !Double.isFinite(value)).count())
+            .isEqualTo(1);
       }
     }
   }
@@ -324,7 +354,8 @@ class GradientReducerTest {
       Tensor gradient = scope.zeros(DType.F32, 1000);
       group.rank(1).send(0, new FrameKey(FrameKind.GRADIENTS, 5, 0, 0), ByteBuffer.allocate(3));
       try (GradientReducer reducer =
-          new GradientReducer(group.rank(0), Wire.FP8, List.of(gradient), new ReferenceKernels(), arena)) {
+          new GradientReducer(
+              group.rank(0), Wire.FP8, List.of(gradient), new ReferenceKernels(), arena)) {
         assertThatThrownBy(() -> reducer.reduce(5))
             .isInstanceOf(CorruptFrameException.class)
             .hasMessageContaining(group.rank(0).describe(1))

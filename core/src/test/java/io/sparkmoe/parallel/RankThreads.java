@@ -8,7 +8,10 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 
-/** Runs the same body as every rank of a local group, a thread each, and fails with the first failure's cause. */
+/**
+ * Runs the same body as every rank of a local group, a thread each, and fails with the first
+ * failure's cause.
+ */
 public final class RankThreads {
 
   private RankThreads() {}
@@ -26,20 +29,23 @@ public final class RankThreads {
   }
 
   /** Results by rank, in a group that the caller closes. */
-  public static <R> List<R> run(LocalCommunicator.Group group, int ranks, Body<R> body) throws Exception {
+  public static <R> List<R> run(LocalCommunicator.Group group, int ranks, Body<R> body)
+      throws Exception {
     ExecutorService threads = Executors.newFixedThreadPool(ranks);
     try {
       List<Future<R>> futures = new ArrayList<>();
       for (int rank = 0; rank < ranks; rank++) {
         Communicator end = group.rank(rank);
-        futures.add(threads.submit(() -> {
-          try {
-            return body.run(end);
-          } catch (Exception | Error e) {
-            end.abort(e.toString());
-            throw e;
-          }
-        }));
+        futures.add(
+            threads.submit(
+                () -> {
+                  try {
+                    return body.run(end);
+                  } catch (Exception | Error e) {
+                    end.abort(e.toString());
+                    throw e;
+                  }
+                }));
       }
       List<R> results = new ArrayList<>();
       Throwable first = null;
