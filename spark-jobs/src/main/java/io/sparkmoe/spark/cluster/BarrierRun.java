@@ -18,10 +18,11 @@ import scala.reflect.ClassTag;
 import scala.reflect.ClassTag$;
 
 /**
- * One run: a Spark job whose first stage is a barrier stage with one long task per rank, while the driver takes part
- * from its own process. The job ends in a shuffle although its result needs none, because Spark retries a failed
- * barrier stage only when it feeds a shuffle: then all tasks start again together, up to {@code
- * spark.stage.maxConsecutiveAttempts} times, and each attempt meets a fresh driver's end.
+ * One run: a Spark job whose first stage is a barrier stage with one long task per rank, while the
+ * driver takes part from its own process. The job ends in a shuffle although its result needs none,
+ * because Spark retries a failed barrier stage only when it feeds a shuffle: then all tasks start
+ * again together, up to {@code spark.stage.maxConsecutiveAttempts} times, and each attempt meets a
+ * fresh driver's end.
  */
 public final class BarrierRun {
 
@@ -29,6 +30,9 @@ public final class BarrierRun {
 
   /** Port on which the driver waits for ranks; 0, the default, takes any free one. */
   public static final String DRIVER_PORT = "spark.moe.driver.port";
+
+  /** Wait for the driver's task of a run that is over. */
+  private static final long DRIVER_END_MILLIS = 5000;
 
   private static final String DESCRIPTION = "spark.job.description";
   private static final String INTERRUPT_ON_CANCEL = "spark.job.interruptOnCancel";
@@ -70,15 +74,19 @@ public final class BarrierRun {
   /**
    * Runs the tasks to their end.
    *
-   * @param rowsByRank one partition per rank; any chain that a barrier stage allows, such as one that begins with a
-   *     shuffle
+   * @param rowsByRank one partition per rank; any chain that a barrier stage allows, such as one
+   *     that begins with a shuffle
    * @param rankTask runs on each rank
    * @param driverTask runs here, once per attempt
    * @throws FatalRunException when a rank or the driver's task ended the run
    * @throws RunFailedException when Spark gave up after the last attempt
    */
   public static <T> Result run(
-      JavaSparkContext sc, JavaRDD<T> rowsByRank, RankTask<T> rankTask, DriverTask driverTask, RunSettings settings) {
+      JavaSparkContext sc,
+      JavaRDD<T> rowsByRank,
+      RankTask<T> rankTask,
+      DriverTask driverTask,
+      RunSettings settings) {
     BarrierRun run = new BarrierRun(sc.sc(), rowsByRank.getNumPartitions(), driverTask, settings);
     Thread driver = new Thread(run::runDriverTasks, "moe-driver");
     driver.setDaemon(true);
@@ -86,7 +94,8 @@ public final class BarrierRun {
     try {
       List<Tuple2<Integer, byte[]>> results = run.collect(rowsByRank, rankTask);
       run.awaitDriverTask(driver);
-      return new Result(inRankOrder(results), run.rendezvous.numAttempts(), run.rendezvous.failures());
+      return new Result(
+          inRankOrder(results), run.rendezvous.numAttempts(), run.rendezvous.failures());
     } finally {
       run.close(driver);
     }
@@ -120,11 +129,17 @@ public final class BarrierRun {
     int attempts = rendezvous.numAttempts();
     List<String> failures = rendezvous.failures();
     if (failures.isEmpty()) {
-      String message = String.valueOf(spark.getMessage()).lines().findFirst().orElse("no reason given");
-      return new RunFailedException("Spark ended the run after " + attempts + " attempts: " + message, spark);
+      String message =
+          String.valueOf(spark.getMessage()).lines().findFirst().orElse("no reason given");
+      return new RunFailedException(
+          "Spark ended the run after " + attempts + " attempts: " + message, spark);
     }
     return new RunFailedException(
-        "the run failed in each of " + attempts + " attempts, at last because " + failures.get(failures.size() - 1), spark);
+        "the run failed in each of "
+            + attempts
+            + " attempts, at last because "
+            + failures.get(failures.size() - 1),
+        spark);
   }
 
   private void throwIfFatal() {
@@ -140,10 +155,8 @@ public final class BarrierRun {
   /** The loop of the driver's thread: one turn per attempt of the stage. */
   private void runDriverTasks() {
     try {
-      SparkCommunicator end = rendezvous.awaitAttempt();
-      while (end != null) {
-        runDriverTask(end, rendezvous.attempt());
-        end = rendezvous.awaitAttempt();
+      for (Rendezvous.Attempt attempt; (attempt = rendezvous.awaitAttempt()) != null; ) {
+        runDriverTask(attempt.driverEnd(), attempt.number());
       }
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
@@ -188,7 +201,8 @@ public final class BarrierRun {
     throwIfFatal();
     if (driver.isAlive()) {
       throw new FatalRunException(
-          "the driver's task is late: all ranks ended " + settings.deadline().toSeconds()
+          "the driver's task is late: all ranks ended "
+              + settings.deadline().toSeconds()
               + " s ago and it has not; raise cluster.deadline_seconds if it needs longer");
     }
   }
@@ -198,6 +212,15 @@ public final class BarrierRun {
     rendezvous.close();
     // A driver's task that outlives its run ends at its next use of the communicator, or by this.
     driver.interrupt();
+    try {
+      driver.join(DRIVER_END_MILLIS);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+    if (driver.isAlive()) {
+      LOG.warn(
+          "The driver's task of {} has not ended although its run has", settings.description());
+    }
   }
 
   private static List<byte[]> inRankOrder(List<Tuple2<Integer, byte[]>> results) {

@@ -20,7 +20,8 @@ public final class ClusterDefaults {
     conf.setIfMissing("spark.barrier.sync.timeout", "120s");
     conf.setIfMissing("spark.scheduler.barrier.maxConcurrentTasksCheck.interval", "1s");
     conf.setIfMissing("spark.scheduler.barrier.maxConcurrentTasksCheck.maxFailures", "30");
-    // A barrier stage starts only when all its tasks have a place; waiting for a nearer one keeps it from starting.
+    // A barrier stage starts only when all its tasks have a place; waiting for a nearer one keeps
+    // it from starting.
     conf.setIfMissing("spark.locality.wait", "0s");
     conf.setIfMissing("spark.dynamicAllocation.enabled", "false");
     conf.setIfMissing("spark.executorEnv.OMP_NUM_THREADS", "1");
@@ -36,7 +37,10 @@ public final class ClusterDefaults {
     }
   }
 
-  /** JavaCPP's defaults follow the heap, which is small here; the arena's own byte limit is the one that counts. */
+  /**
+   * JavaCPP's defaults follow the heap, which is small here; the arena's own byte limit is the one
+   * that counts.
+   */
   private static void addNativeMemoryLimits(SparkConf conf, int numRanks, MemoryNeed need) {
     String options = conf.get(JavaCppLimits.OPTIONS, "");
     int ranks = ClusterShape.of(conf).ranksPerExecutor(numRanks);

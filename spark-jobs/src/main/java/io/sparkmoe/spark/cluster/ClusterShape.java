@@ -16,7 +16,12 @@ import org.apache.spark.network.util.JavaUtils;
  * @param workerBytes memory of a local-cluster's worker, or -1
  */
 record ClusterShape(
-    Kind kind, int numExecutors, int coresPerExecutor, int taskCpus, long heapBytes, long workerBytes) {
+    Kind kind,
+    int numExecutors,
+    int coresPerExecutor,
+    int taskCpus,
+    long heapBytes,
+    long workerBytes) {
 
   /** Who starts executors and so limits their memory. */
   enum Kind {
@@ -30,7 +35,8 @@ record ClusterShape(
     STANDALONE
   }
 
-  private static final Pattern LOCAL = Pattern.compile("local(?:\\[\\s*([0-9]+|\\*)\\s*(?:,.*)?])?");
+  private static final Pattern LOCAL =
+      Pattern.compile("local(?:\\[\\s*([0-9]+|\\*)\\s*(?:,.*)?])?");
   private static final Pattern LOCAL_CLUSTER =
       Pattern.compile("local-cluster\\[\\s*([0-9]+)\\s*,\\s*([0-9]+)\\s*,\\s*([0-9]+)\\s*]");
 
@@ -44,7 +50,9 @@ record ClusterShape(
       int cores =
           threads == null
               ? 1
-              : threads.equals("*") ? Runtime.getRuntime().availableProcessors() : Integer.parseInt(threads);
+              : threads.equals("*")
+                  ? Runtime.getRuntime().availableProcessors()
+                  : Integer.parseInt(threads);
       return new ClusterShape(Kind.LOCAL, 1, cores, taskCpus, Runtime.getRuntime().maxMemory(), -1);
     }
     Matcher cluster = LOCAL_CLUSTER.matcher(master);
@@ -62,12 +70,15 @@ record ClusterShape(
       return new ClusterShape(
           Kind.CONTAINERS, executors, conf.getInt("spark.executor.cores", 1), taskCpus, heap, -1);
     }
-    return new ClusterShape(Kind.STANDALONE, -1, conf.getInt("spark.executor.cores", -1), taskCpus, heap, -1);
+    return new ClusterShape(
+        Kind.STANDALONE, -1, conf.getInt("spark.executor.cores", -1), taskCpus, heap, -1);
   }
 
   /** Tasks that can run at once, or -1 where only the running cluster knows. */
   int slots() {
-    return numExecutors < 0 || coresPerExecutor < 0 ? -1 : numExecutors * (coresPerExecutor / taskCpus);
+    return numExecutors < 0 || coresPerExecutor < 0
+        ? -1
+        : numExecutors * (coresPerExecutor / taskCpus);
   }
 
   /** Most ranks that one executor may be given. */
@@ -77,6 +88,8 @@ record ClusterShape(
   }
 
   static long bytes(SparkConf conf, String key, String defaultValue) {
-    return JavaUtils.byteStringAs(conf.get(key, defaultValue), org.apache.spark.network.util.ByteUnit.MiB) << 20;
+    return JavaUtils.byteStringAs(
+            conf.get(key, defaultValue), org.apache.spark.network.util.ByteUnit.MiB)
+        << 20;
   }
 }

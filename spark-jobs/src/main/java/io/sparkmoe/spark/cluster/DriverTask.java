@@ -10,9 +10,10 @@ public interface DriverTask {
    *
    * @param driverEnd the driver's end; closed by the caller
    * @param attempt 0 for the first attempt of the stage
-   * @throws io.sparkmoe.parallel.RankLostException or {@link io.sparkmoe.parallel.RankLateException} as received from
-   *     the communicator, to let Spark try again; any other exception ends the run without another attempt, because
-   *     the driver that would repeat it is the same
+   * @throws io.sparkmoe.parallel.RankLostException or {@link
+   *     io.sparkmoe.parallel.RankLateException} as received from the communicator, to let Spark try
+   *     again; any other exception ends the run without another attempt, because the driver that
+   *     would repeat it is the same
    */
   void run(Communicator driverEnd, int attempt) throws Exception;
 }

@@ -3,7 +3,10 @@ package io.sparkmoe.spark.cluster;
 import io.sparkmoe.parallel.RankLateException;
 import io.sparkmoe.parallel.RankLostException;
 
-/** What is said of a failure to the other ends: the message, with the type where the message alone tells little. */
+/**
+ * What is said of a failure to the other ends: the message, with the type where the message alone
+ * tells little.
+ */
 final class FailureText {
 
   private FailureText() {}

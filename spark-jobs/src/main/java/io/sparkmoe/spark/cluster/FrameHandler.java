@@ -15,9 +15,9 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Receives what comes over the channels of one end: frames go to the {@link Peer} that the channel belongs to, the
- * opening of a connection goes to {@link #greet}. Runs on Spark's event loop threads and never waits. A channel that
- * says something impossible is closed.
+ * Receives what comes over the channels of one end: frames go to the {@link Peer} that the channel
+ * belongs to, the opening of a connection goes to {@link #greet}. Runs on Spark's event loop
+ * threads and never waits. A channel that says something impossible is closed.
  */
 abstract class FrameHandler extends RpcHandler {
 
@@ -56,8 +56,12 @@ abstract class FrameHandler extends RpcHandler {
         greet(client, peer, type, message);
       }
     } catch (CorruptFrameException | BufferUnderflowException e) {
-      String reason = e instanceof CorruptFrameException ? e.getMessage() : "a message ended too early";
-      LOG.warn("Closing the connection of {}: {}", peer == null ? client.getSocketAddress() : peer, reason);
+      String reason =
+          e instanceof CorruptFrameException ? e.getMessage() : "a message ended too early";
+      LOG.warn(
+          "Closing the connection of {}: {}",
+          peer == null ? client.getSocketAddress() : peer,
+          reason);
       if (peer != null) {
         peer.misbehaved(reason);
       }
@@ -66,8 +70,10 @@ abstract class FrameHandler extends RpcHandler {
   }
 
   @Override
-  public final void receive(TransportClient client, ByteBuffer message, RpcResponseCallback callback) {
-    callback.onFailure(new UnsupportedOperationException("ranks answer with messages, not with RPC responses"));
+  public final void receive(
+      TransportClient client, ByteBuffer message, RpcResponseCallback callback) {
+    callback.onFailure(
+        new UnsupportedOperationException("ranks answer with messages, not with RPC responses"));
   }
 
   @Override

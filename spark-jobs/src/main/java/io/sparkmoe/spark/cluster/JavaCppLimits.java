@@ -6,9 +6,9 @@ import org.apache.spark.SparkConf;
 import org.bytedeco.javacpp.Pointer;
 
 /**
- * JavaCPP's own limits on native memory, which ND4J's buffers count against, as an executor will have them. Unset,
- * {@code maxbytes} is the heap's size and {@code maxphysicalbytes} (resident memory of the process) that plus three
- * times the heap.
+ * JavaCPP's own limits on native memory, which ND4J's buffers count against, as an executor will
+ * have them. Unset, {@code maxbytes} is the heap's size and {@code maxphysicalbytes} (resident
+ * memory of the process) that plus three times the heap.
  *
  * @param maxBytes limit on native allocations, 0 for none
  * @param maxPhysicalBytes limit on the process, 0 for none
@@ -43,14 +43,20 @@ record JavaCppLimits(long maxBytes, long maxPhysicalBytes) {
       return Pointer.parseBytes(value, heap);
     } catch (NumberFormatException e) {
       throw new PreflightException(
-          OPTIONS + " has -D" + property + "=" + value + ", expected bytes such as 4g, or 0 for no limit");
+          OPTIONS
+              + " has -D"
+              + property
+              + "="
+              + value
+              + ", expected bytes such as 4g, or 0 for no limit");
     }
   }
 
   /** The last of several wins, as in a JVM. */
   private static String find(String options, String property) {
     Matcher matcher =
-        Pattern.compile("-D" + Pattern.quote(property) + "=(\\S+)", Pattern.CASE_INSENSITIVE).matcher(options);
+        Pattern.compile("-D" + Pattern.quote(property) + "=(\\S+)", Pattern.CASE_INSENSITIVE)
+            .matcher(options);
     String value = null;
     while (matcher.find()) {
       value = matcher.group(1);

@@ -10,7 +10,10 @@ import org.nd4j.linalg.factory.Nd4j;
 import scala.reflect.ClassTag;
 import scala.reflect.ClassTag$;
 
-/** Start-up check that what travels comes back as it was, because Kryo damages an unknown type without a word. */
+/**
+ * Start-up check that what travels comes back as it was, because Kryo damages an unknown type
+ * without a word.
+ */
 public final class KryoRoundTrip {
 
   private KryoRoundTrip() {}
@@ -28,13 +31,15 @@ public final class KryoRoundTrip {
       SerializerInstance kryo = new KryoSerializer(conf).newInstance();
       INDArray array = Nd4j.createFromArray(new float[][] {{1, 2, 3}, {4, 5, 6}});
       TokenRow row = new TokenRow(7, new int[] {1, -2, 3}, new int[] {0}, 2, "de");
-      if (!array.equals(roundTrip(kryo, array, INDArray.class)) || !same(row, roundTrip(kryo, row, TokenRow.class))) {
+      if (!array.equals(roundTrip(kryo, array, INDArray.class))
+          || !same(row, roundTrip(kryo, row, TokenRow.class))) {
         throw new PreflightException(refusal(conf, "came back changed"));
       }
     } catch (PreflightException e) {
       throw e;
     } catch (RuntimeException e) {
-      throw new PreflightException(refusal(conf, "did not come back (" + e.getClass().getSimpleName() + ")"));
+      throw new PreflightException(
+          refusal(conf, "did not come back (" + e.getClass().getSimpleName() + ")"));
     }
   }
 
@@ -53,8 +58,11 @@ public final class KryoRoundTrip {
   }
 
   private static String refusal(SparkConf conf, String what) {
-    return "an array or a token row sent through Kryo " + what + ": spark.kryo.registrator is "
-        + conf.get("spark.kryo.registrator", "unset") + ", expected it to list "
+    return "an array or a token row sent through Kryo "
+        + what
+        + ": spark.kryo.registrator is "
+        + conf.get("spark.kryo.registrator", "unset")
+        + ", expected it to list "
         + MoeKryoRegistrator.class.getName();
   }
 }

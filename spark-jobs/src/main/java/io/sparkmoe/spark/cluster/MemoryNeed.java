@@ -11,7 +11,11 @@ public record MemoryNeed(long heapBytes, long offHeapBytes) {
   public MemoryNeed {
     if (heapBytes < 0 || offHeapBytes < 0) {
       throw new IllegalArgumentException(
-          "memory of a rank must be >= 0 bytes, got " + heapBytes + " of heap and " + offHeapBytes + " off-heap");
+          "memory of a rank must be >= 0 bytes, got "
+              + heapBytes
+              + " of heap and "
+              + offHeapBytes
+              + " off-heap");
     }
   }
 }

@@ -6,10 +6,11 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 
 /**
- * What two ends say over one channel, little-endian. The first byte is the type; a string is a u16 length and UTF-8
- * bytes. A connection opens with HELLO (rank to driver, answered by WELCOME or REFUSED) or GREETING (rank to rank,
- * answered by READY or REFUSED); both carry a {@link Token}, and everything after that on the channel comes from the
- * rank that showed it. No Java object is ever read from a channel.
+ * What two ends say over one channel, little-endian. The first byte is the type; a string is a u16
+ * length and UTF-8 bytes. A connection opens with HELLO (rank to driver, answered by WELCOME or
+ * REFUSED) or GREETING (rank to rank, answered by READY or REFUSED); both carry a {@link Token},
+ * and everything after that on the channel comes from the rank that showed it. No Java object is
+ * ever read from a channel.
  */
 final class Message {
 
@@ -28,7 +29,10 @@ final class Message {
   /** Nothing. */
   static final byte READY = 5;
 
-  /** A frame's header as in {@link io.sparkmoe.parallel.FrameCodec} and the first bytes of its payload. */
+  /**
+   * A frame's header as in {@link io.sparkmoe.parallel.FrameCodec} and the first bytes of its
+   * payload.
+   */
   static final byte FRAME = 6;
 
   /** Further bytes of the frame last begun on this channel. */
@@ -97,7 +101,8 @@ final class Message {
 
   static ByteBuffer abort(boolean fatal, String reason) {
     return text(
-        allocate(2 + Short.BYTES + MAX_STRING_BYTES).put(ABORT).put((byte) (fatal ? 1 : 0)), reason);
+        allocate(2 + Short.BYTES + MAX_STRING_BYTES).put(ABORT).put((byte) (fatal ? 1 : 0)),
+        reason);
   }
 
   static ByteBuffer bare(byte type) {
@@ -109,7 +114,10 @@ final class Message {
     int magic = in.getInt();
     if (magic != MAGIC) {
       throw new CorruptFrameException(
-          "a connection must open with 0x" + Integer.toHexString(MAGIC) + ", got 0x" + Integer.toHexString(magic));
+          "a connection must open with 0x"
+              + Integer.toHexString(MAGIC)
+              + ", got 0x"
+              + Integer.toHexString(magic));
     }
   }
 
@@ -117,7 +125,10 @@ final class Message {
     int length = in.getShort() & 0xFFFF;
     if (length > MAX_STRING_BYTES || length > in.remaining()) {
       throw new CorruptFrameException(
-          "a text must have at most " + Math.min(MAX_STRING_BYTES, in.remaining()) + " bytes, got " + length);
+          "a text must have at most "
+              + Math.min(MAX_STRING_BYTES, in.remaining())
+              + " bytes, got "
+              + length);
     }
     byte[] bytes = new byte[length];
     in.get(bytes);

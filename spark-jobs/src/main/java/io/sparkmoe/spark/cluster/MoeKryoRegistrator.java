@@ -15,8 +15,9 @@ import org.nd4j.linalg.cpu.nativecpu.NDArray;
 import org.nd4j.linalg.factory.Nd4j;
 
 /**
- * Teaches Kryo the types that travel between Spark's processes. Left alone, Kryo writes an INDArray without its native
- * buffer and the copy fails at its first use; and it cannot set the fields of a record.
+ * Teaches Kryo the types that travel between Spark's processes. Left alone, Kryo writes an INDArray
+ * without its native buffer and the copy fails at its first use; and it cannot set the fields of a
+ * record.
  */
 public final class MoeKryoRegistrator implements KryoRegistrator {
 

@@ -3,6 +3,7 @@ package io.sparkmoe.spark.cluster;
 import io.netty.buffer.ByteBuf;
 import io.netty.channel.Channel;
 import io.netty.channel.ChannelFuture;
+import io.netty.channel.ChannelOption;
 import io.sparkmoe.parallel.Communicator.Frame;
 import io.sparkmoe.parallel.CorruptFrameException;
 import io.sparkmoe.parallel.FrameCodec;
@@ -18,13 +19,16 @@ import org.apache.spark.network.buffer.NettyManagedBuffer;
 import org.apache.spark.network.protocol.OneWayMessage;
 
 /**
- * One channel to another end. A frame travels in chunks of at most {@link #CHUNK_BYTES}, each a one-way message of
- * Spark's transport, so that a frame near 2 GiB needs no message of that size on the way, and buffers come from netty's
- * pool. Sending copies once, into the chunk; receiving copies once, out of it, into the frame.
+ * One channel to another end. A frame travels in chunks of at most {@link #CHUNK_BYTES}, each a
+ * one-way message of Spark's transport, so that a frame near 2 GiB needs no message of that size on
+ * the way, and buffers come from netty's pool. Sending copies once, into the chunk; receiving
+ * copies once, out of it, into the frame.
  */
 final class Peer {
 
-  /** Largest chunk, bytes: netty pools pieces of up to 4 MiB, and this one stays in a core's cache. */
+  /**
+   * Largest chunk, bytes: netty pools pieces of up to 4 MiB, and this one stays in a core's cache.
+   */
   static final int CHUNK_BYTES = 1 << 20;
 
   /** Chunks handed to netty and not yet in the socket; bounds the direct memory per peer. */
@@ -60,15 +64,22 @@ final class Peer {
     this.channel = channel;
     this.deadline = deadline;
     this.listener = listener;
+    // A step is a chain of small frames, and each would wait for the acknowledgement of the one
+    // before.
+    channel.config().setOption(ChannelOption.TCP_NODELAY, true);
   }
 
   /** Copies the message into a pooled buffer and wraps it for Spark's encoder. */
   static OneWayMessage oneWay(Channel channel, ByteBuffer message) {
     return new OneWayMessage(
-        new NettyManagedBuffer(channel.alloc().directBuffer(message.remaining()).writeBytes(message)));
+        new NettyManagedBuffer(
+            channel.alloc().directBuffer(message.remaining()).writeBytes(message)));
   }
 
-  /** Sends one frame; the parts keep their positions and may be reused on return. Frames do not interleave. */
+  /**
+   * Sends one frame; the parts keep their positions and may be reused on return. Frames do not
+   * interleave.
+   */
   synchronized void send(FrameKey key, int payloadBytes, ByteBuffer... parts) {
     ByteBuffer header = ByteBuffer.allocate(1 + FrameCodec.HEADER_BYTES).put(Message.FRAME);
     FrameCodec.putHeader(header, key, payloadBytes);
@@ -102,12 +113,17 @@ final class Peer {
     try {
       if (!inFlight.tryAcquire(deadline.toNanos(), TimeUnit.NANOSECONDS)) {
         throw new RankLateException(
-            listener.describe(rank) + " is late: it took none of " + key + " within " + deadline.toSeconds()
+            listener.describe(rank)
+                + " is late: it took none of "
+                + key
+                + " within "
+                + deadline.toSeconds()
                 + " s; see that process's log, or raise cluster.deadline_seconds if it needs longer");
       }
       if (!channel.isActive()) {
         inFlight.release();
-        throw new RankLostException(listener.describe(rank) + " is gone: its connection closed before " + key);
+        throw new RankLostException(
+            listener.describe(rank) + " is gone: its connection closed before " + key);
       }
       handedOver = true;
       channel
@@ -121,7 +137,8 @@ final class Peer {
               });
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
-      throw new IllegalStateException("interrupted while " + key + " was sent to " + listener.describe(rank), e);
+      throw new IllegalStateException(
+          "interrupted while " + key + " was sent to " + listener.describe(rank), e);
     } finally {
       if (!handedOver) {
         chunk.release();
@@ -164,7 +181,9 @@ final class Peer {
   private void append(ByteBuffer message) {
     if (incoming == null || message.remaining() > incoming.remaining()) {
       throw new CorruptFrameException(
-          message.remaining() + " bytes came for a frame that lacks " + (incoming == null ? 0 : incoming.remaining()));
+          message.remaining()
+              + " bytes came for a frame that lacks "
+              + (incoming == null ? 0 : incoming.remaining()));
     }
     incoming.put(message);
     if (!incoming.hasRemaining()) {
@@ -177,7 +196,8 @@ final class Peer {
   /** The channel has closed. */
   void disconnected() {
     if (!left) {
-      listener.failed(rank, false, "its connection closed, so its process has ended or its network is down");
+      listener.failed(
+          rank, false, "its connection closed, so its process has ended or its network is down");
     }
   }
 

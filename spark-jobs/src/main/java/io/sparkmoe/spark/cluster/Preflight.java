@@ -3,13 +3,15 @@ package io.sparkmoe.spark.cluster;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import org.apache.spark.SparkConf;
 import org.apache.spark.SparkContext;
 import org.apache.spark.api.java.JavaSparkContext;
 
 /**
- * Checks before a run that the cluster can hold it, so that a wrong setting costs seconds and not Spark's ten silent
- * minutes or a killed container. Each failure is one sentence that names the setting, its value and the value needed.
+ * Checks before a run that the cluster can hold it, so that a wrong setting costs seconds and not
+ * Spark's ten silent minutes or a killed container. Each failure is one sentence that names the
+ * setting, its value and the value needed.
  */
 public final class Preflight {
 
@@ -36,7 +38,9 @@ public final class Preflight {
   }
 
   static void checkSettings(SparkConf conf, int numRanks, MemoryNeed need, long availableBytes) {
-    checkSparkVersion(org.apache.spark.package$.MODULE$.SPARK_VERSION());
+    String sparkVersion = org.apache.spark.package$.MODULE$.SPARK_VERSION();
+    checkSparkVersion(sparkVersion);
+    checkCipher(conf, sparkVersion);
     if (!hasVectorModule()) {
       throw new PreflightException(
           "the driver runs without the module jdk.incubator.vector; add --add-modules=jdk.incubator.vector to"
@@ -71,15 +75,9 @@ public final class Preflight {
     int slots = slots(context);
     while (slots < numRanks) {
       if (System.nanoTime() > end) {
-        int executors = executors(context);
         throw new PreflightException(
-            tooFewSlots(
-                    executors + (executors == 1 ? " executor" : " executors") + " came within "
-                        + deadline.toSeconds() + " s and have",
-                    ClusterShape.of(sc.getConf()),
-                    slots,
-                    numRanks)
-                + "; are other applications holding the cluster's cores?");
+            tooFewExecutors(
+                ClusterShape.of(sc.getConf()), executors(context), deadline, slots, numRanks));
       }
       Thread.sleep(POLL_MILLIS);
       slots = slots(context);
@@ -88,7 +86,10 @@ public final class Preflight {
     int executors = Math.max(1, executors(context));
     if (executors < numRanks) {
       remarks.add(
-          numRanks + " ranks share " + executors + " executor process(es) and compete for its memory; one rank per"
+          numRanks
+              + " ranks share "
+              + executors
+              + " executor process(es) and compete for its memory; one rank per"
               + " executor needs spark.task.cpus equal to spark.executor.cores");
     }
     return remarks;
@@ -97,8 +98,29 @@ public final class Preflight {
   static void checkSparkVersion(String version) {
     if (!version.startsWith(SPARK_LINE)) {
       throw new PreflightException(
-          "Spark is version " + version + ", expected " + SPARK_LINE + "x: set SPARK_HOME to such a Spark, or leave it"
+          "Spark is version "
+              + version
+              + ", expected "
+              + SPARK_LINE
+              + "x: set SPARK_HOME to such a Spark, or leave it"
               + " unset for the embedded one");
+    }
+  }
+
+  /**
+   * SPARK-56227: that cipher's decoder drops every message after a channel's first, Spark's own
+   * too.
+   */
+  private static void checkCipher(SparkConf conf, String sparkVersion) {
+    String key = "spark.network.crypto.cipher";
+    if (sparkVersion.equals("4.1.0")
+        && conf.get(key, "").toUpperCase(Locale.ROOT).startsWith("AES/GCM")) {
+      throw new PreflightException(
+          key
+              + " is "
+              + conf.get(key)
+              + ", which loses messages in Spark 4.1.0 (SPARK-56227): set it to"
+              + " AES/CTR/NoPadding, or use spark.ssl.rpc.enabled");
     }
   }
 
@@ -108,13 +130,31 @@ public final class Preflight {
 
   private static void checkThreads(SparkConf conf, ClusterShape shape) {
     String key = "spark.executorEnv.OMP_NUM_THREADS";
-    // Unset, Spark gives each executor its spark.task.cpus, and GEMM calls would start threads of their own.
+    // Unset, Spark gives each executor its spark.task.cpus, and GEMM calls would start threads of
+    // their own.
     String threads = conf.get(key, Integer.toString(shape.taskCpus()));
     if (shape.kind() != ClusterShape.Kind.LOCAL && !threads.equals("1")) {
       throw new PreflightException(
-          key + " is " + (conf.contains(key) ? threads : "unset, so spark.task.cpus=" + threads)
+          key
+              + " is "
+              + (conf.contains(key) ? threads : "unset, so spark.task.cpus=" + threads)
               + ", expected 1 (a rank runs its own threads): set it to 1");
     }
+  }
+
+  static String tooFewExecutors(
+      ClusterShape shape, int executors, Duration deadline, int slots, int numRanks) {
+    String who = executors + " executor(s) came within " + deadline.toSeconds() + " s and have";
+    if (shape.slots() < numRanks) {
+      return tooFewSlots(who, shape, slots, numRanks);
+    }
+    return who
+        + " slots for "
+        + slots
+        + " task(s), expected "
+        + numRanks
+        + " (one per rank): the settings ask for"
+        + " enough, so see the executors' logs and whether other applications hold the cluster's cores";
   }
 
   private static String tooFewSlots(String who, ClusterShape shape, int slots, int numRanks) {
@@ -122,13 +162,24 @@ public final class Preflight {
         switch (shape.kind()) {
           case LOCAL -> "set --master local[" + numRanks * shape.taskCpus() + "]";
           case LOCAL_CLUSTER ->
-              "set --master local-cluster[" + numRanks + "," + Math.max(shape.taskCpus(), shape.coresPerExecutor())
+              "set --master local-cluster["
+                  + numRanks
+                  + ","
+                  + Math.max(shape.taskCpus(), shape.coresPerExecutor())
                   + ",MB]";
-          case CONTAINERS -> "raise spark.executor.instances or spark.executor.cores, or lower --executors";
+          case CONTAINERS ->
+              "raise spark.executor.instances or spark.executor.cores, or lower --executors";
           case STANDALONE -> "raise spark.cores.max or add workers, or lower --executors";
         };
-    return who + " slots for " + slots + " task(s) of spark.task.cpus=" + shape.taskCpus() + ", expected " + numRanks
-        + " (one per rank): " + remedy;
+    return who
+        + " slots for "
+        + slots
+        + " task(s) of spark.task.cpus="
+        + shape.taskCpus()
+        + ", expected "
+        + numRanks
+        + " (one per rank): "
+        + remedy;
   }
 
   private static void checkMemory(
@@ -138,25 +189,43 @@ public final class Preflight {
     long offHeap = ranks * need.offHeapBytes();
     String perExecutor = ranks == 1 ? " for one rank" : " for " + ranks + " ranks in one process";
     if (shape.heapBytes() < heap) {
-      String key = shape.kind() == ClusterShape.Kind.LOCAL ? "spark.driver.memory" : "spark.executor.memory";
+      String key =
+          shape.kind() == ClusterShape.Kind.LOCAL ? "spark.driver.memory" : "spark.executor.memory";
       throw new PreflightException(
-          key + " is " + mib(shape.heapBytes()) + ", expected at least " + mib(heap) + perExecutor + ": raise it");
+          key
+              + " is "
+              + mib(shape.heapBytes())
+              + ", expected at least "
+              + mib(heap)
+              + perExecutor
+              + ": raise it");
     }
     if (shape.workerBytes() >= 0 && shape.workerBytes() < shape.heapBytes()) {
       throw new PreflightException(
-          "--master " + conf.get("spark.master") + " gives a worker " + mib(shape.workerBytes())
-              + ", expected at least spark.executor.memory=" + mib(shape.heapBytes()) + ": raise its third number");
+          "--master "
+              + conf.get("spark.master")
+              + " gives a worker "
+              + mib(shape.workerBytes())
+              + ", expected at least spark.executor.memory="
+              + mib(shape.heapBytes())
+              + ": raise its third number");
     }
     checkNativeMemory(JavaCppLimits.of(conf, shape), shape, heap, offHeap, perExecutor);
     switch (shape.kind()) {
       case CONTAINERS -> checkOverhead(conf, shape, offHeap, perExecutor);
       case LOCAL, LOCAL_CLUSTER -> {
-        int processes = shape.kind() == ClusterShape.Kind.LOCAL ? 1 : Math.min(numRanks, shape.numExecutors());
+        int processes =
+            shape.kind() == ClusterShape.Kind.LOCAL ? 1 : Math.min(numRanks, shape.numExecutors());
         long all = numRanks * (need.heapBytes() + need.offHeapBytes()) + processes * RESERVE_BYTES;
         if (availableBytes < all) {
           throw new PreflightException(
-              "this machine has " + mib(availableBytes) + " of free memory, expected at least " + mib(all) + " for "
-                  + numRanks + " rank(s): lower --executors or train.micro_batch_sequences");
+              "this machine has "
+                  + mib(availableBytes)
+                  + " of free memory, expected at least "
+                  + mib(all)
+                  + " for "
+                  + numRanks
+                  + " rank(s): lower --executors or train.micro_batch_sequences");
         }
       }
       case STANDALONE -> {
@@ -168,21 +237,39 @@ public final class Preflight {
   private static void checkNativeMemory(
       JavaCppLimits limits, ClusterShape shape, long heap, long offHeap, String perExecutor) {
     String options =
-        shape.kind() == ClusterShape.Kind.LOCAL ? "spark.driver.extraJavaOptions" : JavaCppLimits.OPTIONS;
+        shape.kind() == ClusterShape.Kind.LOCAL
+            ? "spark.driver.extraJavaOptions"
+            : JavaCppLimits.OPTIONS;
     if (limits.maxBytes() > 0 && limits.maxBytes() < offHeap) {
       throw new PreflightException(
-          "JavaCPP's maxbytes is " + mib(limits.maxBytes()) + ", expected at least " + mib(offHeap) + perExecutor
-              + ": add -D" + JavaCppLimits.MAX_BYTES + "=" + (offHeap >> 20) + "m to " + options);
+          "JavaCPP's maxbytes is "
+              + mib(limits.maxBytes())
+              + ", expected at least "
+              + mib(offHeap)
+              + perExecutor
+              + ": add -D"
+              + JavaCppLimits.MAX_BYTES
+              + "="
+              + (offHeap >> 20)
+              + "m to "
+              + options);
     }
     if (limits.maxPhysicalBytes() > 0 && limits.maxPhysicalBytes() < heap + offHeap) {
       throw new PreflightException(
-          "JavaCPP's maxphysicalbytes is " + mib(limits.maxPhysicalBytes()) + ", expected at least "
-              + mib(heap + offHeap) + perExecutor + ": add -D" + JavaCppLimits.MAX_PHYSICAL_BYTES + "=0 to "
+          "JavaCPP's maxphysicalbytes is "
+              + mib(limits.maxPhysicalBytes())
+              + ", expected at least "
+              + mib(heap + offHeap)
+              + perExecutor
+              + ": add -D"
+              + JavaCppLimits.MAX_PHYSICAL_BYTES
+              + "=0 to "
               + options);
     }
   }
 
-  private static void checkOverhead(SparkConf conf, ClusterShape shape, long offHeap, String perExecutor) {
+  private static void checkOverhead(
+      SparkConf conf, ClusterShape shape, long offHeap, String perExecutor) {
     String key = "spark.executor.memoryOverhead";
     double factor = conf.getDouble("spark.executor.memoryOverheadFactor", 0.1);
     long defaultBytes = Math.max((long) (factor * shape.heapBytes()), MIN_OVERHEAD_BYTES);
@@ -190,8 +277,16 @@ public final class Preflight {
     long needed = offHeap + RESERVE_BYTES;
     if (overhead < needed) {
       throw new PreflightException(
-          key + " is " + mib(overhead) + (conf.contains(key) ? "" : " (Spark's default)") + ", expected at least "
-              + mib(needed) + perExecutor + ": set it to " + (needed >> 20) + "m");
+          key
+              + " is "
+              + mib(overhead)
+              + (conf.contains(key) ? "" : " (Spark's default)")
+              + ", expected at least "
+              + mib(needed)
+              + perExecutor
+              + ": set it to "
+              + (needed >> 20)
+              + "m");
     }
   }
 

@@ -10,4 +10,5 @@ package io.sparkmoe.spark.cluster;
  * @param host the executor's host
  * @param numThreads threads that the rank may keep busy: {@code spark.task.cpus}
  */
-public record RankContext(int rank, int numRanks, int attempt, String executorId, String host, int numThreads) {}
+public record RankContext(
+    int rank, int numRanks, int attempt, String executorId, String host, int numThreads) {}

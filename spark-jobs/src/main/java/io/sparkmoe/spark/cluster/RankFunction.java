@@ -8,8 +8,12 @@ import scala.collection.Iterator;
 import scala.jdk.javaapi.CollectionConverters;
 import scala.runtime.AbstractFunction1;
 
-/** The body of each barrier task: join the attempt, run the rank's task, tell the others how it ended. */
-final class RankFunction<T> extends AbstractFunction1<Iterator<T>, Iterator<Tuple2<Integer, byte[]>>>
+/**
+ * The body of each barrier task: join the attempt, run the rank's task, tell the others how it
+ * ended.
+ */
+final class RankFunction<T>
+    extends AbstractFunction1<Iterator<T>, Iterator<Tuple2<Integer, byte[]>>>
     implements Serializable {
 
   private static final long serialVersionUID = 1;
@@ -34,12 +38,15 @@ final class RankFunction<T> extends AbstractFunction1<Iterator<T>, Iterator<Tupl
             env.executorId(),
             env.blockManager().blockManagerId().host(),
             spark.cpus());
-    try (SparkCommunicator communicator = RankJoin.join(ticket, context, SparkTransport::ofThisProcess)) {
+    try (SparkCommunicator communicator =
+        RankJoin.join(ticket, context, SparkTransport::ofThisProcess)) {
       byte[] result = run(communicator, rows, context);
-      return CollectionConverters.asScala(java.util.List.of(new Tuple2<>(context.rank(), result)).iterator());
+      return CollectionConverters.asScala(
+          java.util.List.of(new Tuple2<>(context.rank(), result)).iterator());
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
-      throw new IllegalStateException("rank " + context.rank() + " was interrupted while it joined", e);
+      throw new IllegalStateException(
+          "rank " + context.rank() + " was interrupted while it joined", e);
     }
   }
 
@@ -55,7 +62,9 @@ final class RankFunction<T> extends AbstractFunction1<Iterator<T>, Iterator<Tupl
       throw e;
     } catch (Exception e) {
       communicator.abort(FailureText.of(e));
-      throw e instanceof RuntimeException unchecked ? unchecked : new IllegalStateException(e.getMessage(), e);
+      throw e instanceof RuntimeException unchecked
+          ? unchecked
+          : new IllegalStateException(e.getMessage(), e);
     }
   }
 }

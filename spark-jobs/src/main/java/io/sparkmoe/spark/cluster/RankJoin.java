@@ -17,9 +17,9 @@ import org.apache.spark.network.client.TransportClient;
 import org.apache.spark.network.server.RpcHandler;
 
 /**
- * A rank's way into an attempt: it listens, says HELLO to the driver, is told where the other ranks listen, connects to
- * the lower ones and is connected to by the higher ones. So each pair has one channel and no barrier() is needed, which
- * would cost a second.
+ * A rank's way into an attempt: it listens, says HELLO to the driver, is told where the other ranks
+ * listen, connects to the lower ones and is connected to by the higher ones. So each pair has one
+ * channel and no barrier() is needed, which would cost a second.
  */
 final class RankJoin extends FrameHandler {
 
@@ -36,7 +36,8 @@ final class RankJoin extends FrameHandler {
   private final List<Greeting> early = new ArrayList<>();
   private Token attemptToken;
 
-  private RankJoin(RunTicket ticket, RankContext context, Function<RpcHandler, SparkTransport> transports) {
+  private RankJoin(
+      RunTicket ticket, RankContext context, Function<RpcHandler, SparkTransport> transports) {
     this.ticket = ticket;
     this.context = context;
     this.communicator =
@@ -80,7 +81,9 @@ final class RankJoin extends FrameHandler {
     Message.Address here = new Message.Address(context.host(), port, context.executorId());
     TransportClient driver = transport.connect(ticket.host(), ticket.port());
     communicator.connected(Communicator.DRIVER, driver.getChannel());
-    communicator.peer(Communicator.DRIVER).tell(Message.hello(ticket.token(), context.attempt(), rank, here));
+    communicator
+        .peer(Communicator.DRIVER)
+        .tell(Message.hello(ticket.token(), context.attempt(), rank, here));
 
     Welcome welcomed = awaitWelcome();
     for (int other = 0; other < ticket.numRanks(); other++) {
@@ -109,8 +112,14 @@ final class RankJoin extends FrameHandler {
       return welcome.get(seconds, TimeUnit.SECONDS);
     } catch (TimeoutException e) {
       throw new RankLateException(
-          communicator.describe(Communicator.DRIVER) + " is late: it did not let rank " + context.rank()
-              + " join attempt " + context.attempt() + " within " + seconds + " s; see the driver's log");
+          communicator.describe(Communicator.DRIVER)
+              + " is late: it did not let rank "
+              + context.rank()
+              + " join attempt "
+              + context.attempt()
+              + " within "
+              + seconds
+              + " s; see the driver's log");
     } catch (ExecutionException e) {
       throw new RankLostException(communicator.failure(), e.getCause());
     }
@@ -121,12 +130,20 @@ final class RankJoin extends FrameHandler {
       for (int other = 0; other < ticket.numRanks(); other++) {
         if (other != context.rank() && communicator.peer(other) == null) {
           throw new RankLateException(
-              communicator.describe(other) + " is late: it did not connect to rank " + context.rank() + " within "
-                  + ticket.deadline().toSeconds() + " s; can the executors reach each other's ports?");
+              communicator.describe(other)
+                  + " is late: it did not connect to rank "
+                  + context.rank()
+                  + " within "
+                  + ticket.deadline().toSeconds()
+                  + " s; can the executors reach each other's ports?");
         }
       }
       throw new RankLateException(
-          "a lower rank did not answer rank " + context.rank() + " within " + ticket.deadline().toSeconds() + " s");
+          "a lower rank did not answer rank "
+              + context.rank()
+              + " within "
+              + ticket.deadline().toSeconds()
+              + " s");
     }
     String failure = communicator.failure();
     if (failure != null) {
@@ -162,7 +179,9 @@ final class RankJoin extends FrameHandler {
         }
         connections.countDown();
       }
-      default -> throw new CorruptFrameException("a connection must open with a greeting, got message type " + type);
+      default ->
+          throw new CorruptFrameException(
+              "a connection must open with a greeting, got message type " + type);
     }
   }
 
@@ -172,7 +191,10 @@ final class RankJoin extends FrameHandler {
     }
   }
 
-  /** A higher rank may hear of us before we hear of it: its greeting then waits for the driver's welcome. */
+  /**
+   * A higher rank may hear of us before we hear of it: its greeting then waits for the driver's
+   * welcome.
+   */
   private void greeted(Greeting greeting) {
     synchronized (early) {
       if (attemptToken == null) {
@@ -190,11 +212,18 @@ final class RankJoin extends FrameHandler {
   private void answer(Greeting greeting) {
     int other = greeting.rank;
     if (!transport.isProtected(greeting.client.getChannel())) {
-      refuse(greeting.client, "the connection is not encrypted as spark.network.crypto.enabled asks");
+      refuse(
+          greeting.client, "the connection is not encrypted as spark.network.crypto.enabled asks");
     } else if (!attemptToken.matches(greeting.attempt)) {
-      refuse(greeting.client, "its token is not of this attempt (" + context.attempt() + ") of this run");
-    } else if (other <= context.rank() || other >= ticket.numRanks() || communicator.peer(other) != null) {
-      refuse(greeting.client, "rank " + other + " may not connect to rank " + context.rank() + " (again)");
+      refuse(
+          greeting.client,
+          "its token is not of this attempt (" + context.attempt() + ") of this run");
+    } else if (other <= context.rank()
+        || other >= ticket.numRanks()
+        || communicator.peer(other) != null) {
+      refuse(
+          greeting.client,
+          "rank " + other + " may not connect to rank " + context.rank() + " (again)");
     } else {
       communicator.connected(other, greeting.client.getChannel());
       communicator.peer(other).tell(Message.bare(Message.READY));

@@ -5,7 +5,8 @@ import java.io.Serializable;
 import java.util.Iterator;
 
 /**
- * What each rank does inside its barrier task. It travels to the executors in the task closure, once per attempt.
+ * What each rank does inside its barrier task. It travels to the executors in the task closure,
+ * once per attempt.
  *
  * @param <T> type of the rank's rows
  */
@@ -18,7 +19,8 @@ public interface RankTask<T> extends Serializable {
    * @param rows the rank's partition, read lazily and once
    * @param context where the rank runs
    * @return the rank's result; small, it goes through a shuffle to the driver
-   * @throws FatalRunException to end the run without another attempt; any other exception lets Spark try again
+   * @throws FatalRunException to end the run without another attempt; any other exception lets
+   *     Spark try again
    */
   byte[] run(Communicator communicator, Iterator<T> rows, RankContext context) throws Exception;
 }

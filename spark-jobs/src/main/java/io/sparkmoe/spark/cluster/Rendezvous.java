@@ -8,7 +8,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
-import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Function;
@@ -20,9 +19,10 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Where the ranks of a run meet, on the driver: one listening port for all attempts. Ranks of an attempt say HELLO;
- * when all are there and the driver has finished with the attempt before, they are told each other's addresses and a
- * fresh token. A HELLO of a later attempt ends the earlier one; a HELLO of an earlier one is refused.
+ * Where the ranks of a run meet, on the driver: one listening port for all attempts. Ranks of an
+ * attempt say HELLO; when all are there and the driver has finished with the attempt before, they
+ * are told each other's addresses and a fresh token. A HELLO of a later attempt ends the earlier
+ * one; a HELLO of an earlier one is refused.
  */
 final class Rendezvous extends FrameHandler implements AutoCloseable {
 
@@ -32,6 +32,9 @@ final class Rendezvous extends FrameHandler implements AutoCloseable {
   interface FatalListener {
     void fatal(String reason);
   }
+
+  /** An attempt whose ranks are all there: its number, from 0, and the driver's end. */
+  record Attempt(int number, SparkCommunicator driverEnd) {}
 
   private record Arrival(TransportClient client, Message.Address address) {}
 
@@ -56,7 +59,8 @@ final class Rendezvous extends FrameHandler implements AutoCloseable {
    * Starts to listen.
    *
    * @param numRanks ranks of the run
-   * @param deadline longest wait for a rank after the first one has come, and of each end for a frame
+   * @param deadline longest wait for a rank after the first one has come, and of each end for a
+   *     frame
    * @param host name or address under which the executors reach the driver
    * @param bindHost address to listen at
    * @param port port to listen at, 0 for any
@@ -81,7 +85,12 @@ final class Rendezvous extends FrameHandler implements AutoCloseable {
     } catch (RuntimeException e) {
       transport.close();
       throw new PreflightException(
-          "the driver cannot listen at " + bindHost + ":" + port + ": " + e.getMessage()
+          "the driver cannot listen at "
+              + bindHost
+              + ":"
+              + port
+              + ": "
+              + e.getMessage()
               + "; change spark.moe.driver.port or spark.driver.bindAddress");
     }
     this.ticket = new RunTicket(host, listening, Token.random(), numRanks, deadline);
@@ -112,23 +121,13 @@ final class Rendezvous extends FrameHandler implements AutoCloseable {
     }
   }
 
-  /** Number of the attempt that {@link #awaitAttempt} returned last. */
-  int attempt() {
-    lock.lock();
-    try {
-      return attempt;
-    } finally {
-      lock.unlock();
-    }
-  }
-
   /**
-   * Waits until all ranks of a new attempt are there and connects the driver's end to them. The communicator returned
-   * before, if any, is closed first.
+   * Waits until all ranks of a new attempt are there and connects the driver's end to them. The
+   * communicator returned before, if any, is closed first.
    *
-   * @return the driver's end, or null when the run has ended
+   * @return the attempt, or null when the run has ended
    */
-  SparkCommunicator awaitAttempt() throws InterruptedException {
+  Attempt awaitAttempt() throws InterruptedException {
     while (awaitArrivals()) {
       // Outside the lock: closing waits for the event loop, which may be about to take the lock.
       closeCurrent();
@@ -137,7 +136,7 @@ final class Rendezvous extends FrameHandler implements AutoCloseable {
         if (allArrived() && ended == null) {
           attemptOver = true;
           current = welcome(attempt);
-          return current;
+          return new Attempt(attempt, current);
         }
       } finally {
         lock.unlock();
@@ -156,7 +155,11 @@ final class Rendezvous extends FrameHandler implements AutoCloseable {
         } else {
           long left = firstArrivalNanos + deadline.toNanos() - System.nanoTime();
           if (left <= 0) {
-            giveUpAttempt(missingRanks() + " did not join within " + deadline.toSeconds() + " s of the first");
+            giveUpAttempt(
+                missingRanks()
+                    + " did not join within "
+                    + deadline.toSeconds()
+                    + " s of the first");
           } else {
             changed.awaitNanos(left);
           }
@@ -230,7 +233,9 @@ final class Rendezvous extends FrameHandler implements AutoCloseable {
     }
   }
 
-  /** An end of the attempt has failed; the first reason told in an attempt is the one remembered. */
+  /**
+   * An end of the attempt has failed; the first reason told in an attempt is the one remembered.
+   */
   void attemptFailed(int number, String reason) {
     lock.lock();
     try {
@@ -244,7 +249,10 @@ final class Rendezvous extends FrameHandler implements AutoCloseable {
     }
   }
 
-  /** Ends the run: ranks that come later are refused with the reason, {@link #awaitAttempt} returns null. */
+  /**
+   * Ends the run: ranks that come later are refused with the reason, {@link #awaitAttempt} returns
+   * null.
+   */
   void end(String reason) {
     lock.lock();
     try {
@@ -261,7 +269,8 @@ final class Rendezvous extends FrameHandler implements AutoCloseable {
   @Override
   void greet(TransportClient client, Peer peer, byte type, ByteBuffer message) {
     if (type != Message.HELLO || peer != null) {
-      throw new CorruptFrameException("a rank must open its connection with one hello, got message type " + type);
+      throw new CorruptFrameException(
+          "a rank must open its connection with one hello, got message type " + type);
     }
     Message.checkMagic(message);
     Token run = Token.readFrom(message);
@@ -290,7 +299,8 @@ final class Rendezvous extends FrameHandler implements AutoCloseable {
         beginAttempt(helloAttempt);
       }
       if (helloAttempt < attempt) {
-        refuse(arrival.client, "attempt " + helloAttempt + " is over, attempt " + attempt + " runs");
+        refuse(
+            arrival.client, "attempt " + helloAttempt + " is over, attempt " + attempt + " runs");
       } else if (attemptOver || arrivals[rank] != null) {
         refuse(arrival.client, "rank " + rank + " came late or twice to attempt " + attempt);
       } else {
@@ -322,11 +332,18 @@ final class Rendezvous extends FrameHandler implements AutoCloseable {
     lock.lock();
     try {
       for (int rank = 0; rank < numRanks; rank++) {
-        if (!attemptOver && arrivals[rank] != null && arrivals[rank].client.getChannel() == client.getChannel()) {
+        if (!attemptOver
+            && arrivals[rank] != null
+            && arrivals[rank].client.getChannel() == client.getChannel()) {
           Message.Address address = arrivals[rank].address;
           arrivals[rank] = null;
           giveUpAttempt(
-              "rank " + rank + " (executor " + address.executorId() + " on " + address.host()
+              "rank "
+                  + rank
+                  + " (executor "
+                  + address.executorId()
+                  + " on "
+                  + address.host()
                   + ") went away while the others joined");
         }
       }

@@ -12,7 +12,8 @@ public record RunSettings(String description, Duration deadline) {
 
   public RunSettings {
     if (deadline.compareTo(Duration.ofSeconds(1)) < 0) {
-      throw new IllegalArgumentException("a run's deadline must be at least 1 s, got " + deadline.toMillis() + " ms");
+      throw new IllegalArgumentException(
+          "a run's deadline must be at least 1 s, got " + deadline.toMillis() + " ms");
     }
   }
 }

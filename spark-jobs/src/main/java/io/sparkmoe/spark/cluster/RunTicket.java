@@ -12,4 +12,5 @@ import java.time.Duration;
  * @param numRanks ranks of the run
  * @param deadline longest wait for another end
  */
-record RunTicket(String host, int port, Token token, int numRanks, Duration deadline) implements Serializable {}
+record RunTicket(String host, int port, Token token, int numRanks, Duration deadline)
+    implements Serializable {}

@@ -18,10 +18,10 @@ import java.util.concurrent.atomic.AtomicLongArray;
 import java.util.concurrent.atomic.AtomicReferenceArray;
 
 /**
- * One end of one attempt of a run, over Spark's transport: one channel to every other end, on which frames keep their
- * order. Opened by {@link RankJoin} on a rank and by {@link Rendezvous} on the driver. Several threads may send; a
- * sender waits only while {@link Peer}'s limit of unsent chunks is reached, which needs the other process's network
- * threads to be slow, never its task.
+ * One end of one attempt of a run, over Spark's transport: one channel to every other end, on which
+ * frames keep their order. Opened by {@link RankJoin} on a rank and by {@link Rendezvous} on the
+ * driver. Several threads may send; a sender waits only while {@link Peer}'s limit of unsent chunks
+ * is reached, which needs the other process's network threads to be slow, never its task.
  */
 final class SparkCommunicator implements Communicator, Peer.Listener {
 
@@ -53,7 +53,8 @@ final class SparkCommunicator implements Communicator, Peer.Listener {
    * @param driverAddress host and port of the driver, for messages
    * @param failures hears of failures, on an event loop thread
    */
-  SparkCommunicator(int rank, int size, Duration deadline, String driverAddress, FailureListener failures) {
+  SparkCommunicator(
+      int rank, int size, Duration deadline, String driverAddress, FailureListener failures) {
     this.rank = rank;
     this.size = size;
     this.deadline = deadline;
@@ -113,7 +114,11 @@ final class SparkCommunicator implements Communicator, Peer.Listener {
   public void send(int to, FrameKey key, ByteBuffer... parts) {
     if (to < DRIVER || to >= size || to == rank) {
       throw new IllegalArgumentException(
-          describe(rank) + " can send to the driver (-1) and to other ranks below " + size + ", got " + to);
+          describe(rank)
+              + " can send to the driver (-1) and to other ranks below "
+              + size
+              + ", got "
+              + to);
     }
     String failure = mailbox.failure();
     if (failure != null) {
@@ -201,7 +206,8 @@ final class SparkCommunicator implements Communicator, Peer.Listener {
       try {
         transport.close();
       } catch (Exception e) {
-        throw new IllegalStateException("cannot close the transport of " + describe(rank) + ": " + e.getMessage(), e);
+        throw new IllegalStateException(
+            "cannot close the transport of " + describe(rank) + ": " + e.getMessage(), e);
       }
     }
   }

@@ -1,7 +1,6 @@
 package io.sparkmoe.spark.cluster;
 
 import io.netty.channel.Channel;
-import io.netty.channel.ChannelOption;
 import io.sparkmoe.parallel.RankLostException;
 import java.io.IOException;
 import java.util.List;
@@ -23,13 +22,15 @@ import org.apache.spark.network.util.TransportConf;
 import scala.Option;
 
 /**
- * One process's way into Spark's network layer under the module name {@code moe}: settings are {@code spark.moe.io.*}
- * with the meaning of {@code spark.rpc.io.*}, and authentication, AES, SASL encryption and TLS are those of the
- * application ({@code spark.authenticate}, {@code spark.network.crypto.enabled}, {@code spark.ssl.rpc.enabled}).
+ * One process's way into Spark's network layer under the module name {@code moe}: settings are
+ * {@code spark.moe.io.*} with the meaning of {@code spark.rpc.io.*}, and authentication, AES, SASL
+ * encryption and TLS are those of the application ({@code spark.authenticate}, {@code
+ * spark.network.crypto.enabled}, {@code spark.ssl.rpc.enabled}).
  *
- * <p>Idle channels are never closed: a step may take longer than any {@code spark.moe.io.connectionTimeout}, and there
- * silence is work. What that setting still bounds is connecting and authenticating. A peer that is gone shows as a
- * closed channel at once, or, when its whole machine vanished, by the deadline of whoever waits for it.
+ * <p>Idle channels are never closed: a step may take longer than any {@code
+ * spark.moe.io.connectionTimeout}, and there silence is work. What that setting still bounds is
+ * connecting and authenticating. A peer that is gone shows as a closed channel at once, or, when
+ * its whole machine vanished, by the deadline of whoever waits for it.
  */
 final class SparkTransport implements AutoCloseable {
 
@@ -51,7 +52,8 @@ final class SparkTransport implements AutoCloseable {
    */
   SparkTransport(SparkConf sparkConf, SecurityManager security, String role, RpcHandler handler) {
     SparkConf settings = sparkConf.clone();
-    // A vanished machine sends no FIN; keep-alive finds it while a rank computes and nobody waits yet.
+    // A vanished machine sends no FIN; keep-alive finds it while a rank computes and nobody waits
+    // yet.
     settings.setIfMissing("spark." + MODULE + ".io.enableTcpKeepAlive", "true");
     // One event loop thread moves 0.7-0.9 GB/s and one per end leaves the cores to the model.
     settings.setIfMissing("spark." + MODULE + ".io.serverThreads", "1");
@@ -79,12 +81,17 @@ final class SparkTransport implements AutoCloseable {
    */
   int listen(String host, int port) {
     List<TransportServerBootstrap> bootstraps =
-        security.isAuthenticationEnabled() ? List.of(new AuthServerBootstrap(conf, security)) : List.of();
+        security.isAuthenticationEnabled()
+            ? List.of(new AuthServerBootstrap(conf, security))
+            : List.of();
     server = context.createServer(host, port, bootstraps);
     return server.getPort();
   }
 
-  /** Connects and, where the application says so, authenticates and encrypts; waits until that is done. */
+  /**
+   * Connects and, where the application says so, authenticates and encrypts; waits until that is
+   * done.
+   */
   TransportClient connect(String host, int port) throws InterruptedException {
     if (clients == null) {
       List<TransportClientBootstrap> bootstraps =
@@ -97,21 +104,25 @@ final class SparkTransport implements AutoCloseable {
     try {
       client = clients.createUnmanagedClient(host, port);
     } catch (IOException | RuntimeException e) {
-      throw new RankLostException("cannot connect to " + host + ":" + port + ": " + e.getMessage(), e);
+      throw new RankLostException(
+          "cannot connect to " + host + ":" + port + ": " + e.getMessage(), e);
     }
     if (!isProtected(client.getChannel())) {
       client.close();
       throw new FatalRunException(
-          "the connection to " + host + ":" + port + " is not encrypted although spark.network.crypto.enabled,"
+          "the connection to "
+              + host
+              + ":"
+              + port
+              + " is not encrypted although spark.network.crypto.enabled,"
               + " spark.authenticate.enableSaslEncryption or spark.ssl.rpc.enabled is on; give driver and executors the"
               + " same settings");
     }
     return client;
   }
 
-  /** Whether the channel is as well protected as Spark's own traffic; also turns Nagle's algorithm off. */
+  /** Whether the channel is encrypted, where Spark's own traffic is. */
   boolean isProtected(Channel channel) {
-    channel.config().setOption(ChannelOption.TCP_NODELAY, true);
     if (!security.isEncryptionEnabled() && !security.isSslRpcEnabled()) {
       return true;
     }
@@ -121,7 +132,7 @@ final class SparkTransport implements AutoCloseable {
         .anyMatch(name -> name.contains("encryption") || name.contains("ssl"));
   }
 
-  /** Closes every channel and waits for the threads to stop. */
+  /** Stops to listen and lets the event loop threads end on their own. */
   @Override
   public void close() {
     if (clients != null) {

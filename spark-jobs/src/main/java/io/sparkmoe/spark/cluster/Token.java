@@ -6,8 +6,8 @@ import java.security.MessageDigest;
 import java.security.SecureRandom;
 
 /**
- * Random bytes that name one run or one attempt. They keep frames of other runs and of stale attempts apart; who may
- * connect at all is decided by {@code spark.authenticate}.
+ * Random bytes that name one run or one attempt. They keep frames of other runs and of stale
+ * attempts apart; who may connect at all is decided by {@code spark.authenticate}.
  */
 final class Token implements Serializable {
 

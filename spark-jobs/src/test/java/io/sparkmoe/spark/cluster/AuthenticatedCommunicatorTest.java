@@ -9,6 +9,11 @@ class AuthenticatedCommunicatorTest extends CommunicatorContract {
 
   @Override
   protected Ends open(int ranks, Duration deadline) throws Exception {
-    return new InProcessEnds(new SparkConf(false).set("spark.authenticate", "true").set("spark.authenticate.secret", "open sesame"), ranks, deadline);
+    return new InProcessEnds(
+        new SparkConf(false)
+            .set("spark.authenticate", "true")
+            .set("spark.authenticate.secret", "open sesame"),
+        ranks,
+        deadline);
   }
 }

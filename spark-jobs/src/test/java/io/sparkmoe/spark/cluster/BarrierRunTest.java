@@ -23,11 +23,13 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
 /** Runs on two real executor processes. */
-@Timeout(60)
+@Timeout(120)
 class BarrierRunTest {
 
-  private static final RunSettings SETTINGS = new RunSettings("barrier run test", Duration.ofSeconds(20));
-  private static final RunSettings IMPATIENT = new RunSettings("late rank test", Duration.ofSeconds(3));
+  private static final RunSettings SETTINGS =
+      new RunSettings("barrier run test", Duration.ofSeconds(60));
+  private static final RunSettings IMPATIENT =
+      new RunSettings("late rank test", Duration.ofSeconds(3));
   private static final DriverTask IDLE = (end, attempt) -> {};
 
   private static LocalClusterSession session;
@@ -37,7 +39,7 @@ class BarrierRunTest {
     session =
         new LocalClusterSession(
             2, 1024, Map.of("spark.serializer", "org.apache.spark.serializer.KryoSerializer"));
-    assertThat(Preflight.awaitExecutors(session.sc(), 2, Duration.ofSeconds(30))).isEmpty();
+    assertThat(Preflight.awaitExecutors(session.sc(), 2, Duration.ofSeconds(120))).isEmpty();
   }
 
   @AfterAll
@@ -88,12 +90,17 @@ class BarrierRunTest {
 
   @Test
   void framesTravelBetweenExecutors() {
-    BarrierRun.Result result = BarrierRun.run(session.sc(), numbers(), new EchoTask(), IDLE, SETTINGS);
+    BarrierRun.Result result =
+        BarrierRun.run(session.sc(), numbers(), new EchoTask(), IDLE, SETTINGS);
     double[] figures = new double[2];
-    ByteBuffer.wrap(result.results().get(0)).order(ByteOrder.LITTLE_ENDIAN).asDoubleBuffer().get(figures);
+    ByteBuffer.wrap(result.results().get(0))
+        .order(ByteOrder.LITTLE_ENDIAN)
+        .asDoubleBuffer()
+        .get(figures);
     assertThat(figures).doesNotContain(0);
     System.out.printf(
-        "64 B round trip between executors: %.3f ms median; 64 MiB frames one way: %.0f MB/s%n", figures[0], figures[1]);
+        "64 B round trip between executors: %.3f ms median; 64 MiB frames one way: %.0f MB/s%n",
+        figures[0], figures[1]);
   }
 
   @Test
@@ -103,7 +110,8 @@ class BarrierRunTest {
             session.sc(),
             numbers(),
             (communicator, rows, context) -> {
-              byte[] pid = Long.toString(ProcessHandle.current().pid()).getBytes(StandardCharsets.UTF_8);
+              byte[] pid =
+                  Long.toString(ProcessHandle.current().pid()).getBytes(StandardCharsets.UTF_8);
               communicator.send(Communicator.DRIVER, control(0), ByteBuffer.wrap(pid));
               communicator.receive(Communicator.DRIVER, control(1));
               return new byte[] {(byte) context.attempt()};
@@ -121,7 +129,9 @@ class BarrierRunTest {
     assertThat(result.stageAttempts()).isEqualTo(2);
     assertThat(result.results()).containsExactly(new byte[] {1}, new byte[] {1});
     assertThat(result.failures()).hasSize(1);
-    assertThat(result.failures().get(0)).contains("rank 1 (executor").contains("its connection closed");
+    assertThat(result.failures().get(0))
+        .contains("rank 1 (executor")
+        .contains("its connection closed");
   }
 
   @Test
@@ -181,7 +191,8 @@ class BarrierRunTest {
                 BarrierRun.run(
                     session.sc(),
                     numbers(),
-                    (communicator, rows, context) -> communicator.receive(Communicator.DRIVER, control(0)).array(),
+                    (communicator, rows, context) ->
+                        communicator.receive(Communicator.DRIVER, control(0)).array(),
                     (end, attempt) -> {
                       throw new IllegalArgumentException("checkpoint step-4 is of another model");
                     },
@@ -207,11 +218,14 @@ class BarrierRunTest {
                     IDLE,
                     SETTINGS))
         .isInstanceOf(RunFailedException.class)
-        .hasMessageContaining("the run failed in each of 4 attempts, at last because rank 0 (executor")
+        .hasMessageContaining(
+            "the run failed in each of 4 attempts, at last because rank 0 (executor")
         .hasMessageContaining("java.lang.IllegalStateException: shard 3 is unreadable");
   }
 
-  /** Rank 0 sends, rank 1 answers; returns the median round trip in ms and the MB/s of large frames. */
+  /**
+   * Rank 0 sends, rank 1 answers; returns the median round trip in ms and the MB/s of large frames.
+   */
   private static final class EchoTask implements RankTask<Integer> {
 
     private static final long serialVersionUID = 1;
@@ -221,7 +235,8 @@ class BarrierRunTest {
     private static final int LARGE_BYTES = 64 << 20;
 
     @Override
-    public byte[] run(Communicator communicator, java.util.Iterator<Integer> rows, RankContext context) {
+    public byte[] run(
+        Communicator communicator, java.util.Iterator<Integer> rows, RankContext context) {
       int other = 1 - context.rank();
       ByteBuffer small = ByteBuffer.allocateDirect(64);
       long[] nanos = new long[NUM_PINGS];
@@ -237,7 +252,8 @@ class BarrierRunTest {
         nanos[ping] = System.nanoTime() - start;
       }
       Arrays.sort(nanos);
-      double megabytesPerSecond = context.rank() == 0 ? sendLarge(communicator) : receiveLarge(communicator);
+      double megabytesPerSecond =
+          context.rank() == 0 ? sendLarge(communicator) : receiveLarge(communicator);
       ByteBuffer result = ByteBuffer.allocate(16).order(ByteOrder.LITTLE_ENDIAN);
       return result.putDouble(nanos[NUM_PINGS / 2] / 1e6).putDouble(megabytesPerSecond).array();
     }
@@ -263,7 +279,8 @@ class BarrierRunTest {
         communicator.send(0, control(i));
       }
       if (got.remaining() != LARGE_BYTES) {
-        throw new IllegalStateException("frame has " + got.remaining() + " bytes, expected " + LARGE_BYTES);
+        throw new IllegalStateException(
+            "frame has " + got.remaining() + " bytes, expected " + LARGE_BYTES);
       }
       for (int at = 0; at < LARGE_BYTES; at++) {
         if (got.get(at) != (byte) (at * 31 >> 3)) {

@@ -9,6 +9,12 @@ class EncryptedCommunicatorTest extends CommunicatorContract {
 
   @Override
   protected Ends open(int ranks, Duration deadline) throws Exception {
-    return new InProcessEnds(new SparkConf(false).set("spark.authenticate", "true").set("spark.authenticate.secret", "open sesame").set("spark.network.crypto.enabled", "true"), ranks, deadline);
+    return new InProcessEnds(
+        new SparkConf(false)
+            .set("spark.authenticate", "true")
+            .set("spark.authenticate.secret", "open sesame")
+            .set("spark.network.crypto.enabled", "true"),
+        ranks,
+        deadline);
   }
 }

@@ -38,7 +38,7 @@ final class InProcessEnds implements CommunicatorContract.Ends {
       int joining = rank;
       joins.add(CompletableFuture.supplyAsync(() -> join(conf, ticket, joining, 0), THREAD_EACH));
     }
-    driver = rendezvous.awaitAttempt();
+    driver = rendezvous.awaitAttempt().driverEnd();
     for (CompletableFuture<SparkCommunicator> join : joins) {
       ranks.add(join.get(JOIN.toSeconds(), TimeUnit.SECONDS));
     }
@@ -47,17 +47,21 @@ final class InProcessEnds implements CommunicatorContract.Ends {
   static Function<RpcHandler, SparkTransport> transports(SparkConf conf, String role) {
     SecurityManager security =
         new SecurityManager(
-            conf, Option.empty(), org.apache.spark.internal.config.package$.MODULE$.AUTH_SECRET_FILE());
+            conf,
+            Option.empty(),
+            org.apache.spark.internal.config.package$.MODULE$.AUTH_SECRET_FILE());
     return handler -> new SparkTransport(conf, security, role, handler);
   }
 
   static Rendezvous rendezvous(
       SparkConf conf, int numRanks, Duration deadline, Rendezvous.FatalListener fatalListener) {
-    return new Rendezvous(numRanks, deadline, HOST, HOST, 0, transports(conf, "driver"), fatalListener);
+    return new Rendezvous(
+        numRanks, deadline, HOST, HOST, 0, transports(conf, "driver"), fatalListener);
   }
 
   static SparkCommunicator join(SparkConf conf, RunTicket ticket, int rank, int attempt) {
-    RankContext context = new RankContext(rank, ticket.numRanks(), attempt, "test-" + rank, HOST, 1);
+    RankContext context =
+        new RankContext(rank, ticket.numRanks(), attempt, "test-" + rank, HOST, 1);
     try {
       return RankJoin.join(ticket, context, transports(conf, "executor"));
     } catch (InterruptedException e) {

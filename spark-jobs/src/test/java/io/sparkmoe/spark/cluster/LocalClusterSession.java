@@ -13,9 +13,10 @@ import org.apache.spark.SparkConf;
 import org.apache.spark.api.java.JavaSparkContext;
 
 /**
- * A Spark context with real executor JVMs ({@code local-cluster}), started from the tests' own class path: small
- * memory, no UI, random ports, folders of its own. Surefire sets SPARK_HOME and SPARK_SCALA_VERSION, which Spark reads
- * from the environment only; the home needs to hold no jars, because executors get this JVM's class path.
+ * A Spark context with real executor JVMs ({@code local-cluster}), started from the tests' own
+ * class path: small memory, no UI, random ports, folders of its own. Surefire sets SPARK_HOME and
+ * SPARK_SCALA_VERSION, which Spark reads from the environment only; the home needs to hold no jars,
+ * because executors get this JVM's class path.
  */
 public final class LocalClusterSession implements AutoCloseable {
 
