@@ -16,4 +16,27 @@ public record Losses(
     double[] mtpSum,
     long[] mtpCount,
     double balanceSum,
-    long droppedTokens) {}
+    long droppedTokens) {
+
+  /** No losses of a model with that many MTP modules. */
+  public static Losses none(int numMtpModules) {
+    return new Losses(0, 0, new double[numMtpModules], new long[numMtpModules], 0, 0);
+  }
+
+  /** Sum with another micro-batch. */
+  public Losses plus(Losses other) {
+    double[] mtpSums = mtpSum.clone();
+    long[] mtpCounts = mtpCount.clone();
+    for (int k = 0; k < mtpSums.length; k++) {
+      mtpSums[k] += other.mtpSum[k];
+      mtpCounts[k] += other.mtpCount[k];
+    }
+    return new Losses(
+        mainSum + other.mainSum,
+        mainCount + other.mainCount,
+        mtpSums,
+        mtpCounts,
+        balanceSum + other.balanceSum,
+        droppedTokens + other.droppedTokens);
+  }
+}

@@ -9,10 +9,11 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 
 /**
- * Messages of a step, as JSON in CONTROL frames, in this order: every rank sends {@link StepCounts}
- * and gets the global ones back; after its backward pass it sends a {@link StepReport} and gets the
- * {@link StepOrder}; when its update, and what the order asked for, is done it sends {@link
- * StepEnd} and goes on. JSON carries doubles without loss.
+ * Messages of a run, as JSON in CONTROL frames, in this order: every rank gets a {@link RunStart}
+ * and answers {@link RankReady} (as step 0). In a step every rank sends {@link StepCounts} and gets
+ * the global ones back; after its backward pass it sends a {@link StepReport} and gets the {@link
+ * StepOrder}; when its update, and what the order asked for, is done it sends {@link StepEnd} and
+ * goes on. JSON carries doubles without loss.
  */
 public final class Protocol {
 
@@ -22,10 +23,13 @@ public final class Protocol {
 
   /** Place of a message in the step; its ordinal is the frame's part. */
   public enum Message {
+    START,
+    READY,
     COUNTS,
     REPORT,
     ORDER,
-    END
+    END,
+    DONE
   }
 
   public static FrameKey key(Message message, int step) {

@@ -1,0 +1,223 @@
+package io.sparkmoe.train;
+
+import io.sparkmoe.checkpoint.FileEntry;
+import io.sparkmoe.kernel.ComputeEngine;
+import io.sparkmoe.parallel.ClusterConfig.GatePlacement;
+import io.sparkmoe.parallel.Communicator;
+import io.sparkmoe.tensor.Arena;
+import io.sparkmoe.train.protocol.Protocol;
+import io.sparkmoe.train.protocol.Protocol.Message;
+import io.sparkmoe.train.protocol.RankReady;
+import io.sparkmoe.train.protocol.RunStart;
+import io.sparkmoe.train.protocol.StepCounts;
+import io.sparkmoe.train.protocol.StepEnd;
+import io.sparkmoe.train.protocol.StepEnd.Evaluation;
+import io.sparkmoe.train.protocol.StepOrder;
+import io.sparkmoe.train.protocol.StepReport;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.stream.Collectors;
+
+/**
+ * The driver's side of a training run: owns the gates, decides learning rate, clipping, evaluation
+ * and checkpoints from the ranks' reports, commits checkpoints and turns reports into metrics. One
+ * {@link Worker} per rank is the other side.
+ */
+public final class Coordinator {
+
+  private final RunConfig config;
+  private final Communicator communicator;
+  private final CoordinatorSettings settings;
+  private final RunListener listener;
+  private final int numRanks;
+
+  public Coordinator(
+      RunConfig config,
+      Communicator communicator,
+      CoordinatorSettings settings,
+      RunListener listener) {
+    this.config = config;
+    this.communicator = communicator;
+    this.settings = settings;
+    this.listener = listener;
+    this.numRanks = communicator.size();
+  }
+
+  /**
+   * Leads the run to its last step.
+   *
+   * @throws FailedRunException when a loss or gradient is not finite
+   * @throws IOException when a checkpoint cannot be read or written
+   */
+  public RunResult run() throws IOException {
+    DriverCheckpoint checkpoints = new DriverCheckpoint(config, settings, numRanks);
+    String backend = checkpoints.gemmBackend().orElse(settings.gemmBackend());
+    try (ComputeEngine engine = ComputeEngine.open("driver", backend, settings.threads());
+        Arena arena = new Arena("driver", settings.memoryLimitBytes());
+        GateOwner gates = new GateOwner(config.model(), config.train(), engine.kernels(), arena);
+        GateRole role = gateRole(gates, engine, arena)) {
+      checkpoints.restore(gates);
+      try (RankInbox inbox =
+          new RankInbox(communicator, role.answersCalls() ? role::handle : null)) {
+        return lead(checkpoints, gates, role, inbox, engine);
+      }
+    }
+  }
+
+  private GateRole gateRole(GateOwner gates, ComputeEngine engine, Arena arena) {
+    return config.cluster().gatePlacement() == GatePlacement.DRIVER
+        ? new DriverGates(gates, communicator, engine.gemmName(), arena)
+        : new ExecutorGates(gates, communicator, arena);
+  }
+
+  private RunResult lead(
+      DriverCheckpoint checkpoints,
+      GateOwner gates,
+      GateRole role,
+      RankInbox inbox,
+      ComputeEngine engine)
+      throws IOException {
+    int from = checkpoints.resumedFromStep();
+    int last = config.train().steps();
+    RunStart start = new RunStart(from, engine.gemmName(), last);
+    tellAll(Message.START, 0, start);
+    List<String> notes = new ArrayList<>(checkpoints.notes());
+    notes.add(gemmNote(engine));
+    for (int rank = 0; rank < numRanks; rank++) {
+      RankReady ready = inbox.next(rank, Message.READY, 0, RankReady.class);
+      notes.add(communicator.describe(rank) + ": " + ready.kernels());
+    }
+    listener.onStart(from, notes);
+    StepMetricsBuilder metrics = new StepMetricsBuilder(config, communicator);
+    List<StepMetrics> all = new ArrayList<>();
+    Evaluation evaluation = null;
+    for (int step = from + 1; step <= last; step++) {
+      StepResult result = step(step, checkpoints, gates, role, inbox);
+      if (result.order().checkpoint()) {
+        checkpoints.commit(step, gates, engine.gemmName(), result.files());
+      }
+      StepMetrics line = metrics.build(step, result);
+      all.add(line);
+      evaluation = result.evaluation();
+      listener.onStep(line);
+    }
+    for (int rank = 0; rank < numRanks; rank++) {
+      inbox.next(rank, Protocol.key(Message.DONE, 0));
+    }
+    return new RunResult(
+        last,
+        metrics.tokensAfter(last),
+        from,
+        evaluation,
+        checkpoints.newestStep(),
+        settings.store() == null ? null : checkpoints.weightsSha256(),
+        all);
+  }
+
+  private StepResult step(
+      int step, DriverCheckpoint checkpoints, GateOwner gates, GateRole role, RankInbox inbox)
+      throws IOException {
+    StepCounts counts = inbox.next(0, Message.COUNTS, step, StepCounts.class);
+    for (int rank = 1; rank < numRanks; rank++) {
+      counts = counts.plus(inbox.next(rank, Message.COUNTS, step, StepCounts.class));
+    }
+    tellAll(Message.COUNTS, step, counts);
+
+    long[][] loads = new long[config.model().numMoeLayers()][config.model().numRoutedExperts()];
+    List<StepReport> reports = new ArrayList<>();
+    for (int rank = 0; rank < numRanks; rank++) {
+      reports.add(inbox.next(rank, Message.REPORT, step, StepReport.class));
+    }
+    // A rank reports when its backward pass is over, so its gate calls are all answered by now.
+    role.collect(step, inbox, loads);
+    double squares = gates.sumOfSquares() + reports.get(0).replicatedSquares();
+    for (StepReport report : reports) {
+      squares += report.expertSquares();
+    }
+    double gradNorm = Math.sqrt(squares);
+    StepOrder order = order(step, gradNorm, reports);
+    if (order.checkpoint() && order.failure() == null) {
+      checkpoints.prepare(step);
+    }
+    tellAll(Message.ORDER, step, order);
+    if (order.failure() != null) {
+      throw new FailedRunException(order.failure());
+    }
+    gates.update(step, order.learningRate(), order.gradientScale(), loads);
+    role.publish(step);
+
+    List<StepEnd> ends = new ArrayList<>();
+    List<FileEntry> files = new ArrayList<>();
+    for (int rank = 0; rank < numRanks; rank++) {
+      StepEnd end = inbox.next(rank, Message.END, step, StepEnd.class);
+      ends.add(end);
+      files.addAll(end.files());
+    }
+    return new StepResult(
+        counts, reports, order, gradNorm, loads, ends, files, Evaluations.merge(ends));
+  }
+
+  private StepOrder order(int step, double gradNorm, List<StepReport> reports) {
+    TrainConfig train = config.train();
+    boolean last = step == train.steps();
+    boolean evaluate = settings.validationRows() > 0 && (last || isDue(step, train.evalEvery()));
+    boolean checkpoint = settings.store() != null && (last || isDue(step, train.checkpointEvery()));
+    boolean clips = train.clipNorm() > 0 && gradNorm > train.clipNorm();
+    // PyTorch's clip_grad_norm_ divides by norm + 1e-6.
+    double scale = clips ? train.clipNorm() / (gradNorm + 1e-6) : 1;
+    return new StepOrder(
+        LearningRate.at(train, step),
+        scale,
+        evaluate,
+        checkpoint,
+        failure(step, gradNorm, reports));
+  }
+
+  private static String gemmNote(ComputeEngine engine) {
+    if (engine.gemmGflops().isEmpty()) {
+      return "matrix library: " + engine.gemmName() + ", as the run asks for";
+    }
+    return "matrix library: "
+        + engine.gemmName()
+        + ", the fastest of "
+        + engine.gemmGflops().entrySet().stream()
+            .map(one -> String.format(Locale.ROOT, "%s %.0f GFLOP/s", one.getKey(), one.getValue()))
+            .collect(Collectors.joining(", "))
+        + " on one thread";
+  }
+
+  private static boolean isDue(int step, int every) {
+    return every > 0 && step % every == 0;
+  }
+
+  private String failure(int step, double gradNorm, List<StepReport> reports) {
+    for (int rank = 0; rank < numRanks; rank++) {
+      String what = reports.get(rank).nonFinite();
+      if (what != null) {
+        return "training diverged: "
+            + what
+            + " is not finite at step "
+            + step
+            + " on "
+            + communicator.describe(rank)
+            + ", expected finite numbers; resume from the last checkpoint with a lower train.lr";
+      }
+    }
+    if (!Double.isFinite(gradNorm)) {
+      return "training diverged: the gradient norm is "
+          + gradNorm
+          + " at step "
+          + step
+          + ", expected a finite number; resume from the last checkpoint with a lower train.lr";
+    }
+    return null;
+  }
+
+  private void tellAll(Message message, int step, Object body) {
+    for (int rank = 0; rank < numRanks; rank++) {
+      Protocol.send(communicator, rank, message, step, body);
+    }
+  }
+}

@@ -1,0 +1,47 @@
+package io.sparkmoe.train;
+
+import io.sparkmoe.io.Store;
+
+/**
+ * What the coordinator is given besides the run's config.
+ *
+ * @param store folder of the run, null = write nothing
+ * @param resume which checkpoint to start from
+ * @param gemmBackend matrix library for all ranks: a name, or "auto" = measure on the driver
+ * @param validationRows number of validation rows, 0 = never evaluate
+ * @param threads compute threads of the driver's gate and optimizer
+ * @param memoryLimitBytes off-heap bytes that the driver may use
+ */
+public record CoordinatorSettings(
+    Store store,
+    Resume resume,
+    String gemmBackend,
+    int validationRows,
+    int threads,
+    long memoryLimitBytes) {
+
+  /**
+   * Where a run starts: {@code AUTO} = the newest valid checkpoint or the beginning, {@code NEVER},
+   * or one by step.
+   */
+  public record Resume(Mode mode, int step) {
+
+    public enum Mode {
+      AUTO,
+      NEVER,
+      CHECKPOINT
+    }
+
+    public static Resume auto() {
+      return new Resume(Mode.AUTO, 0);
+    }
+
+    public static Resume never() {
+      return new Resume(Mode.NEVER, 0);
+    }
+
+    public static Resume from(int step) {
+      return new Resume(Mode.CHECKPOINT, step);
+    }
+  }
+}

@@ -1,0 +1,181 @@
+package io.sparkmoe.train;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.sparkmoe.checkpoint.CheckpointReader;
+import io.sparkmoe.checkpoint.CheckpointStore;
+import io.sparkmoe.checkpoint.CheckpointStore.Newest;
+import io.sparkmoe.checkpoint.CheckpointWriter;
+import io.sparkmoe.checkpoint.CheckpointWriter.RunState;
+import io.sparkmoe.checkpoint.FileEntry;
+import io.sparkmoe.tensor.DType;
+import io.sparkmoe.train.CoordinatorSettings.Resume;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * Checkpoints as the driver sees them: finds the one to start from, prepares a new one before the
+ * ranks write, and commits it when they have. Without a store it does nothing and every run starts
+ * from the beginning.
+ */
+final class DriverCheckpoint {
+
+  private static final ObjectMapper JSON = new ObjectMapper();
+
+  private final RunConfig config;
+  private final CheckpointStore checkpoints;
+  private final int numRanks;
+  private final List<String> notes = new ArrayList<>();
+  private int resumedFromStep;
+  private int newestStep;
+  private String storedBackend;
+
+  /** Looks for the checkpoint that {@code settings} asks for; {@link #restore} loads from it. */
+  DriverCheckpoint(RunConfig config, CoordinatorSettings settings, int numRanks)
+      throws IOException {
+    this.config = config;
+    this.numRanks = numRanks;
+    this.checkpoints = settings.store() == null ? null : new CheckpointStore(settings.store());
+    if (checkpoints == null || settings.resume().mode() == Resume.Mode.NEVER) {
+      return;
+    }
+    try (CheckpointReader reader = find(settings.resume()).orElse(null)) {
+      if (reader == null) {
+        return;
+      }
+      reader.requireModel(config.model());
+      resumedFromStep = reader.manifest().step();
+      newestStep = resumedFromStep;
+      storedBackend = reader.manifest().gemmBackend();
+      requireSameBatches(reader);
+      notes.add("resuming after step " + resumedFromStep + " from " + reader.location());
+      if (reader.manifest().numRanks() != numRanks) {
+        notes.add(
+            "the checkpoint was written by "
+                + reader.manifest().numRanks()
+                + " ranks, this run has "
+                + numRanks
+                + ": experts are dealt anew, error feedback of the gradient wire starts from zero");
+      }
+    }
+    checkpoints.deleteAfter(resumedFromStep);
+  }
+
+  /** Step that the run starts after, 0 = the beginning. */
+  int resumedFromStep() {
+    return resumedFromStep;
+  }
+
+  /** Step of the newest committed checkpoint, 0 = none. */
+  int newestStep() {
+    return newestStep;
+  }
+
+  /**
+   * Matrix library of the run that wrote the checkpoint; a resumed run keeps it for the sake of
+   * equal bits.
+   */
+  Optional<String> gemmBackend() {
+    return Optional.ofNullable(storedBackend);
+  }
+
+  /** What a user should know, one sentence each. */
+  List<String> notes() {
+    return notes;
+  }
+
+  /** Loads the gates, or draws their initial weights. */
+  void restore(GateOwner gates) throws IOException {
+    if (resumedFromStep == 0) {
+      gates.parameters().initialize(config.train().seed());
+      return;
+    }
+    try (CheckpointReader reader = checkpoints.open(resumedFromStep)) {
+      reader.readWeights(gates.parameters());
+      reader.readMoments(gates.optimizer().firstMoments(), gates.optimizer().secondMoments());
+    }
+  }
+
+  /** Clears the way for the ranks' files of that step. */
+  void prepare(int step) throws IOException {
+    checkpoints.prepare(step, CheckpointStore.expectedBytes(config.model(), DType.F32));
+  }
+
+  /** Writes the gates and makes the ranks' files a checkpoint; then older ones go. */
+  void commit(int step, GateOwner gates, String gemmBackend, List<FileEntry> ofRanks)
+      throws IOException {
+    CheckpointWriter writer = checkpoints.writer(step);
+    List<FileEntry> files = new ArrayList<>(ofRanks);
+    files.addAll(
+        writer.writeGates(
+            gates.parameters(),
+            gates.optimizer().firstMoments(),
+            gates.optimizer().secondMoments()));
+    boolean last = step == config.train().steps();
+    writer.commit(
+        new RunState(
+            config.model(), JSON.valueToTree(config), state(step), numRanks, gemmBackend, last),
+        files);
+    newestStep = step;
+    checkpoints.prune(config.train().keepCheckpoints());
+  }
+
+  /** SHA-256 of the weights of the last checkpoint, as its commit computed it. */
+  String weightsSha256() throws IOException {
+    try (CheckpointReader reader = checkpoints.open(newestStep)) {
+      return reader.manifest().weightsSha256();
+    }
+  }
+
+  private Optional<CheckpointReader> find(Resume resume) throws IOException {
+    if (resume.mode() == Resume.Mode.CHECKPOINT) {
+      CheckpointReader reader = checkpoints.open(resume.step());
+      reader.verify();
+      return Optional.of(reader);
+    }
+    Newest newest = checkpoints.newestValid();
+    newest.damaged().forEach(sentence -> notes.add("checkpoint passed over: " + sentence));
+    return newest.checkpoint();
+  }
+
+  /** The data cursor counts steps of equal batches, so the batch must be what it was. */
+  private void requireSameBatches(CheckpointReader reader) throws IOException {
+    int then = reader.state().path("batchSequences").asInt();
+    if (then != config.train().batchSequences()) {
+      throw new IllegalArgumentException(
+          "checkpoint "
+              + reader.location()
+              + " was trained with train.batch_sequences="
+              + then
+              + ", this run has "
+              + config.train().batchSequences()
+              + "; keep the batch size or start in another folder");
+    }
+    if (resumedFromStep >= config.train().steps()) {
+      throw new IllegalArgumentException(
+          "checkpoint "
+              + reader.location()
+              + " has seen "
+              + resumedFromStep
+              + " steps, train.steps is "
+              + config.train().steps()
+              + "; raise train.steps to train on");
+    }
+  }
+
+  /**
+   * All random numbers come from the seed and the name of what they are for, and rows from the
+   * step, so the step is the whole cursor; the balance state is the selection biases, which lie
+   * with the gates.
+   */
+  private ObjectNode state(int step) {
+    ObjectNode state = JSON.createObjectNode();
+    state.put("step", step);
+    state.put("nextRowPosition", (long) step * config.train().batchSequences());
+    state.put("batchSequences", config.train().batchSequences());
+    state.put("seed", config.train().seed());
+    return state;
+  }
+}

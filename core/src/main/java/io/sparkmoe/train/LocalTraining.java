@@ -1,0 +1,95 @@
+package io.sparkmoe.train;
+
+import io.sparkmoe.parallel.Communicator;
+import io.sparkmoe.parallel.LocalCommunicator;
+import io.sparkmoe.parallel.RankLateException;
+import io.sparkmoe.parallel.RankLostException;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.function.IntFunction;
+
+/** A training run in one process: one thread per rank, the coordinator in the caller's thread. */
+public final class LocalTraining {
+
+  private LocalTraining() {}
+
+  /**
+   * Trains to the end.
+   *
+   * @param ranks number of ranks, usually one with all threads
+   * @param workers settings by rank
+   * @throws FailedRunException when the run cannot go on, with one sentence
+   */
+  public static RunResult run(
+      RunConfig config,
+      int ranks,
+      IntFunction<WorkerSettings> workers,
+      CoordinatorSettings settings,
+      RunListener listener)
+      throws IOException {
+    Duration deadline = Duration.ofSeconds(config.cluster().deadlineSeconds());
+    LocalCommunicator.Group group = LocalCommunicator.group(ranks, deadline);
+    Queue<Throwable> failures = new ConcurrentLinkedQueue<>();
+    List<Thread> threads = new ArrayList<>();
+    try {
+      for (int rank = 0; rank < ranks; rank++) {
+        Communicator end = group.rank(rank);
+        WorkerSettings own = workers.apply(rank);
+        Thread thread = new Thread(() -> work(config, end, own, failures), "rank " + rank);
+        threads.add(thread);
+        thread.start();
+      }
+      return new Coordinator(config, group.driver(), settings, listener).run();
+    } catch (IOException | RuntimeException e) {
+      group.driver().abort(String.valueOf(e.getMessage()));
+      join(threads);
+      throw cause(e, failures);
+    } finally {
+      join(threads);
+      group.close();
+    }
+  }
+
+  private static void work(
+      RunConfig config, Communicator end, WorkerSettings settings, Queue<Throwable> failures) {
+    try {
+      new Worker(config, end, settings).run();
+    } catch (IOException | RuntimeException | Error e) {
+      failures.add(e);
+      end.abort(String.valueOf(e.getMessage()));
+    }
+  }
+
+  /** A coordinator that merely lost a rank is not the cause; the rank's own failure is. */
+  private static RuntimeException cause(Exception ofCoordinator, Queue<Throwable> ofRanks) {
+    Throwable cause = ofCoordinator;
+    if (isSecondary(cause)) {
+      cause = ofRanks.stream().filter(failure -> !isSecondary(failure)).findFirst().orElse(cause);
+    }
+    if (cause instanceof Error error) {
+      throw error;
+    }
+    return cause instanceof RuntimeException unchecked
+        ? unchecked
+        : new UncheckedIOException((IOException) cause);
+  }
+
+  private static boolean isSecondary(Throwable failure) {
+    return failure instanceof RankLostException || failure instanceof RankLateException;
+  }
+
+  private static void join(List<Thread> threads) {
+    for (Thread thread : threads) {
+      try {
+        thread.join();
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+      }
+    }
+  }
+}

@@ -1,0 +1,133 @@
+package io.sparkmoe.train;
+
+import io.sparkmoe.kernel.Kernels;
+import io.sparkmoe.model.LanguageModel;
+import io.sparkmoe.model.ModelConfig;
+import io.sparkmoe.model.Parameter;
+import io.sparkmoe.model.ParameterBlock;
+import io.sparkmoe.model.Parameters;
+import io.sparkmoe.model.Part;
+import io.sparkmoe.moe.ExchangeDispatcher;
+import io.sparkmoe.moe.Gate;
+import io.sparkmoe.moe.LocalGate;
+import io.sparkmoe.moe.RemoteGate;
+import io.sparkmoe.parallel.ClusterConfig;
+import io.sparkmoe.parallel.ClusterConfig.GatePlacement;
+import io.sparkmoe.parallel.Communicator;
+import io.sparkmoe.parallel.ExpertPlacement;
+import io.sparkmoe.parallel.GradientReducer;
+import io.sparkmoe.parallel.PhaseClock;
+import io.sparkmoe.tensor.Arena;
+import io.sparkmoe.tensor.DType;
+import java.util.EnumSet;
+import java.util.Set;
+
+/**
+ * All that a rank holds during a run: its parameters and their optimizer, the model over them, and
+ * the ways to the other ranks.
+ */
+final class RankState implements AutoCloseable {
+
+  private static final Set<Part> OPTIMIZED = EnumSet.of(Part.REPLICATED, Part.EXPERT);
+
+  private final Kernels kernels;
+  private final Parameters parameters;
+  private final AdamW optimizer;
+  private final LocalGate localGate;
+  private final RemoteGate remoteGate;
+  private final LanguageModel model;
+  private final GradientReducer reducer;
+
+  RankState(
+      RunConfig config, Communicator communicator, Kernels kernels, Arena arena, PhaseClock clock) {
+    this.kernels = kernels;
+    ModelConfig model = config.model();
+    ClusterConfig cluster = config.cluster();
+    int rank = communicator.rank();
+    ExpertPlacement placement = new ExpertPlacement(model.numRoutedExperts(), communicator.size());
+    boolean gateHere = cluster.gatePlacement() == GatePlacement.EXECUTOR;
+    Set<Part> held = gateHere ? EnumSet.allOf(Part.class) : OPTIMIZED;
+    this.parameters = Parameters.allocate(model, placement, rank, held, DType.F32, true, arena);
+    this.optimizer = new AdamW(config.train(), parameters, rank, OPTIMIZED, kernels, arena);
+    this.localGate = gateHere ? Gates.local(parameters, kernels) : null;
+    this.remoteGate =
+        gateHere ? null : new RemoteGate(communicator, Gates.routerConfig(model), kernels);
+    Gate gate = gateHere ? localGate : remoteGate;
+    ExchangeDispatcher dispatcher =
+        new ExchangeDispatcher(
+            communicator, placement, kernels, cluster.dispatchWire(), cluster.combineWire());
+    this.model = new LanguageModel(parameters, gate, dispatcher, kernels, clock);
+    this.reducer =
+        new GradientReducer(
+            communicator,
+            cluster.gradientWire(),
+            parameters.blocks(Part.REPLICATED).stream().map(ParameterBlock::gradient).toList(),
+            kernels,
+            arena);
+  }
+
+  Parameters parameters() {
+    return parameters;
+  }
+
+  AdamW optimizer() {
+    return optimizer;
+  }
+
+  LanguageModel model() {
+    return model;
+  }
+
+  GradientReducer reducer() {
+    return reducer;
+  }
+
+  /** The gate of this rank, or null when the driver evaluates it. */
+  LocalGate localGate() {
+    return localGate;
+  }
+
+  /** The way to the driver's gate, or null when this rank evaluates it. */
+  RemoteGate remoteGate() {
+    return remoteGate;
+  }
+
+  /** Tokens by MoE layer and expert that this rank's gate counted, (L, E). */
+  long[][] gateLoads() {
+    return Gates.loads(parameters.config(), localGate);
+  }
+
+  /** Begins a new step of the gate of this rank, whose gradients the driver has. */
+  void resetGate() {
+    localGate.resetLoads();
+    for (ParameterBlock block : parameters.blocks(Part.GATE)) {
+      block.gradient().zero();
+    }
+  }
+
+  /** Sum of squares of the gradients of a part. */
+  double sumOfSquares(Part part) {
+    double sum = 0;
+    for (ParameterBlock block : parameters.blocks(part)) {
+      sum += kernels.sumOfSquares(block.gradient());
+    }
+    return sum;
+  }
+
+  /** Name of the first parameter whose gradient is not finite, or null. */
+  String firstNonFinite() {
+    for (Parameter parameter : parameters.all()) {
+      if (parameter.gradient() != null && kernels.firstNonFinite(parameter.gradient()) >= 0) {
+        return parameter.name();
+      }
+    }
+    return null;
+  }
+
+  @Override
+  public void close() {
+    reducer.close();
+    optimizer.close();
+    parameters.close();
+  }
+}

@@ -1,0 +1,133 @@
+package io.sparkmoe.train;
+
+import io.sparkmoe.moe.LoadBalancer;
+import io.sparkmoe.parallel.Communicator;
+import io.sparkmoe.parallel.FrameKind;
+import io.sparkmoe.parallel.Phase;
+import io.sparkmoe.train.protocol.StepCounts;
+import io.sparkmoe.train.protocol.StepEnd;
+import io.sparkmoe.train.protocol.StepEnd.Evaluation;
+import io.sparkmoe.train.protocol.StepReport;
+import java.util.LinkedHashMap;
+import java.util.Map;
+
+/** Turns what the ranks said in a step into its line of metrics. */
+final class StepMetricsBuilder {
+
+  private final RunConfig config;
+  private final Communicator driver;
+  private long[] driverSentBefore;
+
+  StepMetricsBuilder(RunConfig config, Communicator driver) {
+    this.config = config;
+    this.driver = driver;
+    this.driverSentBefore = driver.sentBytes();
+  }
+
+  /** Tokens trained on after that many steps. */
+  long tokensAfter(int steps) {
+    return (long) steps * config.train().batchSequences() * config.train().seqLen();
+  }
+
+  StepMetrics build(int step, StepResult result) {
+    TrainConfig train = config.train();
+    double main = 0;
+    double balance = 0;
+    long dropped = 0;
+    for (StepReport report : result.reports()) {
+      main += report.mainLossSum();
+      balance += report.balanceLossSum();
+      dropped += report.droppedTokens();
+    }
+    StepCounts counts = result.counts();
+    main = mean(main, counts.mainTargets());
+    balance = mean(balance, counts.sequences());
+    double mtp = mtpLoss(result);
+
+    double[] loadByLayer = new double[result.loads().length];
+    double worstLoad = 0;
+    int dead = 0;
+    for (int i = 0; i < loadByLayer.length; i++) {
+      loadByLayer[i] = LoadBalancer.maxOverMean(result.loads()[i]);
+      worstLoad = Math.max(worstLoad, loadByLayer[i]);
+      dead += LoadBalancer.deadExperts(result.loads()[i]);
+    }
+
+    Map<String, Double> phases = phaseSeconds(result);
+    double stepSeconds = phases.values().stream().mapToDouble(Double::doubleValue).sum();
+    double pauses =
+        phases.getOrDefault(Phase.EVALUATE.label(), 0.0)
+            + phases.getOrDefault(Phase.CHECKPOINT.label(), 0.0);
+    double trainSeconds = stepSeconds - pauses;
+    long stepTokens = tokensAfter(1);
+    return new StepMetrics(
+        step,
+        tokensAfter(step),
+        main + train.mtpLossWeight() * mtp + train.balanceLossAlpha() * balance,
+        main,
+        mtp,
+        balance,
+        result.gradNorm(),
+        result.order().learningRate(),
+        stepTokens / trainSeconds,
+        stepSeconds,
+        worstLoad,
+        loadByLayer,
+        dead,
+        dropped,
+        wireBytes(result),
+        phases,
+        phases.getOrDefault(Phase.GATE_WAIT.label(), 0.0) / trainSeconds,
+        result.ends().stream().mapToLong(StepEnd::residentBytes).max().orElse(-1),
+        validationLoss(result.evaluation()));
+  }
+
+  private double mtpLoss(StepResult result) {
+    int modules = config.model().numMtpModules();
+    double sum = 0;
+    for (int k = 0; k < modules; k++) {
+      double lossSum = 0;
+      for (StepReport report : result.reports()) {
+        lossSum += report.mtpLossSums()[k];
+      }
+      sum += mean(lossSum, result.counts().mtpTargets()[k]);
+    }
+    return modules == 0 ? 0 : sum / modules;
+  }
+
+  private Map<String, Double> phaseSeconds(StepResult result) {
+    Map<String, Double> phases = new LinkedHashMap<>();
+    for (Phase phase : Phase.values()) {
+      double sum = 0;
+      for (StepEnd end : result.ends()) {
+        sum += end.phaseSeconds()[phase.ordinal()];
+      }
+      if (sum > 0) {
+        phases.put(phase.label(), sum / result.ends().size());
+      }
+    }
+    return phases;
+  }
+
+  private Map<String, Long> wireBytes(StepResult result) {
+    long[] driverSent = driver.sentBytes();
+    Map<String, Long> bytes = new LinkedHashMap<>();
+    for (FrameKind kind : FrameKind.values()) {
+      long sum = driverSent[kind.ordinal()] - driverSentBefore[kind.ordinal()];
+      for (StepEnd end : result.ends()) {
+        sum += end.sentBytes()[kind.ordinal()];
+      }
+      bytes.put(kind.label(), sum);
+    }
+    driverSentBefore = driverSent;
+    return bytes;
+  }
+
+  private static Double validationLoss(Evaluation evaluation) {
+    return evaluation == null ? null : mean(evaluation.lossSum(), evaluation.targets());
+  }
+
+  private static double mean(double sum, long count) {
+    return count == 0 ? 0 : sum / count;
+  }
+}

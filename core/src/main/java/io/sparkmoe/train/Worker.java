@@ -1,0 +1,240 @@
+package io.sparkmoe.train;
+
+import io.sparkmoe.checkpoint.FileEntry;
+import io.sparkmoe.data.RowOrder;
+import io.sparkmoe.data.TokenRow;
+import io.sparkmoe.kernel.ComputeEngine;
+import io.sparkmoe.model.LossScales;
+import io.sparkmoe.model.Losses;
+import io.sparkmoe.model.Part;
+import io.sparkmoe.model.TokenBatch;
+import io.sparkmoe.parallel.Communicator;
+import io.sparkmoe.parallel.Phase;
+import io.sparkmoe.parallel.PhaseClock;
+import io.sparkmoe.tensor.Arena;
+import io.sparkmoe.tensor.Scope;
+import io.sparkmoe.train.protocol.Protocol;
+import io.sparkmoe.train.protocol.Protocol.Message;
+import io.sparkmoe.train.protocol.RankReady;
+import io.sparkmoe.train.protocol.RunStart;
+import io.sparkmoe.train.protocol.StepCounts;
+import io.sparkmoe.train.protocol.StepEnd;
+import io.sparkmoe.train.protocol.StepEnd.Evaluation;
+import io.sparkmoe.train.protocol.StepOrder;
+import io.sparkmoe.train.protocol.StepReport;
+import java.io.IOException;
+import java.util.Arrays;
+import java.util.List;
+
+/**
+ * One rank of a training run: trains its slice of every batch, owns its experts, and does what the
+ * {@link Coordinator} orders. The same class runs in a thread of a local run and in a barrier task
+ * on Spark.
+ */
+public final class Worker {
+
+  private final RunConfig config;
+  private final Communicator communicator;
+  private final WorkerSettings settings;
+  private final BatchAssembler assembler;
+  private final int passes;
+  private final PhaseClock clock = new PhaseClock(Phase.CONTROL);
+  private long[] sentBefore;
+
+  public Worker(RunConfig config, Communicator communicator, WorkerSettings settings) {
+    this.config = config;
+    this.communicator = communicator;
+    this.settings = settings;
+    this.assembler = new BatchAssembler(config.train().seqLen(), config.model().numMtpModules());
+    this.passes =
+        MicroBatches.passes(
+            largestSlice(config.train().batchSequences()), config.train().microBatchSequences());
+    this.sentBefore = communicator.sentBytes();
+  }
+
+  /**
+   * Runs until the coordinator's last step is done.
+   *
+   * @throws FailedRunException when the coordinator stops the run
+   * @throws IOException when a checkpoint cannot be read or written
+   */
+  public void run() throws IOException {
+    RunStart start =
+        Protocol.receive(communicator, Communicator.DRIVER, Message.START, 0, RunStart.class);
+    String name = "rank " + communicator.rank();
+    try (ComputeEngine engine = ComputeEngine.open(name, start.gemmBackend(), settings.threads());
+        Arena arena = new Arena(name, settings.memoryLimitBytes());
+        RankState state = new RankState(config, communicator, engine.kernels(), arena, clock)) {
+      int from = start.resumedFromStep();
+      if (from == 0) {
+        state.parameters().initialize(config.train().seed());
+      } else {
+        RankCheckpoint.read(
+            settings.store(), from, communicator.rank(), communicator.size(), state);
+      }
+      tell(Message.READY, 0, new RankReady(describe(engine), ProcessMemory.residentBytes()));
+      for (int step = from + 1; step <= start.lastStep(); step++) {
+        trainStep(step, state, arena);
+      }
+      tell(Message.DONE, 0, true);
+    }
+  }
+
+  private static String describe(ComputeEngine engine) {
+    return engine.gemmName() + ", " + engine.parallel().threads() + " threads";
+  }
+
+  private void trainStep(int step, RankState state, Arena arena) throws IOException {
+    clock.enter(Phase.DATA);
+    List<TokenRow> rows = settings.training().rowsOf(step);
+    StepCounts counts = exchangeCounts(step, rows);
+    Losses losses = forwardBackward(step, rows, counts, state, arena);
+    StepReport report = reduce(step, losses, state);
+    clock.enter(Phase.CONTROL);
+    tell(Message.REPORT, step, report);
+    if (state.localGate() != null) {
+      GateExchange.sendReport(communicator, step, state.gateLoads(), state.parameters());
+    }
+    StepOrder order =
+        Protocol.receive(communicator, Communicator.DRIVER, Message.ORDER, step, StepOrder.class);
+    if (order.failure() != null) {
+      throw new FailedRunException(order.failure());
+    }
+    clock.enter(Phase.OPTIMIZER);
+    state.optimizer().step(step, order.learningRate(), order.gradientScale());
+    if (state.localGate() != null) {
+      clock.enter(Phase.CONTROL);
+      GateExchange.receiveSnapshot(communicator, step, state.parameters());
+      state.resetGate();
+    }
+    Evaluation evaluation = order.evaluate() ? evaluate(step, state, arena) : null;
+    List<FileEntry> files = List.of();
+    if (order.checkpoint()) {
+      clock.enter(Phase.CHECKPOINT);
+      files =
+          RankCheckpoint.write(
+              settings.store(), step, communicator.rank(), communicator.size(), state);
+    }
+    clock.enter(Phase.CONTROL);
+    tell(
+        Message.END,
+        step,
+        new StepEnd(
+            clock.lapSeconds(), sentSinceLast(), evaluation, files, ProcessMemory.residentBytes()));
+  }
+
+  private StepCounts exchangeCounts(int step, List<TokenRow> rows) {
+    long[] targets = assembler.countTargets(rows);
+    long[] mtpTargets = Arrays.copyOfRange(targets, 1, targets.length);
+    clock.enter(Phase.CONTROL);
+    tell(Message.COUNTS, step, new StepCounts(targets[0], mtpTargets, rows.size()));
+    return Protocol.receive(
+        communicator, Communicator.DRIVER, Message.COUNTS, step, StepCounts.class);
+  }
+
+  private Losses forwardBackward(
+      int step, List<TokenRow> rows, StepCounts counts, RankState state, Arena arena) {
+    LossScales scales = lossScales(counts);
+    Losses sum = Losses.none(config.model().numMtpModules());
+    int pass = 0;
+    for (List<TokenRow> group : MicroBatches.split(rows, passes, config.train().seqLen())) {
+      clock.enter(Phase.DATA);
+      try (Scope scope = arena.scope()) {
+        TokenBatch batch = assembler.assemble(group, scope);
+        clock.enter(Phase.TRUNK);
+        sum = sum.plus(state.model().train(step, pass++, batch, scales, arena));
+      }
+    }
+    return sum;
+  }
+
+  private LossScales lossScales(StepCounts counts) {
+    int modules = config.model().numMtpModules();
+    double[] mtp = new double[modules];
+    for (int k = 0; k < modules; k++) {
+      mtp[k] =
+          counts.mtpTargets()[k] == 0
+              ? 0
+              : config.train().mtpLossWeight() / modules / counts.mtpTargets()[k];
+    }
+    double main = counts.mainTargets() == 0 ? 0 : 1.0 / counts.mainTargets();
+    double balance =
+        counts.sequences() == 0 ? 0 : config.train().balanceLossAlpha() / counts.sequences();
+    return new LossScales(main, mtp, balance);
+  }
+
+  /** Reduces the replicated gradients and sums up what the coordinator needs. */
+  private StepReport reduce(int step, Losses losses, RankState state) {
+    clock.enter(Phase.OPTIMIZER);
+    // Before the reduction, so that the rank where a number went wrong is the one that is named.
+    double ownSquares = state.sumOfSquares(Part.REPLICATED);
+    double expertSquares = state.sumOfSquares(Part.EXPERT);
+    String nonFinite = nonFinite(losses, ownSquares + expertSquares, state);
+    clock.enter(Phase.REDUCE);
+    state.reducer().reduce(step);
+    clock.enter(Phase.OPTIMIZER);
+    double replicatedSquares =
+        communicator.size() == 1 ? ownSquares : state.sumOfSquares(Part.REPLICATED);
+    return new StepReport(
+        losses.mainSum(),
+        losses.mtpSum(),
+        losses.balanceSum(),
+        losses.droppedTokens(),
+        expertSquares,
+        replicatedSquares,
+        nonFinite);
+  }
+
+  private static String nonFinite(Losses losses, double squares, RankState state) {
+    double lossSum = losses.mainSum() + losses.balanceSum();
+    for (double mtpSum : losses.mtpSum()) {
+      lossSum += mtpSum;
+    }
+    if (Double.isFinite(squares) && Double.isFinite(lossSum)) {
+      return null;
+    }
+    String tensor = state.firstNonFinite();
+    return tensor == null ? "the loss" : "the gradient of " + tensor;
+  }
+
+  private Evaluation evaluate(int step, RankState state, Arena arena) {
+    List<TokenRow> all = settings.validation();
+    RowOrder slices = new RowOrder(1, Math.max(1, all.size()), 0);
+    int from = slices.firstSlot(communicator.rank(), communicator.size());
+    int to = slices.firstSlot(communicator.rank() + 1, communicator.size());
+    List<TokenRow> own = all.isEmpty() ? List.of() : all.subList(from, to);
+    int evalPasses = MicroBatches.passes(largestSlice(all.size()), evaluationRows());
+    Evaluator evaluator =
+        new Evaluator(state.model(), config.model(), config.train().seqLen(), arena);
+    clock.pin(Phase.EVALUATE);
+    try {
+      return evaluator.run(step, passes, own, evalPasses);
+    } finally {
+      clock.unpin();
+    }
+  }
+
+  /** Rows of a forward pass in evaluation: as many as in training. */
+  private int evaluationRows() {
+    int perPass = (largestSlice(config.train().batchSequences()) + passes - 1) / passes;
+    return Math.max(1, perPass);
+  }
+
+  private int largestSlice(int rows) {
+    return (rows + communicator.size() - 1) / communicator.size();
+  }
+
+  private long[] sentSinceLast() {
+    long[] now = communicator.sentBytes();
+    long[] since = now.clone();
+    for (int i = 0; i < since.length; i++) {
+      since[i] -= sentBefore[i];
+    }
+    sentBefore = now;
+    return since;
+  }
+
+  private void tell(Message message, int step, Object body) {
+    Protocol.send(communicator, Communicator.DRIVER, message, step, body);
+  }
+}

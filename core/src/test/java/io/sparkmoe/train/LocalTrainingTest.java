@@ -1,0 +1,189 @@
+package io.sparkmoe.train;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+
+import io.sparkmoe.parallel.ClusterConfig.GatePlacement;
+import io.sparkmoe.parallel.Wire;
+import io.sparkmoe.train.CoordinatorSettings.Resume;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class LocalTrainingTest {
+
+  @TempDir Path folder;
+
+  @Test
+  @DisplayName("training lowers the loss, drops nothing, and its phases add up to the step")
+  void trains() throws Exception {
+    RunResult result = new TinyRun().with("steps", 80).with("lr", 2e-2).run();
+    List<StepMetrics> steps = result.metrics();
+    assertThat(steps).hasSize(80);
+    assertThat(steps.get(79).mainLoss()).isLessThan(0.5 * steps.get(0).mainLoss());
+    assertThat(steps.get(0).mainLoss()).isCloseTo(Math.log(TinyRun.VOCAB), within(0.2));
+    for (StepMetrics step : steps) {
+      assertThat(step.droppedTokens()).isZero();
+      double sum = step.phaseSeconds().values().stream().mapToDouble(Double::doubleValue).sum();
+      assertThat(sum).isCloseTo(step.stepSeconds(), within(1e-9));
+    }
+    assertThat(result.evaluation().targets())
+        .isEqualTo(4 * TinyRun.SEQ_LEN + TinyRun.SEQ_LEN / 2 - 1);
+  }
+
+  @Test
+  @DisplayName("the same run twice, on one thread and on two, ends with the same weights")
+  void isDeterministic() throws Exception {
+    String once = new TinyRun().in(folder.resolve("a")).run().weightsSha256();
+    String twice = new TinyRun().in(folder.resolve("b")).run().weightsSha256();
+    String threads = new TinyRun().threads(2).in(folder.resolve("c")).run().weightsSha256();
+    assertThat(once).matches("[0-9a-f]{64}").isEqualTo(twice).isEqualTo(threads);
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {2, 3, 8, 12})
+  @DisplayName("several ranks agree with one, step by step")
+  void ranksAgree(int ranks) throws Exception {
+    List<StepMetrics> one = new TinyRun().run().metrics();
+    List<StepMetrics> many = new TinyRun().ranks(ranks).run().metrics();
+    for (int i = 0; i < one.size(); i++) {
+      double expected = one.get(i).loss();
+      assertThat(many.get(i).loss())
+          .as("loss of step %d", i + 1)
+          .isCloseTo(expected, within(1e-5 * expected));
+      assertThat(many.get(i).droppedTokens()).isZero();
+    }
+  }
+
+  @Test
+  @DisplayName("a gate on the driver and one on the executors end with the same weights")
+  void gatePlacementsAgree() throws Exception {
+    String executor =
+        new TinyRun()
+            .ranks(2)
+            .gate(GatePlacement.EXECUTOR)
+            .in(folder.resolve("e"))
+            .run()
+            .weightsSha256();
+    RunResult driver =
+        new TinyRun().ranks(2).gate(GatePlacement.DRIVER).in(folder.resolve("d")).run();
+    assertThat(driver.weightsSha256()).isEqualTo(executor);
+    assertThat(driver.metrics()).allSatisfy(step -> assertThat(step.gateWaitShare()).isPositive());
+  }
+
+  @Test
+  @DisplayName("10 + 10 resumed steps end with the weights of 20 unbroken ones")
+  void resumesWithTheSameBits() throws Exception {
+    String unbroken = new TinyRun().ranks(2).in(folder.resolve("unbroken")).run().weightsSha256();
+    Path broken = folder.resolve("broken");
+    stopAfter(10, broken);
+    RunResult resumed = new TinyRun().ranks(2).with("checkpoint_every", 10).in(broken).run();
+    assertThat(resumed.resumedFromStep()).isEqualTo(10);
+    assertThat(resumed.weightsSha256()).isEqualTo(unbroken);
+  }
+
+  @Test
+  @DisplayName(
+      "10 + 10 resumed steps on lossy wires end with the same bits too: residuals are kept")
+  void resumesWithTheSameBitsOnLossyWires() throws Exception {
+    String unbroken = lossy().in(folder.resolve("unbroken")).run().weightsSha256();
+    Path broken = folder.resolve("broken");
+    assertThatThrownBy(lossy().with("checkpoint_every", 5).in(broken).listener(killer(10))::run)
+        .hasMessageContaining("killed");
+    assertThat(lossy().in(broken).run().weightsSha256()).isEqualTo(unbroken);
+  }
+
+  private static TinyRun lossy() {
+    return new TinyRun().ranks(2).gate(GatePlacement.DRIVER).wires(Wire.FP8, Wire.FP8, Wire.BF16);
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 3})
+  @DisplayName("a run resumes on another number of ranks where it was")
+  void resumesOnOtherRanks(int ranks) throws Exception {
+    List<StepMetrics> unbroken = new TinyRun().ranks(2).run().metrics();
+    stopAfter(10, folder);
+    List<StepMetrics> resumed = new TinyRun().ranks(ranks).in(folder).run().metrics();
+    assertThat(resumed).hasSize(10);
+    for (int i = 0; i < 10; i++) {
+      assertThat(resumed.get(i).loss()).isCloseTo(unbroken.get(10 + i).loss(), within(1e-4));
+    }
+  }
+
+  @Test
+  @DisplayName("a damaged newest checkpoint is named and the older one used")
+  void fallsBackToTheOlderCheckpoint() throws Exception {
+    stopAfter(10, folder);
+    Path newest = folder.resolve("checkpoints/step-00000010/model/replicated.safetensors");
+    byte[] bytes = Files.readAllBytes(newest);
+    bytes[bytes.length / 2] ^= 1;
+    Files.write(newest, bytes);
+    List<String> notes = new ArrayList<>();
+    RunListener listener =
+        new RunListener() {
+          @Override
+          public void onStart(int resumedFromStep, List<String> said) {
+            notes.addAll(said);
+          }
+        };
+    RunResult resumed =
+        new TinyRun().ranks(2).with("checkpoint_every", 5).in(folder).listener(listener).run();
+    assertThat(resumed.resumedFromStep()).isEqualTo(5);
+    assertThat(notes).anyMatch(note -> note.contains("step-00000010/model/replicated.safetensors"));
+  }
+
+  @Test
+  @DisplayName("a diverging run stops with step, rank and tensor, and keeps its last checkpoint")
+  void stopsWhenNotFinite() throws Exception {
+    TinyRun run =
+        new TinyRun()
+            .ranks(2)
+            .with("lr", 1e30)
+            .with("warmup_steps", 0)
+            .with("clip_norm", 0.0)
+            .with("schedule", "CONSTANT")
+            .with("checkpoint_every", 1)
+            .in(folder);
+    assertThatThrownBy(run::run)
+        .isInstanceOf(FailedRunException.class)
+        .hasMessageMatching(
+            "training diverged: .* is not finite at step \\d+ on rank \\d.*lower train.lr");
+    assertThat(folder.resolve("checkpoints/step-00000001/manifest.json")).exists();
+  }
+
+  @Test
+  @DisplayName("a checkpoint of another batch size is refused, naming both")
+  void refusesAnotherBatch() throws Exception {
+    stopAfter(10, folder);
+    TinyRun other = new TinyRun().with("batch_sequences", 8).in(folder).resume(Resume.from(10));
+    assertThatThrownBy(other::run)
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("train.batch_sequences=7")
+        .hasMessageContaining("this run has 8");
+  }
+
+  /** Leaves a run of 20 steps as a kill after that step would: its listener throws. */
+  private static void stopAfter(int step, Path folder) throws Exception {
+    TinyRun run =
+        new TinyRun().ranks(2).with("checkpoint_every", 5).in(folder).listener(killer(step));
+    assertThatThrownBy(run::run).hasMessageContaining("killed after step " + step);
+  }
+
+  private static RunListener killer(int step) {
+    return new RunListener() {
+      @Override
+      public void onStep(StepMetrics metrics) {
+        if (metrics.step() == step) {
+          throw new IllegalStateException("killed after step " + step);
+        }
+      }
+    };
+  }
+}
