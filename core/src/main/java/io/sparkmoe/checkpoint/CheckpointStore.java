@@ -1,6 +1,7 @@
 package io.sparkmoe.checkpoint;
 
 import io.sparkmoe.io.CorruptFileException;
+import io.sparkmoe.io.InsufficientSpaceException;
 import io.sparkmoe.io.Store;
 import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.model.Parameters;
@@ -101,7 +102,7 @@ public final class CheckpointStore {
    * space. Only the driver calls it, before anybody writes.
    *
    * @param expectedBytes as {@link #expectedBytes} says
-   * @throws IOException when the space does not suffice; nothing is written then
+   * @throws InsufficientSpaceException when the space does not suffice; nothing is written then
    */
   public void prepare(int step, long expectedBytes) throws IOException {
     if (CheckpointReader.isCommitted(store, folder(step))) {
@@ -115,16 +116,12 @@ public final class CheckpointStore {
     }
     long usable = store.usableBytes();
     if (usable < expectedBytes) {
-      throw new IOException(
-          "the checkpoint of step "
-              + step
-              + " needs "
-              + megabytes(expectedBytes)
-              + " in "
-              + store.location()
-              + ", "
-              + megabytes(usable)
-              + " are free; free some space or lower train.keep_checkpoints");
+      throw new InsufficientSpaceException(
+          "the checkpoint of step " + step,
+          store.location(),
+          expectedBytes,
+          usable,
+          "free some space or lower train.keep_checkpoints");
     }
   }
 
@@ -210,9 +207,5 @@ public final class CheckpointStore {
     }
     Collections.sort(steps);
     return steps;
-  }
-
-  private static String megabytes(long bytes) {
-    return String.format(Locale.ROOT, "%,d MB", (bytes + 999_999) / 1_000_000);
   }
 }

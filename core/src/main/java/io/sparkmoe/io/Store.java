@@ -42,8 +42,8 @@ public interface Store extends AutoCloseable {
   long size(String path) throws IOException;
 
   /**
-   * Names (not paths) of the files and folders directly under a folder, sorted; empty when it does
-   * not exist.
+   * Names (not paths) of the files and folders directly under a folder, sorted; empty when there is
+   * no such folder.
    */
   List<String> list(String folder) throws IOException;
 

@@ -10,6 +10,7 @@ import io.sparkmoe.checkpoint.CheckpointFixture.Held;
 import io.sparkmoe.io.CorruptFileException;
 import io.sparkmoe.io.FaultyStore;
 import io.sparkmoe.io.FormatTooNewException;
+import io.sparkmoe.io.InsufficientSpaceException;
 import io.sparkmoe.io.LocalStore;
 import io.sparkmoe.io.Store;
 import io.sparkmoe.model.ModelConfig;
@@ -220,9 +221,9 @@ class CheckpointTest {
     Store full = new FaultyStore(store).withUsableBytes(needed - 1);
 
     assertThatThrownBy(() -> new CheckpointStore(full).prepare(20, needed))
-        .isInstanceOf(IOException.class)
+        .isInstanceOf(InsufficientSpaceException.class)
         .hasMessageMatching(
-            "the checkpoint of step 20 needs \\d MB in .*, \\d MB are free; free some space or lower.*");
+            "not enough space for the checkpoint of step 20: .* has \\d MB free, expected \\d MB; free some.*");
     assertThat(store.list("")).isEmpty();
   }
 

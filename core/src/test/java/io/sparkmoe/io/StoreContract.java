@@ -134,6 +134,7 @@ public abstract class StoreContract {
     assertThat(store.list("top")).containsExactly("a", "b", "c");
     assertThat(store.list("")).containsExactly("top");
     assertThat(store.list("nowhere")).isEmpty();
+    assertThat(store.list("top/a")).isEmpty();
   }
 
   @Test

@@ -1,6 +1,7 @@
 package io.sparkmoe.spark.data;
 
 import io.sparkmoe.io.AtomicOutputStream;
+import io.sparkmoe.io.LocalStore;
 import io.sparkmoe.io.Store;
 import java.io.FileNotFoundException;
 import java.io.IOException;
@@ -43,6 +44,20 @@ public final class HadoopStore implements Store {
     this.root = files.makeQualified(given);
   }
 
+  /**
+   * A store for a folder as a person names it: of this machine's file system when the path or
+   * {@code fs.defaultFS} says so (which can force files to the disk, and leaves no checksum files
+   * beside them), else of Hadoop's.
+   */
+  public static Store open(String location, Configuration configuration) throws IOException {
+    Path given = new Path(location);
+    Path qualified = given.getFileSystem(configuration).makeQualified(given);
+    if (qualified.toUri().getScheme().equals("file")) {
+      return new LocalStore(java.nio.file.Path.of(qualified.toUri().getPath()));
+    }
+    return new HadoopStore(location, configuration);
+  }
+
   @Override
   public String location() {
     return root.toString();
@@ -81,7 +96,11 @@ public final class HadoopStore implements Store {
   @Override
   public List<String> list(String folder) throws IOException {
     try {
-      return Arrays.stream(files.listStatus(folder.isEmpty() ? root : resolve(folder)))
+      Path listed = folder.isEmpty() ? root : resolve(folder);
+      if (!files.getFileStatus(listed).isDirectory()) {
+        return List.of();
+      }
+      return Arrays.stream(files.listStatus(listed))
           .map(status -> status.getPath().getName())
           .filter(name -> !name.startsWith(PENDING_PREFIX))
           .sorted()

@@ -2,6 +2,7 @@ package io.sparkmoe.spark.data;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.sparkmoe.io.LocalStore;
 import io.sparkmoe.io.Store;
 import io.sparkmoe.io.StoreContract;
 import java.io.IOException;
@@ -23,6 +24,14 @@ class HadoopStoreTest extends StoreContract {
   void aLocationWithoutASchemeIsOnTheDefaultFileSystem() throws IOException {
     try (Store store = new HadoopStore(folder.toString(), new Configuration())) {
       assertThat(store.location()).isEqualTo("file:" + folder);
+    }
+  }
+
+  @Test
+  void aFolderOfThisMachineOpensAsALocalStore() throws IOException {
+    try (Store store = HadoopStore.open(folder.toString(), new Configuration())) {
+      assertThat(store).isInstanceOf(LocalStore.class);
+      assertThat(store.location()).isEqualTo(folder.toString());
     }
   }
 }

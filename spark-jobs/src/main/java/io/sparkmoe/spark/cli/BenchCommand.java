@@ -1,0 +1,20 @@
+package io.sparkmoe.spark.cli;
+
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+
+@Command(name = "bench", description = "Measure speed: `moe bench train`.")
+final class BenchCommand implements Runnable {
+
+  @Mixin private CommonOptions common;
+  @Spec private CommandSpec spec;
+
+  @Override
+  public void run() {
+    throw new ParameterException(
+        spec.commandLine(), "missing benchmark: got none, expected train; write moe bench train");
+  }
+}

@@ -1,0 +1,63 @@
+package io.sparkmoe.spark.cli;
+
+import io.sparkmoe.config.ConfigResolver;
+import io.sparkmoe.config.Presets;
+import io.sparkmoe.io.Store;
+import io.sparkmoe.spark.data.HadoopStore;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Collectors;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.Path;
+import picocli.CommandLine.Option;
+
+/** Assignments of single keys, and the merging of all sources of a configuration. */
+final class ConfigOptions {
+
+  @Option(
+      names = "--set",
+      paramLabel = "KEY=VALUE",
+      description = "Set a configuration key, such as train.lr=0.001; may be repeated.")
+  private List<String> assignments = new ArrayList<>();
+
+  /**
+   * Merges preset or file, Spark's settings and the assignments.
+   *
+   * @param config a preset's name or a YAML file's path
+   */
+  ConfigResolver resolver(String config) throws IOException {
+    ConfigResolver resolver = new ConfigResolver();
+    if (Presets.exists(config)) {
+      resolver.preset(config);
+    } else {
+      resolver.file(config, read(config));
+    }
+    return resolver.conf(sparkSettings()).set(assignments);
+  }
+
+  /** A small text file on any file system that Hadoop knows. */
+  static String read(String location) throws IOException {
+    Path path = new Path(location);
+    String parent = path.getParent() == null ? "." : path.getParent().toString();
+    try (Store folder = HadoopStore.open(parent.isEmpty() ? "." : parent, new Configuration())) {
+      if (!folder.exists(path.getName())) {
+        throw new IllegalArgumentException(
+            "no such config: got "
+                + location
+                + ", expected a YAML file or one of the presets "
+                + String.join(", ", Presets.names())
+                + "; correct the name");
+      }
+      return folder.readText(path.getName());
+    }
+  }
+
+  /** spark-submit hands its settings to the driver as system properties. */
+  private static Map<String, String> sparkSettings() {
+    return System.getProperties().stringPropertyNames().stream()
+        .filter(name -> name.startsWith(ConfigResolver.CONF_PREFIX))
+        .collect(Collectors.toMap(name -> name, System::getProperty));
+  }
+}

@@ -1,0 +1,102 @@
+package io.sparkmoe.spark.cli;
+
+import io.sparkmoe.checkpoint.CheckpointReader;
+import io.sparkmoe.checkpoint.CheckpointStore;
+import io.sparkmoe.config.Presets;
+import io.sparkmoe.config.ResolvedConfig;
+import io.sparkmoe.io.Store;
+import io.sparkmoe.spark.data.HadoopStore;
+import io.sparkmoe.train.RunConfig;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.util.List;
+import java.util.concurrent.Callable;
+import org.apache.hadoop.conf.Configuration;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+
+@Command(
+    name = "inspect",
+    description =
+        "Show a preset's, config's or checkpoint's parameters, memory, bytes on the wire and manifest.")
+final class InspectCommand implements Callable<Integer> {
+
+  /**
+   * Executors of a configuration's footprint unless the command line says: the default cluster's.
+   */
+  private static final int DEFAULT_EXECUTORS = 2;
+
+  private final PrintStream out;
+
+  @Mixin private CommonOptions common;
+  @Mixin private ConfigOptions config;
+
+  @Parameters(
+      paramLabel = "PATH|PRESET",
+      description =
+          "A preset, a YAML file, a config.json, a checkpoint's folder, or a run's for its newest checkpoint.")
+  private String subject;
+
+  @Option(names = "--verify", description = "Compare every checksum of a checkpoint.")
+  private boolean verify;
+
+  @Option(
+      names = "--executors",
+      paramLabel = "P",
+      defaultValue = "0",
+      description =
+          "Executors that memory and bytes are shown for; 0 = as the checkpoint's, else 2.")
+  private int executors;
+
+  @Option(names = "--json", description = "One JSON object instead of text.")
+  private boolean json;
+
+  InspectCommand(PrintStream out) {
+    this.out = out;
+  }
+
+  @Override
+  public Integer call() throws IOException {
+    Arguments.atLeast(0, executors, "--executors");
+    Inspection inspection = Presets.exists(subject) ? ofConfig("preset " + subject) : ofPath();
+    out.println(json ? inspection.toJson().toString() : inspection.toText().stripTrailing());
+    return Main.DONE;
+  }
+
+  private Inspection ofPath() throws IOException {
+    try (Store store = HadoopStore.open(subject, new Configuration())) {
+      if (CheckpointReader.isCommitted(store, "")) {
+        return ofCheckpoint(store, "");
+      }
+      List<Integer> steps = new CheckpointStore(store).committedSteps();
+      if (!steps.isEmpty()) {
+        return ofCheckpoint(store, CheckpointStore.folder(steps.get(steps.size() - 1)));
+      }
+      if (!store.list("").isEmpty()) {
+        throw new IllegalArgumentException(
+            "nothing to inspect: "
+                + store.location()
+                + " holds neither manifest.json nor checkpoints, expected a"
+                + " checkpoint's or a run's folder; name one of those");
+      }
+    }
+    return ofConfig("config " + subject);
+  }
+
+  private Inspection ofCheckpoint(Store store, String folder) throws IOException {
+    try (CheckpointReader reader = CheckpointReader.open(store, folder)) {
+      return Inspection.of(reader, executors, verify);
+    }
+  }
+
+  private Inspection ofConfig(String source) throws IOException {
+    ResolvedConfig resolved = config.resolver(subject).resolve();
+    if (!json) {
+      resolved.notes().forEach(note -> out.println("note: " + note));
+    }
+    RunConfig run = resolved.toRunConfig();
+    return new Inspection(source, run, executors == 0 ? DEFAULT_EXECUTORS : executors, null, false);
+  }
+}

@@ -1,0 +1,184 @@
+package io.sparkmoe.spark.cli;
+
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.sparkmoe.checkpoint.CheckpointReader;
+import io.sparkmoe.checkpoint.FileEntry;
+import io.sparkmoe.checkpoint.Manifest;
+import io.sparkmoe.config.Footprint;
+import io.sparkmoe.config.RunConfigJson;
+import io.sparkmoe.model.ParameterCount;
+import io.sparkmoe.model.ParameterCount.Use;
+import io.sparkmoe.train.RunConfig;
+import java.io.IOException;
+import java.util.Locale;
+import java.util.Map;
+
+/**
+ * What {@code moe inspect} says of a configuration or checkpoint, as JSON and as text.
+ *
+ * @param source what was inspected, in words
+ * @param config its configuration
+ * @param executors P of the footprint
+ * @param checkpoint its manifest, null for a configuration
+ * @param verified whether every file's checksum was compared
+ */
+record Inspection(
+    String source, RunConfig config, int executors, Manifest checkpoint, boolean verified) {
+
+  ObjectNode toJson() {
+    ParameterCount count = ParameterCount.of(config.model());
+    Footprint footprint = Footprint.of(config, executors);
+    ObjectNode root = JsonNodeFactory.instance.objectNode();
+    root.put("source", source);
+    ObjectNode parameters = root.putObject("parameters");
+    parameters.put("total", count.total());
+    parameters.put("routed", count.routed());
+    parameters.put("nonRouted", count.nonRouted());
+    parameters.put("routedShare", count.routed() / (double) count.total());
+    ObjectNode active = parameters.putObject("active");
+    active.put("withEmbeddingAndHead", count.active());
+    active.put("withHead", count.activeWithoutEmbedding());
+    active.put("withNeither", count.activeWithoutEmbeddingAndHead());
+    parameters.put("mtp", count.mtpTotal());
+    addUses(parameters.putObject("byPart"), count.main());
+    addUses(parameters.putObject("mtpByPart"), count.mtp());
+    ObjectNode memory = root.putObject("memoryBytes");
+    memory.put("executors", executors);
+    memory.put("weights", footprint.weightBytes());
+    memory.put("gradients", footprint.gradientBytes());
+    memory.put("optimizer", footprint.optimizerBytes());
+    memory.put("executorTotal", footprint.stateBytes());
+    memory.put("driverGates", footprint.driverBytes());
+    ObjectNode wire = root.putObject("wireBytes");
+    wire.put("expertsPerToken", Math.round(footprint.expertWireBytesPerToken()));
+    wire.put("gatePerToken", footprint.gateWireBytesPerToken());
+    wire.put("gradientsPerExecutorAndStep", Math.round(footprint.gradientWireBytesPerStep()));
+    if (checkpoint != null) {
+      addCheckpoint(root.putObject("checkpoint"));
+    }
+    root.set("config", RunConfigJson.toJson(config));
+    return root;
+  }
+
+  String toText() {
+    ParameterCount count = ParameterCount.of(config.model());
+    Footprint footprint = Footprint.of(config, executors);
+    StringBuilder text = new StringBuilder(source).append("\n\nparameters\n");
+    line(text, "total", count.total(), "main model");
+    line(
+        text,
+        "routed experts",
+        count.routed(),
+        percent(count.routed(), count.total()) + " of total");
+    line(text, "not routed", count.nonRouted(), "on every executor, gates on the driver");
+    line(text, "active", count.active(), "per token, with embedding and head");
+    line(text, "", count.activeWithoutEmbedding(), "with head only");
+    line(text, "", count.activeWithoutEmbeddingAndHead(), "with neither");
+    line(text, "MTP modules", count.mtpTotal(), "besides, sharing embedding and head");
+    text.append("\nby part\n");
+    for (Use use : Use.values()) {
+      long main = count.main().getOrDefault(use, 0L);
+      long mtp = count.mtp().getOrDefault(use, 0L);
+      if (main + mtp > 0) {
+        line(
+            text,
+            use.label(),
+            main,
+            mtp == 0 ? "" : String.format(Locale.ROOT, "+ %,d in MTP", mtp));
+      }
+    }
+    text.append("\nmemory of one of ")
+        .append(executors)
+        .append(" executors, activations not counted\n");
+    line(text, "weights", footprint.weightBytes(), "bytes, FP32");
+    line(text, "gradients", footprint.gradientBytes(), "bytes, FP32");
+    line(text, "optimizer", footprint.optimizerBytes(), "bytes, two FP32 moments");
+    line(text, "together", footprint.stateBytes(), "bytes");
+    line(text, "driver", footprint.driverBytes(), "bytes, gates with gradients and moments");
+    text.append("\nbytes on the wire, expected under even routing\n");
+    line(
+        text,
+        "experts",
+        Math.round(footprint.expertWireBytesPerToken()),
+        "per token, both ways, forward and backward");
+    line(text, "gate", footprint.gateWireBytesPerToken(), "per token, to the driver and back");
+    line(
+        text,
+        "gradients",
+        Math.round(footprint.gradientWireBytesPerStep()),
+        "per executor and step");
+    if (checkpoint != null) {
+      appendCheckpoint(text);
+    }
+    return text.toString();
+  }
+
+  private void addCheckpoint(ObjectNode node) {
+    node.put("step", checkpoint.step());
+    node.put("numRanks", checkpoint.numRanks());
+    node.put("gemmBackend", checkpoint.gemmBackend());
+    node.put("weightsSha256", checkpoint.weightsSha256());
+    node.put("sizeBytes", sizeBytes());
+    node.put("verified", verified);
+    ArrayNode files = node.putArray("files");
+    for (FileEntry file : checkpoint.files()) {
+      files
+          .addObject()
+          .put("name", file.name())
+          .put("sizeBytes", file.sizeBytes())
+          .put("sha256", file.sha256());
+    }
+  }
+
+  private void appendCheckpoint(StringBuilder text) {
+    text.append(
+        String.format(
+            Locale.ROOT,
+            "%ncheckpoint of step %,d, written by %d ranks with %s GEMM%n",
+            checkpoint.step(),
+            checkpoint.numRanks(),
+            checkpoint.gemmBackend()));
+    if (checkpoint.weightsSha256() != null) {
+      text.append("  weights SHA-256 ").append(checkpoint.weightsSha256()).append('\n');
+    }
+    for (FileEntry file : checkpoint.files()) {
+      text.append(String.format(Locale.ROOT, "  %,15d  %s%n", file.sizeBytes(), file.name()));
+    }
+    line(
+        text,
+        "together",
+        sizeBytes(),
+        "bytes, " + (verified ? "every checksum matches" : "--verify checks them"));
+  }
+
+  private long sizeBytes() {
+    return checkpoint.files().stream().mapToLong(FileEntry::sizeBytes).sum();
+  }
+
+  private static void addUses(ObjectNode node, Map<Use, Long> counts) {
+    counts.forEach((use, number) -> node.put(use.label(), number));
+  }
+
+  private static void line(StringBuilder text, String label, long number, String remark) {
+    text.append(
+            String.format(Locale.ROOT, "  %-16s %,19d  %s", label, number, remark).stripTrailing())
+        .append('\n');
+  }
+
+  private static String percent(long part, long whole) {
+    return String.format(Locale.ROOT, "%.2f %%", 100.0 * part / whole);
+  }
+
+  /** Opens for inspection; {@code verify} compares every checksum. */
+  static Inspection of(CheckpointReader reader, int executors, boolean verify) throws IOException {
+    if (verify) {
+      reader.verify();
+    }
+    RunConfig config = RunConfigJson.fromJson(reader.manifest().config());
+    int ranks = executors == 0 ? reader.manifest().numRanks() : executors;
+    return new Inspection(
+        "checkpoint " + reader.location(), config, ranks, reader.manifest(), verify);
+  }
+}

@@ -1,0 +1,18 @@
+package io.sparkmoe.spark.cli;
+
+import io.sparkmoe.spark.job.BenchOptions;
+import io.sparkmoe.spark.job.EvaluateOptions;
+import io.sparkmoe.spark.job.QuickstartOptions;
+import io.sparkmoe.spark.job.TrainOptions;
+
+/** What the commands start; tests put a record of the options in its place. */
+interface Jobs {
+
+  void train(TrainOptions options) throws Exception;
+
+  void evaluate(EvaluateOptions options) throws Exception;
+
+  void benchTrain(BenchOptions options) throws Exception;
+
+  void quickstart(QuickstartOptions options) throws Exception;
+}

@@ -1,0 +1,103 @@
+package io.sparkmoe.spark.cli;
+
+import java.io.PrintStream;
+import java.io.PrintWriter;
+import java.util.Arrays;
+import java.util.List;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+
+/**
+ * Entry of the application jar: {@code spark-submit --class io.sparkmoe.spark.cli.Main moe.jar
+ * COMMAND ...}.
+ */
+@Command(
+    name = "moe",
+    description = "Trains DeepSeek-V3-style mixture-of-experts language models on Apache Spark.",
+    synopsisSubcommandLabel = "COMMAND",
+    footer = {
+      "",
+      "Every command takes --help. Spark's options pass through: --master, --conf, --properties-file, --num-executors,",
+      "--executor-cores, --executor-memory, --driver-memory."
+    })
+public final class Main implements Runnable {
+
+  static final int DONE = 0;
+
+  /** Commands of the interface that later versions will have. */
+  private static final List<String> PLANNED =
+      List.of(
+          "prepare",
+          "generate",
+          "teach",
+          "distill",
+          "sft",
+          "rl",
+          "r1",
+          "plan",
+          "convert",
+          "serve",
+          "chat");
+
+  @Mixin private CommonOptions common;
+  @Spec private CommandSpec spec;
+
+  /** Runs a command and exits with its status. */
+  public static void main(String[] args) {
+    int status = run(args, new SparkJobs(), System.out, System.err);
+    // Returning is how an application on YARN says that it succeeded; leaving by exit would count
+    // as a failure there.
+    if (status != DONE) {
+      System.exit(status);
+    }
+  }
+
+  /** Runs a command and returns its exit status. */
+  static int run(String[] args, Jobs jobs, PrintStream out, PrintStream err) {
+    boolean debug = Arrays.asList(args).contains(CommonOptions.DEBUG);
+    CommandLine commandLine = commandLine(jobs, out);
+    commandLine.setOut(new PrintWriter(out, true));
+    commandLine.setErr(new PrintWriter(err, true));
+    commandLine.setParameterExceptionHandler(
+        (failure, arguments) -> report(FailureSentence.ofUsage(failure), failure, debug, err));
+    commandLine.setExecutionExceptionHandler(
+        (failure, command, result) ->
+            report(FailureSentence.ofRun(command.getCommandName(), failure), failure, debug, err));
+    return commandLine.execute(args);
+  }
+
+  static CommandLine commandLine(Jobs jobs, PrintStream out) {
+    CommandLine commandLine =
+        new CommandLine(new Main())
+            .addSubcommand(new QuickstartCommand(jobs))
+            .addSubcommand(new TrainCommand(jobs))
+            .addSubcommand(new EvaluateCommand(jobs))
+            .addSubcommand(new InspectCommand(out))
+            .addSubcommand(
+                new CommandLine(new BenchCommand()).addSubcommand(new BenchTrainCommand(jobs)));
+    for (String name : PLANNED) {
+      commandLine.addSubcommand(name, new PlannedCommand());
+    }
+    return commandLine.setCaseInsensitiveEnumValuesAllowed(true);
+  }
+
+  @Override
+  public void run() {
+    throw new ParameterException(
+        spec.commandLine(),
+        "missing command: got none, expected one such as quickstart; see moe --help");
+  }
+
+  private static int report(
+      FailureSentence sentence, Exception failure, boolean debug, PrintStream err) {
+    if (debug) {
+      failure.printStackTrace(err);
+    }
+    err.println(sentence.text());
+    return sentence.status();
+  }
+}

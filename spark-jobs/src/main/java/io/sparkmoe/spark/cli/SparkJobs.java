@@ -1,0 +1,30 @@
+package io.sparkmoe.spark.cli;
+
+import io.sparkmoe.spark.job.BenchOptions;
+import io.sparkmoe.spark.job.EvaluateOptions;
+import io.sparkmoe.spark.job.QuickstartOptions;
+import io.sparkmoe.spark.job.TrainOptions;
+
+/** Starts the jobs of {@link io.sparkmoe.spark.job}. */
+final class SparkJobs implements Jobs {
+
+  @Override
+  public void train(TrainOptions options) {
+    throw PlannedCommand.notBuilt("train");
+  }
+
+  @Override
+  public void evaluate(EvaluateOptions options) {
+    throw PlannedCommand.notBuilt("evaluate");
+  }
+
+  @Override
+  public void benchTrain(BenchOptions options) {
+    throw PlannedCommand.notBuilt("bench train");
+  }
+
+  @Override
+  public void quickstart(QuickstartOptions options) {
+    throw PlannedCommand.notBuilt("quickstart");
+  }
+}

@@ -1,0 +1,141 @@
+package io.sparkmoe.spark.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import io.sparkmoe.checkpoint.CheckpointStore;
+import io.sparkmoe.checkpoint.CheckpointWriter;
+import io.sparkmoe.checkpoint.CheckpointWriter.RunState;
+import io.sparkmoe.checkpoint.FileEntry;
+import io.sparkmoe.config.ConfigResolver;
+import io.sparkmoe.config.RunConfigJson;
+import io.sparkmoe.io.LocalStore;
+import io.sparkmoe.model.ModelConfig;
+import io.sparkmoe.model.Parameters;
+import io.sparkmoe.tensor.Arena;
+import io.sparkmoe.tensor.DType;
+import io.sparkmoe.train.RunConfig;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class InspectCommandTest {
+
+  @TempDir Path folder;
+
+  private final ByteArrayOutputStream out = new ByteArrayOutputStream();
+  private final ByteArrayOutputStream err = new ByteArrayOutputStream();
+
+  @Test
+  void deepSeekV3PrintsItsThreeCountsWithoutItsWeights() throws IOException {
+    JsonNode parameters = json("inspect", "deepseek-v3", "--json").path("parameters");
+    assertThat(parameters.path("total").asLong()).isEqualTo(671_026_419_200L);
+    assertThat(parameters.path("active").path("withEmbeddingAndHead").asLong())
+        .isEqualTo(37_552_297_472L);
+    assertThat(parameters.path("active").path("withHead").asLong()).isEqualTo(36_625_618_432L);
+    assertThat(parameters.path("active").path("withNeither").asLong()).isEqualTo(35_698_939_392L);
+
+    out.reset();
+    assertThat(run("inspect", "deepseek-v3", "--executors", "64")).isZero();
+    assertThat(text())
+        .startsWith("preset deepseek-v3\n")
+        .contains("671,026,419,200", "653,908,770,816  97.45 % of total", "11,610,068,224  besides")
+        .contains("memory of one of 64 executors");
+  }
+
+  @Test
+  void aSettingChangesWhatIsInspected() throws IOException {
+    long all = json("inspect", "tiny", "--json").path("parameters").path("routed").asLong();
+    long half =
+        json("inspect", "tiny", "--json", "--set", "n_routed_experts=8")
+            .path("parameters")
+            .path("routed")
+            .asLong();
+    assertThat(all).isEqualTo(2 * half);
+  }
+
+  @Test
+  void aCheckpointShowsItsManifestAndVerifies() throws IOException {
+    RunConfig config = writeCheckpoint(30);
+
+    JsonNode shown = json("inspect", folder.toString(), "--json", "--verify");
+
+    assertThat(shown.path("checkpoint").path("step").asInt()).isEqualTo(30);
+    assertThat(shown.path("checkpoint").path("verified").asBoolean()).isTrue();
+    assertThat(shown.path("checkpoint").path("files").size()).isEqualTo(9);
+    assertThat(shown.path("memoryBytes").path("executors").asInt()).isEqualTo(1);
+    assertThat(RunConfigJson.fromJson(shown.path("config"))).isEqualTo(config);
+    out.reset();
+    assertThat(run("inspect", folder.resolve("checkpoints/step-00000030").toString())).isZero();
+    assertThat(text()).contains("checkpoint of step 30, written by 1 ranks with reference GEMM");
+  }
+
+  @Test
+  void aDamagedFileIsNamedByVerify() throws IOException {
+    writeCheckpoint(30);
+    Path file = folder.resolve("checkpoints/step-00000030/model/gates.safetensors");
+    byte[] bytes = Files.readAllBytes(file);
+    bytes[bytes.length - 1] ^= 1;
+    Files.write(file, bytes);
+
+    assertThat(run("inspect", folder.toString())).isZero();
+    assertThat(run("inspect", folder.toString(), "--verify")).isEqualTo(2);
+    assertThat(err.toString(StandardCharsets.UTF_8))
+        .startsWith("moe: " + file + " is damaged: it has the SHA-256 ")
+        .hasLineCount(1);
+  }
+
+  @Test
+  void aFolderOfSomethingElseIsRefused() throws IOException {
+    Files.writeString(folder.resolve("notes.txt"), "");
+
+    assertThat(run("inspect", folder.toString())).isEqualTo(2);
+    assertThat(err.toString(StandardCharsets.UTF_8))
+        .startsWith(
+            "moe: nothing to inspect: " + folder + " holds neither manifest.json nor checkpoints");
+  }
+
+  private RunConfig writeCheckpoint(int step) throws IOException {
+    RunConfig config = new ConfigResolver().preset("tiny").resolve().toRunConfig();
+    ModelConfig model = config.model();
+    CheckpointStore checkpoints = new CheckpointStore(new LocalStore(folder));
+    checkpoints.prepare(step, CheckpointStore.expectedBytes(model, DType.F32));
+    CheckpointWriter writer = checkpoints.writer(step);
+    List<FileEntry> files = new ArrayList<>();
+    try (Arena arena = new Arena("test", 64L << 20);
+        Parameters all = Parameters.allocateAll(model, DType.F32, arena)) {
+      all.initialize(1);
+      files.addAll(writer.writeExperts(0, 1, all, all, all));
+      files.addAll(writer.writeReplicated(all, all, all));
+      files.addAll(writer.writeGates(all, all, all));
+    }
+    JsonNodeFactory json = JsonNodeFactory.instance;
+    writer.commit(
+        new RunState(model, RunConfigJson.toJson(config), json.objectNode(), 1, "reference", false),
+        files);
+    return config;
+  }
+
+  private JsonNode json(String... words) throws IOException {
+    out.reset();
+    assertThat(run(words)).as(err.toString(StandardCharsets.UTF_8)).isZero();
+    return new ObjectMapper().readTree(text());
+  }
+
+  private String text() {
+    return out.toString(StandardCharsets.UTF_8);
+  }
+
+  private int run(String... words) {
+    return Main.run(words, new SparkJobs(), new PrintStream(out, true), new PrintStream(err, true));
+  }
+}

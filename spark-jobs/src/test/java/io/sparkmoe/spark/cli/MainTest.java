@@ -1,0 +1,287 @@
+package io.sparkmoe.spark.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.sparkmoe.io.CorruptFileException;
+import io.sparkmoe.io.InsufficientSpaceException;
+import io.sparkmoe.spark.job.BenchOptions;
+import io.sparkmoe.spark.job.Engine;
+import io.sparkmoe.spark.job.EvaluateOptions;
+import io.sparkmoe.spark.job.QuickstartOptions;
+import io.sparkmoe.spark.job.TrainOptions;
+import io.sparkmoe.train.RunConfig;
+import io.sparkmoe.train.TrainConfig.Precision;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.PrintStream;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
+import picocli.CommandLine;
+import picocli.CommandLine.Model.ArgSpec;
+import picocli.CommandLine.Model.OptionSpec;
+
+class MainTest {
+
+  @TempDir Path folder;
+
+  private final ByteArrayOutputStream out = new ByteArrayOutputStream();
+  private final ByteArrayOutputStream err = new ByteArrayOutputStream();
+  private final RecordingJobs jobs = new RecordingJobs();
+
+  @Test
+  void trainPassesItsOptionsOn() {
+    assertThat(
+            run(
+                "train",
+                "--config",
+                "tiny",
+                "--data",
+                "d",
+                "--out=o",
+                "--steps",
+                "7",
+                "--resume",
+                "never",
+                "--engine",
+                "local",
+                "--executors",
+                "3",
+                "--set",
+                "train.lr=0.5",
+                "--set",
+                "seed=4"))
+        .isZero();
+
+    TrainOptions options = (TrainOptions) jobs.options;
+    RunConfig config = options.config().toRunConfig();
+    assertThat(options.data()).isEqualTo("d");
+    assertThat(options.out()).isEqualTo("o");
+    assertThat(options.resume()).isEqualTo(TrainOptions.RESUME_NEVER);
+    assertThat(options.engine()).isEqualTo(Engine.LOCAL);
+    assertThat(options.executors()).isEqualTo(3);
+    assertThat(config.train().steps()).isEqualTo(7);
+    assertThat(config.train().lr()).isEqualTo(0.5);
+    assertThat(config.train().seed()).isEqualTo(4);
+  }
+
+  @Test
+  void trainReadsAFileAndDefaultsTheRest() throws IOException {
+    Path file = folder.resolve("train.yaml");
+    Files.writeString(file, "train: {steps: 3}\n");
+
+    assertThat(run("train", "--config", file.toString(), "--data", "d", "--out", "o")).isZero();
+
+    TrainOptions options = (TrainOptions) jobs.options;
+    assertThat(options.config().value("train.steps"))
+        .get()
+        .hasToString("ConfigValue[value=3, layer=FILE, origin=" + file + "]");
+    assertThat(options.engine()).isEqualTo(Engine.SPARK);
+    assertThat(options.resume()).isEqualTo(TrainOptions.RESUME_AUTO);
+    assertThat(options.executors()).isZero();
+  }
+
+  @Test
+  void benchOverridesTheConfigWhereAsked() {
+    assertThat(
+            run(
+                "bench",
+                "train",
+                "--batch",
+                "4",
+                "--seq",
+                "64",
+                "--steps",
+                "3",
+                "--precision",
+                "fp8",
+                "--threads",
+                "2"))
+        .isZero();
+
+    BenchOptions options = (BenchOptions) jobs.options;
+    RunConfig config = options.config().toRunConfig();
+    assertThat(config.model().moeIntermediateSize()).isEqualTo(128);
+    assertThat(config.train().batchSequences()).isEqualTo(4);
+    assertThat(config.train().seqLen()).isEqualTo(64);
+    assertThat(config.train().steps()).isEqualTo(3);
+    assertThat(config.train().precision()).isEqualTo(Precision.FP8);
+    assertThat(options).returns(2, BenchOptions::warmup).returns(0, BenchOptions::executors);
+    assertThat(options.threads()).isEqualTo(2);
+  }
+
+  @Test
+  void evaluateAndQuickstartPassTheirOptionsOn() {
+    assertThat(run("evaluate", "--checkpoint", "c", "--data", "d")).isZero();
+    assertThat(jobs.options).isEqualTo(new EvaluateOptions("c", "d"));
+
+    assertThat(run("quickstart", "--out", "q", "--steps", "5")).isZero();
+    QuickstartOptions options = (QuickstartOptions) jobs.options;
+    assertThat(options.out()).isEqualTo("q");
+    assertThat(options.config().toRunConfig().train().steps()).isEqualTo(5);
+  }
+
+  @Test
+  void everyCommandHasHelp() {
+    for (String command :
+        List.of("", "quickstart", "train", "evaluate", "inspect", "bench", "bench train")) {
+      List<String> words = new ArrayList<>(List.of((command + " --help").strip().split(" ")));
+      out.reset();
+      assertThat(run(words.toArray(String[]::new))).as(command).isZero();
+      assertThat(out.toString(StandardCharsets.UTF_8)).startsWith("Usage: moe").contains("--debug");
+    }
+    assertThat(jobs.options).isNull();
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '~',
+      textBlock =
+          """
+          '' ~ moe: missing command: got none, expected one such as quickstart; see moe --help
+          trian ~ moe: unknown command: got trian, expected train; see moe --help
+          train --config tiny --data d ~ moe: missing option: got none of that name, expected --out=DIR; see moe train --help
+          train --config tiny --data d --out o --stpes 3 ~ moe: unknown option: got --stpes, expected --steps; see moe train --help
+          train --config tiny --data d --out o more ~ moe: too many arguments: got more, expected none like it; see moe train --help
+          train --config tiny --data d --out o --steps x ~ moe: wrong usage: Invalid value for option '--steps': 'x' is not an int; see moe train --help
+          train --config tiny --data d --out o --executors -1 ~ moe: wrong --executors: got -1, expected at least 0; correct it
+          train --config tiny --data d --out o --set lrr=1 ~ moe: unknown config key: got lrr from --set lrr, the nearest known one is train.lr; correct it there
+          train --config tinny --data d --out o ~ moe: no such config: got tinny, expected a YAML file or one of the presets quickstart, bench-small, tiny, deepseek-v3; correct the name
+          bench ~ moe: missing benchmark: got none, expected train; write moe bench train
+          rl --anything 3 more ~ moe: command not built yet: got rl, expected one that moe --help lists; take a later version
+          inspect ~ moe: missing option: got none of that name, expected PATH|PRESET; see moe inspect --help
+          """)
+  void wrongUsageIsOneSentenceAndStatusTwo(String line, String sentence) {
+    String[] words = line.isEmpty() ? new String[0] : line.split(" ");
+
+    assertThat(run(words)).isEqualTo(2);
+
+    assertThat(err.toString(StandardCharsets.UTF_8)).isEqualTo(sentence + System.lineSeparator());
+    assertThat(jobs.options).isNull();
+  }
+
+  static Stream<Arguments> failures() {
+    return Stream.of(
+        Arguments.of(new IllegalArgumentException("a: 1, 2; do it"), 2, "moe: a: 1, 2; do it"),
+        Arguments.of(
+            new CorruptFileException("f", "it is empty"),
+            2,
+            "moe: f is damaged: it is empty; run it again with --debug for details"),
+        Arguments.of(
+            new UncheckedIOException(
+                new InsufficientSpaceException("x", "/d", 2_000_000, 1, "free some")),
+            2,
+            "moe: not enough space for x: /d has 1 MB free, expected 2 MB; free some"),
+        Arguments.of(
+            new java.io.FileNotFoundException("d/x does not exist"),
+            2,
+            "moe: train failed: d/x does not exist; correct the path"),
+        Arguments.of(
+            new IllegalStateException("rank 1 is late: a\nb"),
+            1,
+            "moe: rank 1 is late: a; run it again with --debug for details"),
+        Arguments.of(
+            new NullPointerException(),
+            1,
+            "moe: train failed: got NullPointerException, expected no error; run it again with --debug for details"));
+  }
+
+  @ParameterizedTest
+  @MethodSource("failures")
+  void aFailureIsOneSentenceWithoutATraceUnlessAskedFor(
+      Exception failure, int status, String sentence) {
+    jobs.failure = failure;
+
+    assertThat(run("train", "--config", "tiny", "--data", "d", "--out", "o")).isEqualTo(status);
+    assertThat(err.toString(StandardCharsets.UTF_8)).isEqualTo(sentence + System.lineSeparator());
+
+    err.reset();
+    assertThat(run("train", "--config", "tiny", "--data", "d", "--out", "o", "--debug"))
+        .isEqualTo(status);
+    assertThat(err.toString(StandardCharsets.UTF_8))
+        .contains("at io.sparkmoe.spark.cli")
+        .endsWith(sentence + System.lineSeparator());
+  }
+
+  /** A new option is a decision: add it here, and to the README, on purpose. */
+  @Test
+  void theseAreAllOptionsOfAllCommands() throws IOException {
+    List<String> options = new ArrayList<>();
+    collect(Main.commandLine(jobs, new PrintStream(out)), options);
+    String expected;
+    try (InputStream in = getClass().getResourceAsStream("options.txt")) {
+      expected = new String(in.readAllBytes(), StandardCharsets.UTF_8);
+    }
+    assertThat(String.join("\n", options) + "\n").isEqualTo(expected);
+  }
+
+  private static void collect(CommandLine command, List<String> options) {
+    String name = command.getCommandSpec().qualifiedName();
+    if (command.getCommandSpec().userObject() instanceof PlannedCommand) {
+      options.add(name + " (planned)");
+      return;
+    }
+    options.add(name);
+    for (ArgSpec argument : command.getCommandSpec().positionalParameters()) {
+      options.add("  " + argument.paramLabel());
+    }
+    command.getCommandSpec().options().stream()
+        .map(option -> "  " + describe(option))
+        .sorted()
+        .forEach(options::add);
+    command.getSubcommands().values().forEach(inner -> collect(inner, options));
+  }
+
+  private static String describe(OptionSpec option) {
+    String value = option.arity().max() == 0 ? "" : " " + option.paramLabel();
+    return String.join(", ", option.names()) + value + (option.required() ? " (required)" : "");
+  }
+
+  private int run(String... words) {
+    return Main.run(words, jobs, new PrintStream(out, true), new PrintStream(err, true));
+  }
+
+  /** Keeps what a command asked for, or fails as told. */
+  private static final class RecordingJobs implements Jobs {
+    private Record options;
+    private Exception failure;
+
+    private void record(Record given) throws Exception {
+      if (failure != null) {
+        throw failure;
+      }
+      options = given;
+    }
+
+    @Override
+    public void train(TrainOptions given) throws Exception {
+      record(given);
+    }
+
+    @Override
+    public void evaluate(EvaluateOptions given) throws Exception {
+      record(given);
+    }
+
+    @Override
+    public void benchTrain(BenchOptions given) throws Exception {
+      record(given);
+    }
+
+    @Override
+    public void quickstart(QuickstartOptions given) throws Exception {
+      record(given);
+    }
+  }
+}
