@@ -1,5 +1,7 @@
 package io.sparkmoe.data;
 
+import java.io.Serializable;
+
 /**
  * The order in which rows are trained on: every epoch is a seeded permutation of all rows, step s
  * takes the next {@code batchSequences}, and rank r a contiguous slice of them. A function of its
@@ -10,7 +12,7 @@ package io.sparkmoe.data;
  * @param batchSequences rows of a step over all ranks
  * @param seed of the permutation
  */
-public record RowOrder(long numRows, int batchSequences, long seed) {
+public record RowOrder(long numRows, int batchSequences, long seed) implements Serializable {
 
   private static final int ROUNDS = 4;
 

@@ -1,0 +1,296 @@
+package io.sparkmoe.spark.data;
+
+import io.sparkmoe.data.DatasetInfo;
+import io.sparkmoe.data.PositionedRow;
+import io.sparkmoe.data.RowOrder;
+import io.sparkmoe.data.RowPiece;
+import io.sparkmoe.data.TokenRow;
+import io.sparkmoe.data.Tokenizer;
+import io.sparkmoe.data.Tokenizers;
+import java.io.FileNotFoundException;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.Iterator;
+import java.util.List;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.Path;
+import org.apache.spark.Partitioner;
+import org.apache.spark.api.java.JavaPairRDD;
+import org.apache.spark.api.java.JavaRDD;
+import org.apache.spark.api.java.JavaSparkContext;
+import org.apache.spark.util.SerializableConfiguration;
+import scala.Tuple2;
+
+/**
+ * A dataset of token rows that {@code moe prepare} wrote: a folder with dataset.json,
+ * tokenizer.json and Parquet.
+ */
+public final class TokenDataset {
+
+  /** Name of the half that is trained on, and of its folder. */
+  public static final String TRAIN = "train";
+
+  /** Name of the half that is held out, and of its folder. */
+  public static final String VALIDATION = "validation";
+
+  static final String DATASET_JSON = "dataset.json";
+  static final String TOKENIZER_JSON = "tokenizer.json";
+
+  private final HadoopStore store;
+  private final Configuration configuration;
+  private final DatasetInfo info;
+  private final String tokenizerJson;
+
+  private TokenDataset(
+      HadoopStore store, Configuration configuration, DatasetInfo info, String tokenizerJson) {
+    this.store = store;
+    this.configuration = configuration;
+    this.info = info;
+    this.tokenizerJson = tokenizerJson;
+  }
+
+  /**
+   * Opens a dataset; no rows are read.
+   *
+   * @param location folder, with or without a scheme
+   * @throws IllegalArgumentException when the folder is not a finished dataset
+   */
+  public static TokenDataset open(String location, Configuration configuration) throws IOException {
+    HadoopStore store = new HadoopStore(location, configuration);
+    DatasetInfo info;
+    String tokenizer;
+    try {
+      info = DatasetInfo.fromJson(text(store, DATASET_JSON), location + "/" + DATASET_JSON);
+      tokenizer = text(store, TOKENIZER_JSON);
+    } catch (FileNotFoundException e) {
+      throw new IllegalArgumentException(
+          "--data "
+              + location
+              + " is not a finished dataset, it has no "
+              + (store.exists(DATASET_JSON) ? TOKENIZER_JSON : DATASET_JSON)
+              + "; run moe prepare --out "
+              + location,
+          e);
+    }
+    return new TokenDataset(store, configuration, info, tokenizer);
+  }
+
+  private static String text(HadoopStore store, String path) throws IOException {
+    try (InputStream in = store.open(path)) {
+      return new String(in.readAllBytes(), StandardCharsets.UTF_8);
+    }
+  }
+
+  /** What dataset.json says. */
+  public DatasetInfo info() {
+    return info;
+  }
+
+  /** The folder as a URI. */
+  public String location() {
+    return store.location();
+  }
+
+  /**
+   * Opens the tokenizer that the rows were made with.
+   *
+   * @throws IllegalArgumentException when tokenizer.json is not the one that dataset.json names
+   */
+  public Tokenizer openTokenizer() {
+    Tokenizer tokenizer = Tokenizers.fromJson(tokenizerJson);
+    if (!tokenizer.sha256().equals(info.tokenizerSha256())) {
+      tokenizer.close();
+      throw new IllegalArgumentException(
+          "tokenizer of dataset "
+              + location()
+              + " has SHA-256 "
+              + tokenizer.sha256()
+              + ", its dataset.json says "
+              + info.tokenizerSha256()
+              + "; run moe prepare again");
+    }
+    return tokenizer;
+  }
+
+  /**
+   * Refuses a configuration that these rows do not fit.
+   *
+   * @param seqLen {@code train.seq_len}
+   * @param vocabSize {@code model.vocab_size}
+   */
+  public void requireFits(int seqLen, int vocabSize) {
+    if (info.seqLen() != seqLen) {
+      throw new IllegalArgumentException(
+          "dataset "
+              + location()
+              + " was made with seq_len "
+              + info.seqLen()
+              + ", the config says train.seq_len="
+              + seqLen
+              + "; set train.seq_len or run moe prepare --seq-len "
+              + seqLen);
+    }
+    if (info.vocabSize() > vocabSize) {
+      throw new IllegalArgumentException(
+          "dataset "
+              + location()
+              + " has token ids up to "
+              + (info.vocabSize() - 1)
+              + ", the config says "
+              + "model.vocab_size="
+              + vocabSize
+              + "; set model.vocab_size to "
+              + info.vocabSize()
+              + " or more");
+    }
+  }
+
+  /**
+   * Refuses a dataset made with another tokenizer.
+   *
+   * @param tokenizerSha256 of the tokenizer that is expected
+   * @param owner what expects it, such as "checkpoint runs/a/checkpoints/step-00000100"
+   */
+  public void requireTokenizer(String tokenizerSha256, String owner) {
+    if (!info.tokenizerSha256().equals(tokenizerSha256)) {
+      throw new IllegalArgumentException(
+          "dataset "
+              + location()
+              + " was made with another tokenizer (SHA-256 "
+              + info.tokenizerSha256()
+              + ") than "
+              + owner
+              + " ("
+              + tokenizerSha256
+              + "); run moe prepare with --tokenizer and that tokenizer.json");
+    }
+  }
+
+  /** Counts of a half. */
+  public DatasetInfo.Split split(String split) {
+    return split.equals(VALIDATION) ? info.validation() : info.train();
+  }
+
+  /**
+   * Reads a half into this JVM, without a Spark session.
+   *
+   * @param split {@link #TRAIN} or {@link #VALIDATION}
+   * @return all rows, the row with id i at index i
+   */
+  public List<TokenRow> readLocally(String split) throws IOException {
+    List<TokenRow> rows = new ArrayList<>();
+    for (String file : files(split)) {
+      TokenRowReader.read(new Path(file), configuration, rows::add);
+    }
+    rows.sort(Comparator.comparingLong(TokenRow::rowId));
+    long expected = split(split).rows();
+    boolean complete = rows.size() == expected;
+    for (int i = 0; complete && i < rows.size(); i++) {
+      complete = rows.get(i).rowId() == i;
+    }
+    if (!complete) {
+      throw new IllegalArgumentException(
+          "dataset "
+              + location()
+              + "/"
+              + split
+              + " holds "
+              + rows.size()
+              + " rows, dataset.json says rows 0 to "
+              + (expected - 1)
+              + "; run moe prepare again");
+    }
+    return rows;
+  }
+
+  private List<String> files(String split) throws IOException {
+    return store.list(split).stream()
+        .filter(name -> name.endsWith(".parquet"))
+        .map(name -> store.location() + "/" + split + "/" + name)
+        .toList();
+  }
+
+  /**
+   * The training rows that some steps consume, dealt to the ranks: partition r holds rank r's rows
+   * by ascending position. Only these rows are shuffled, and as the shuffle comes last, the result
+   * may stand in front of {@code barrier()}.
+   *
+   * @param order in which rows are trained on
+   * @param firstStep first step, from 1
+   * @param lastStep last step, included
+   */
+  public JavaRDD<PositionedRow> forRanks(
+      JavaSparkContext context, RowOrder order, int firstStep, int lastStep, int numRanks)
+      throws IOException {
+    if (order.numRows() != info.train().rows()) {
+      throw new IllegalArgumentException(
+          "dataset "
+              + location()
+              + " has "
+              + info.train().rows()
+              + " training rows, the row order expects "
+              + order.numRows());
+    }
+    List<String> files = files(TRAIN);
+    SerializableConfiguration shared = new SerializableConfiguration(configuration);
+    long first = order.positionOf(firstStep);
+    long end = order.positionOf(lastStep + 1);
+    JavaPairRDD<Long, byte[]> consumed =
+        context
+            .parallelize(files, files.size())
+            .flatMapToPair(file -> consumedRows(file, shared.value(), order, first, end));
+    int seqLen = info.seqLen();
+    int endOfTextId = info.endOfTextId();
+    return consumed
+        .repartitionAndSortWithinPartitions(new Ranks(order, numRanks))
+        .map(
+            row ->
+                new PositionedRow(
+                    row._1,
+                    RowPiece.assemble(List.of(RowPiece.fromBytes(row._2)), seqLen, endOfTextId)));
+  }
+
+  private static Iterator<Tuple2<Long, byte[]>> consumedRows(
+      String file, Configuration configuration, RowOrder order, long first, long end)
+      throws IOException {
+    List<Tuple2<Long, byte[]>> consumed = new ArrayList<>();
+    TokenRowReader.read(
+        new Path(file),
+        configuration,
+        row -> {
+          byte[] bytes = null;
+          for (long epoch = first / order.numRows(); epoch * order.numRows() < end; epoch++) {
+            long position = order.positionOf(epoch, row.rowId());
+            if (position >= first && position < end) {
+              bytes = bytes == null ? RowPiece.of(row).toBytes() : bytes;
+              consumed.add(new Tuple2<>(position, bytes));
+            }
+          }
+        });
+    return consumed.iterator();
+  }
+
+  /** Partition = rank. */
+  private static final class Ranks extends Partitioner {
+    private final RowOrder order;
+    private final int numRanks;
+
+    Ranks(RowOrder order, int numRanks) {
+      this.order = order;
+      this.numRanks = numRanks;
+    }
+
+    @Override
+    public int numPartitions() {
+      return numRanks;
+    }
+
+    @Override
+    public int getPartition(Object position) {
+      return order.rankOf((long) position, numRanks);
+    }
+  }
+}

@@ -1,0 +1,96 @@
+package io.sparkmoe.spark.job;
+
+import io.sparkmoe.data.DatasetInfo;
+import io.sparkmoe.data.Tokenizer;
+import io.sparkmoe.spark.data.BadInputException;
+import io.sparkmoe.spark.data.DatasetWriter;
+import io.sparkmoe.spark.data.DocumentReader;
+import io.sparkmoe.spark.data.NumberedDocuments;
+import io.sparkmoe.spark.data.PackedRows;
+import io.sparkmoe.spark.data.SourceRule;
+import io.sparkmoe.spark.data.TokenizerSpec;
+import java.io.IOException;
+import java.util.Optional;
+import org.apache.spark.sql.SparkSession;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * {@code moe prepare}: documents in, a dataset of token rows out. The same documents give the same
+ * files, byte for byte in their rows, whatever the number of tasks, executors or input splits.
+ */
+public final class PrepareJob {
+
+  private static final Logger LOG = LoggerFactory.getLogger(PrepareJob.class);
+
+  private final SparkSession spark;
+  private final PrepareOptions options;
+
+  public PrepareJob(SparkSession spark, PrepareOptions options) {
+    this.spark = spark;
+    this.options = options;
+  }
+
+  /**
+   * Runs the job.
+   *
+   * @return what dataset.json says
+   * @throws IllegalArgumentException when input, tokenizer or output cannot be used, in one
+   *     sentence; nothing is written then
+   */
+  public DatasetInfo run() throws IOException {
+    try {
+      return prepare();
+    } catch (Exception e) { // Spark throws checked exceptions undeclared, around what a task threw
+      Optional<BadInputException> bad = BadInputException.causeOf(e);
+      if (bad.isPresent()) {
+        throw bad.get();
+      }
+      throw e;
+    }
+  }
+
+  private DatasetInfo prepare() throws IOException {
+    DatasetWriter writer = new DatasetWriter(spark, options.out());
+    TokenizerSpec spec =
+        TokenizerSpec.parse(options.tokenizer(), spark.sparkContext().hadoopConfiguration());
+    SourceRule source = options.source();
+    DocumentReader reader =
+        new DocumentReader(spark, options.format(), options.textColumn(), source.column());
+    try (NumberedDocuments documents =
+            NumberedDocuments.of(reader.read(options.inputs()), source, options.validationEvery());
+        Tokenizer tokenizer = spec.open(documents::wordCounts);
+        PackedRows rows = new PackedRows(documents, tokenizer, options.seqLen())) {
+      requireOneRow(rows.info());
+      writer.write(rows, tokenizer);
+      LOG.info(
+          "{}: {} training rows and {} validation rows of {} tokens, {} bytes per token",
+          options.out(),
+          rows.info().train().rows(),
+          rows.info().validation().rows(),
+          options.seqLen() + 1,
+          String.format("%.3f", rows.info().train().bytesPerToken()));
+      return rows.info();
+    }
+  }
+
+  private void requireOneRow(DatasetInfo info) {
+    long longest =
+        info.train().sources().values().stream()
+            .mapToLong(DatasetInfo.Source::tokens)
+            .max()
+            .orElse(0);
+    if (longest < options.seqLen() + 1) {
+      throw new IllegalArgumentException(
+          "input is too short for one training row: its largest source has "
+              + longest
+              + " tokens in "
+              + info.train().documents()
+              + " training documents, --seq-len "
+              + options.seqLen()
+              + " needs "
+              + (options.seqLen() + 1)
+              + "; give more text or a smaller --seq-len");
+    }
+  }
+}
