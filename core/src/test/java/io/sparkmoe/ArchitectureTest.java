@@ -129,10 +129,10 @@ class ArchitectureTest {
   }
 
   @Test
-  void onlyTensorsTouchNd4j() {
+  void onlyTensorsAndKernelsTouchNd4j() {
     noClasses()
         .that()
-        .resideOutsideOfPackage(ROOT + ".tensor..")
+        .resideOutsideOfPackages(ROOT + ".tensor..", ROOT + ".kernel..")
         .should()
         .dependOnClassesThat()
         .resideInAPackage("org.nd4j..")
