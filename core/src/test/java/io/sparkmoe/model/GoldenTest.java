@@ -23,6 +23,8 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
 
@@ -38,6 +40,18 @@ class GoldenTest {
   private static final double LOSS = 1e-4;
   private static final double GRADIENT_NORM = 1e-3;
 
+  private static ComputeEngine fastest;
+
+  @BeforeAll
+  static void open() {
+    fastest = ComputeEngine.open("golden", "auto", 2);
+  }
+
+  @AfterAll
+  static void close() {
+    fastest.close();
+  }
+
   @TestFactory
   Stream<DynamicTest> modelAgreesWithTransformers() throws IOException, URISyntaxException {
     Path root = root();
@@ -51,7 +65,10 @@ class GoldenTest {
               .toList();
       return cases.stream()
           .flatMap(
-              folder -> Stream.of("reference", "auto").flatMap(engine -> tests(folder, engine)));
+              folder ->
+                  Stream.concat(
+                      tests(folder, "reference kernels", new ReferenceKernels()),
+                      tests(folder, "vector kernels", fastest.kernels())));
     }
   }
 
@@ -69,23 +86,20 @@ class GoldenTest {
     void run(Case golden) throws IOException;
   }
 
-  private static Stream<DynamicTest> tests(Path folder, String engine) {
+  private static Stream<DynamicTest> tests(Path folder, String name, Kernels kernels) {
     return Stream.of(
-        test("the gate chooses and weighs alike", folder, engine, GoldenTest::gate),
-        test("the forward pass agrees", folder, engine, GoldenTest::forward),
-        test("losses and gradients agree", folder, engine, GoldenTest::gradients),
-        test("five AdamW steps agree", folder, engine, GoldenTest::training));
+        test("the gate chooses and weighs alike", folder, name, kernels, GoldenTest::gate),
+        test("the forward pass agrees", folder, name, kernels, GoldenTest::forward),
+        test("losses and gradients agree", folder, name, kernels, GoldenTest::gradients),
+        test("five AdamW steps agree", folder, name, kernels, GoldenTest::training));
   }
 
-  private static DynamicTest test(String law, Path folder, String engine, Check check) {
+  private static DynamicTest test(
+      String law, Path folder, String name, Kernels kernels, Check check) {
     return DynamicTest.dynamicTest(
-        folder.getFileName() + ", " + engine + ": " + law,
+        folder.getFileName() + ", " + name + ": " + law,
         () -> {
-          try (ComputeEngine opened = ComputeEngine.open("golden", "auto", 2);
-              Case golden =
-                  new Case(
-                      folder,
-                      engine.equals("reference") ? new ReferenceKernels() : opened.kernels())) {
+          try (Case golden = new Case(folder, kernels)) {
             check.run(golden);
           }
         });
