@@ -2,18 +2,16 @@ package io.sparkmoe.fp8;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.sparkmoe.GoldenCases;
 import io.sparkmoe.checkpoint.SafetensorsReader;
 import io.sparkmoe.tensor.Arena;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.net.URISyntaxException;
 import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
@@ -32,15 +30,8 @@ class GoldenTest {
   private static final String FILE = "fp8.safetensors";
 
   @TestFactory
-  Stream<DynamicTest> codesAndScalesEqualPyTorchs() throws IOException, URISyntaxException {
-    String folder = System.getProperty("golden.dir");
-    Path cases =
-        folder == null ? Path.of(GoldenTest.class.getResource("/golden").toURI()) : Path.of(folder);
-    try (Stream<Path> entries = Files.list(cases)) {
-      List<Path> files =
-          entries.map(entry -> entry.resolve(FILE)).filter(Files::exists).sorted().toList();
-      return files.stream().flatMap(GoldenTest::tests);
-    }
+  Stream<DynamicTest> codesAndScalesEqualPyTorchs() {
+    return GoldenCases.with(FILE).stream().flatMap(folder -> tests(folder.resolve(FILE)));
   }
 
   private interface Check {

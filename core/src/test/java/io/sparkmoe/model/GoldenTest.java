@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.sparkmoe.GoldenCases;
 import io.sparkmoe.checkpoint.SafetensorsReader;
 import io.sparkmoe.kernel.ComputeEngine;
 import io.sparkmoe.kernel.Kernels;
@@ -14,8 +15,6 @@ import io.sparkmoe.moe.Routing;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
 import java.io.IOException;
-import java.net.URISyntaxException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -53,33 +52,13 @@ class GoldenTest {
   }
 
   @TestFactory
-  Stream<DynamicTest> modelAgreesWithTransformers() throws IOException, URISyntaxException {
-    Path root = root();
-    try (Stream<Path> files = Files.walk(root)) {
-      List<Path> cases =
-          files
-              .filter(file -> file.getFileName().toString().equals("model.safetensors"))
-              .map(Path::getParent)
-              .filter(folder -> Files.exists(folder.resolve("config.json")))
-              .sorted()
-              .toList();
-      return cases.stream()
-          .flatMap(
-              folder ->
-                  Stream.concat(
-                      tests(folder, "reference kernels", new ReferenceKernels()),
-                      tests(folder, "vector kernels", fastest.kernels())));
-    }
-  }
-
-  private static Path root() throws URISyntaxException {
-    String folder = System.getProperty("golden.dir");
-    if (folder == null) {
-      return Path.of(GoldenTest.class.getResource("/golden").toURI());
-    }
-    // Surefire runs in the module's folder, the command was typed in the one above.
-    Path given = Path.of(folder);
-    return Files.exists(given) ? given : Path.of("..").resolve(given);
+  Stream<DynamicTest> modelAgreesWithTransformers() {
+    return GoldenCases.with("config.json", "model.safetensors").stream()
+        .flatMap(
+            folder ->
+                Stream.concat(
+                    tests(folder, "reference kernels", new ReferenceKernels()),
+                    tests(folder, "vector kernels", fastest.kernels())));
   }
 
   private interface Check {
