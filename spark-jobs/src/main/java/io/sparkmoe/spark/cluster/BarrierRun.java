@@ -6,6 +6,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.UUID;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.stream.Collectors;
 import org.apache.spark.SparkConf;
 import org.apache.spark.SparkContext;
 import org.apache.spark.api.java.JavaRDD;
@@ -53,6 +54,7 @@ public final class BarrierRun {
   private final AtomicReference<Throwable> fatal = new AtomicReference<>();
   private final Rendezvous rendezvous;
   private volatile boolean over;
+  private volatile RuntimeException driverFailure;
 
   private BarrierRun(SparkContext sc, int numRanks, DriverTask driverTask, RunSettings settings) {
     this.sc = sc;
@@ -129,10 +131,8 @@ public final class BarrierRun {
     int attempts = rendezvous.numAttempts();
     List<String> failures = rendezvous.failures();
     if (failures.isEmpty()) {
-      String message =
-          String.valueOf(spark.getMessage()).lines().findFirst().orElse("no reason given");
       return new RunFailedException(
-          "Spark ended the run after " + attempts + " attempts: " + message, spark);
+          "Spark ended the run after " + attempts + " attempts: " + withoutTrace(spark), spark);
     }
     return new RunFailedException(
         "the run failed in each of "
@@ -140,6 +140,15 @@ public final class BarrierRun {
             + " attempts, at last because "
             + failures.get(failures.size() - 1),
         spark);
+  }
+
+  /** Spark's message spans lines and ends in a stack trace; its first lines hold the reason. */
+  private static String withoutTrace(Exception spark) {
+    return String.valueOf(spark.getMessage())
+        .lines()
+        .map(String::strip)
+        .takeWhile(line -> !line.startsWith("at ") && !line.startsWith("Driver stacktrace"))
+        .collect(Collectors.joining(" "));
   }
 
   private void throwIfFatal() {
@@ -166,10 +175,12 @@ public final class BarrierRun {
   }
 
   private void runDriverTask(SparkCommunicator end, int attempt) throws InterruptedException {
+    driverFailure = null;
     try {
       driverTask.run(end, attempt);
     } catch (RankLostException | RankLateException e) {
       // The ranks fail with it, and Spark begins the next attempt.
+      driverFailure = e;
       rendezvous.attemptFailed(attempt, e.getMessage());
       end.abort(e.getMessage());
     } catch (InterruptedException e) {
@@ -199,6 +210,11 @@ public final class BarrierRun {
       throw new IllegalStateException("interrupted while the driver's task ended", e);
     }
     throwIfFatal();
+    if (driverFailure != null) {
+      throw new RunFailedException(
+          "all ranks ended, but the driver's task failed: " + driverFailure.getMessage(),
+          driverFailure);
+    }
     if (driver.isAlive()) {
       throw new FatalRunException(
           "the driver's task is late: all ranks ended "

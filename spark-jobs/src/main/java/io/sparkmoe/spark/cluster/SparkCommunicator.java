@@ -42,7 +42,7 @@ final class SparkCommunicator implements Communicator, Peer.Listener {
   private final AtomicReferenceArray<String> places;
   private final AtomicLongArray sentBytes = new AtomicLongArray(FrameKind.values().length);
   private final AtomicBoolean closed = new AtomicBoolean();
-  private AutoCloseable transport;
+  private SparkTransport transport;
 
   /**
    * An end without peers; {@link #connected} adds them.
@@ -78,7 +78,7 @@ final class SparkCommunicator implements Communicator, Peer.Listener {
   }
 
   /** Closed with this end, after its channels. */
-  void owns(AutoCloseable transportOfThisEnd) {
+  void owns(SparkTransport transportOfThisEnd) {
     transport = transportOfThisEnd;
   }
 
@@ -203,12 +203,7 @@ final class SparkCommunicator implements Communicator, Peer.Listener {
       }
     }
     if (transport != null) {
-      try {
-        transport.close();
-      } catch (Exception e) {
-        throw new IllegalStateException(
-            "cannot close the transport of " + describe(rank) + ": " + e.getMessage(), e);
-      }
+      transport.close();
     }
   }
 }

@@ -202,6 +202,21 @@ class BarrierRunTest {
   }
 
   @Test
+  void aDriverThatMissesAFrameOfRanksThatEndedIsAFailure() {
+    assertThatThrownBy(
+            () ->
+                BarrierRun.run(
+                    session.sc(),
+                    numbers(),
+                    (communicator, rows, context) -> new byte[0],
+                    (end, attempt) -> end.receive(1, control(7)),
+                    IMPATIENT))
+        .isInstanceOf(RunFailedException.class)
+        .hasMessageContaining("all ranks ended, but the driver's task failed: rank 1 (executor")
+        .hasMessageContaining("no control of step 1, part 7, layer 0 within 3 s");
+  }
+
+  @Test
   void aRunThatAlwaysFailsSaysHowOftenAndWhy() {
     assertThatThrownBy(
             () ->
