@@ -49,12 +49,19 @@ public final class TileCodec {
     for (int start = 0, tile = 0; start < columns; start += TILE, tile++) {
       int length = Math.min(TILE, columns - start);
       row.get(rowAt + start, values, 0, length);
-      byte scale = PowerOfTwoScale.of(largestFinite(length), format);
+      int largest = largestBits(length);
+      boolean finite = largest < INFINITY;
+      byte scale = PowerOfTwoScale.of(finite ? Float.intBitsToFloat(largest) : largestFinite(length), format);
       float reciprocal = PowerOfTwoScale.reciprocal(scale);
-      for (int i = 0; i < length; i++) {
-        values[i] *= reciprocal;
+      if (finite) {
+        format.encodeFinite(codes, values, reciprocal, length);
+        target.put(codesAt + start, codes, 0, length);
+      } else {
+        for (int i = 0; i < length; i++) {
+          values[i] *= reciprocal;
+        }
+        putCodes(target, codesAt + start, length);
       }
-      putCodes(target, codesAt + start, length);
       target.put(scalesAt + tile, scale);
     }
   }
@@ -111,6 +118,26 @@ public final class TileCodec {
       getScaled(codesIn, codesAt + start, length, scalesIn.get(scalesAt + tile));
       row.put(rowAt + start, values, 0, length);
     }
+  }
+
+  /** Largest magnitude as the bits of a float; infinity and NaN are larger than all others. */
+  private int largestBits(int length) {
+    // Four running maxima, so that one does not wait for the last.
+    int first = 0;
+    int second = 0;
+    int third = 0;
+    int fourth = 0;
+    int i = 0;
+    for (; i + 3 < length; i += 4) {
+      first = Math.max(first, Float.floatToRawIntBits(values[i]) & MAGNITUDE);
+      second = Math.max(second, Float.floatToRawIntBits(values[i + 1]) & MAGNITUDE);
+      third = Math.max(third, Float.floatToRawIntBits(values[i + 2]) & MAGNITUDE);
+      fourth = Math.max(fourth, Float.floatToRawIntBits(values[i + 3]) & MAGNITUDE);
+    }
+    for (; i < length; i++) {
+      first = Math.max(first, Float.floatToRawIntBits(values[i]) & MAGNITUDE);
+    }
+    return Math.max(Math.max(first, second), Math.max(third, fourth));
   }
 
   private float largestFinite(int length) {

@@ -5,6 +5,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import io.sparkmoe.fp8.TileCodec;
+import io.sparkmoe.kernel.ComputeEngine;
+import io.sparkmoe.kernel.Kernels;
 import io.sparkmoe.kernel.ReferenceKernels;
 import io.sparkmoe.parallel.Communicator;
 import io.sparkmoe.parallel.CorruptFrameException;
@@ -42,6 +44,13 @@ import org.junit.jupiter.params.provider.EnumSource;
 class ExchangeDispatcherTest {
 
   private static final long SEED = Long.getLong("moe.seed", 42);
+
+  /** The fast kernels where they exist; one thread holds nothing that wants closing. */
+  private static Kernels kernels(DType type) {
+    return type == DType.F64
+        ? new ReferenceKernels()
+        : ComputeEngine.open("test", "reference", 1).kernels();
+  }
   private static final GateSite SITE = new GateSite(1, 0, 2, true);
 
   /** A batch over all ranks; rank r has the tokens [tokenStarts[r], tokenStarts[r+1]). */
@@ -120,7 +129,7 @@ class ExchangeDispatcherTest {
       Communicator end, Batch batch, DType type, Wire dispatchWire, Wire combineWire) {
     ExpertPlacement placement = new ExpertPlacement(batch.numExperts, end.size());
     TokenDispatcher dispatcher =
-        new ExchangeDispatcher(end, placement, new ReferenceKernels(), dispatchWire, combineWire);
+        new ExchangeDispatcher(end, placement, kernels(type), dispatchWire, combineWire);
     int first = placement.firstExpert(end.rank());
     try (Arena arena = new Arena("rank " + end.rank(), 1 << 28);
         Scope scope = arena.scope()) {
