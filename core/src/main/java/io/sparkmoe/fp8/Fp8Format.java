@@ -107,8 +107,8 @@ public enum Fp8Format {
   }
 
   /**
-   * Encodes {@code factor * values[i]} for i below length; all products must be finite. The same codes
-   * as {@link #encode(float)} gives, without its checks.
+   * Encodes {@code factor * values[i]} for i below length; all products must be finite. The same
+   * codes as {@link #encode(float)} gives, without its checks.
    */
   void encodeFinite(byte[] codes, float[] values, float factor, int length) {
     int dropped = FLOAT_MANTISSA_BITS - mantissaBits;
@@ -123,7 +123,8 @@ public enum Fp8Format {
         int capped = Math.min(magnitude, largestBits);
         code = ((capped + rounding + ((capped >>> dropped) & 1)) >>> dropped) - exponentShift;
       } else {
-        code = Float.floatToRawIntBits(Float.intBitsToFloat(magnitude) + subnormalMagic) - magicBits;
+        code =
+            Float.floatToRawIntBits(Float.intBitsToFloat(magnitude) + subnormalMagic) - magicBits;
       }
       codes[i] = (byte) (((bits >>> 24) & SIGN) | code);
     }

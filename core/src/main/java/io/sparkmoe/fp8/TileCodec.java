@@ -51,7 +51,9 @@ public final class TileCodec {
       row.get(rowAt + start, values, 0, length);
       int largest = largestBits(length);
       boolean finite = largest < INFINITY;
-      byte scale = PowerOfTwoScale.of(finite ? Float.intBitsToFloat(largest) : largestFinite(length), format);
+      byte scale =
+          PowerOfTwoScale.of(
+              finite ? Float.intBitsToFloat(largest) : largestFinite(length), format);
       float reciprocal = PowerOfTwoScale.reciprocal(scale);
       if (finite) {
         format.encodeFinite(codes, values, reciprocal, length);

@@ -51,6 +51,7 @@ class ExchangeDispatcherTest {
         ? new ReferenceKernels()
         : ComputeEngine.open("test", "reference", 1).kernels();
   }
+
   private static final GateSite SITE = new GateSite(1, 0, 2, true);
 
   /** A batch over all ranks; rank r has the tokens [tokenStarts[r], tokenStarts[r+1]). */

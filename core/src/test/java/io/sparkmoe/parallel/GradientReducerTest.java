@@ -98,7 +98,8 @@ class GradientReducerTest {
             List<Tensor> gradients = allocate(type, scope);
             double[][] reduced = new double[steps][];
             try (GradientReducer reducer =
-                new GradientReducer(end, wire, gradients, kernels(gradients.get(0).type()), arena, BUCKET)) {
+                new GradientReducer(
+                    end, wire, gradients, kernels(gradients.get(0).type()), arena, BUCKET)) {
               for (int step = 1; step <= steps; step++) {
                 fill(gradients, source, end.rank(), step);
                 reducer.reduce(step);
