@@ -7,6 +7,7 @@ import io.sparkmoe.config.ConfigValue.Layer;
 import io.sparkmoe.model.HuggingFaceConfig;
 import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.train.RunConfig;
+import io.sparkmoe.train.RunConfigJson;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;

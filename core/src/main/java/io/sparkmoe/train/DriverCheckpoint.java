@@ -116,7 +116,7 @@ final class DriverCheckpoint {
     boolean last = step == config.train().steps();
     writer.commit(
         new RunState(
-            config.model(), JSON.valueToTree(config), state(step), numRanks, gemmBackend, last),
+            config.model(), RunConfigJson.toJson(config), state(step), numRanks, gemmBackend, last),
         files);
     newestStep = step;
     checkpoints.prune(config.train().keepCheckpoints());

@@ -8,6 +8,7 @@ import io.sparkmoe.model.HuggingFaceConfig;
 import io.sparkmoe.parallel.ClusterConfig;
 import io.sparkmoe.parallel.Wire;
 import io.sparkmoe.train.RunConfig;
+import io.sparkmoe.train.RunConfigJson;
 import io.sparkmoe.train.TrainConfig;
 import io.sparkmoe.train.TrainConfig.Schedule;
 import java.io.IOException;

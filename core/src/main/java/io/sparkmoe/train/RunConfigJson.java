@@ -1,4 +1,4 @@
-package io.sparkmoe.config;
+package io.sparkmoe.train;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.DeserializationFeature;
@@ -12,8 +12,6 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sparkmoe.model.HuggingFaceConfig;
 import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.parallel.ClusterConfig;
-import io.sparkmoe.train.RunConfig;
-import io.sparkmoe.train.TrainConfig;
 
 /** A {@link RunConfig} as a tree of the keys that a person writes, and back. */
 public final class RunConfigJson {
