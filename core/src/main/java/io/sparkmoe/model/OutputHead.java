@@ -10,21 +10,23 @@ import io.sparkmoe.tensor.Tensor;
 
 /**
  * The language-model head and its cross-entropy. Rows are taken in blocks and their gradient is
- * computed in the same pass, so the full logits, the largest tensor of a small model, never exist.
+ * computed in the same pass, so logits, the largest tensor of a small model, exist for one block at
+ * a time.
  *
  * <p>Legend: T tokens, D model width, C vocabulary.
  */
 final class OutputHead {
 
-  /**
-   * Rows of a block: enough for an efficient product, few enough that a block's logits stay near
-   * the processor.
-   */
-  private static final int BLOCK_ROWS = 512;
+  /** Logits of a block: with fewer rows the products lose more than the caches gain. */
+  private static final int BLOCK_ELEMENTS = 1 << 24;
+
+  /** Rows below which the products get slow, whatever the vocabulary. */
+  private static final int LEAST_BLOCK_ROWS = 256;
 
   private final Kernels kernels;
   private final Linear head;
   private final PhaseClock clock;
+  private final int blockRows;
 
   /**
    * @param sum of the losses, in nats
@@ -37,9 +39,17 @@ final class OutputHead {
    * @param clock learns what the time went to
    */
   OutputHead(Kernels kernels, Weight head, PhaseClock clock) {
-    this.clock = clock;
+    this(kernels, head, clock, Math.max(LEAST_BLOCK_ROWS, BLOCK_ELEMENTS / head.value().dim(0)));
+  }
+
+  /**
+   * @param blockRows rows whose logits exist at a time
+   */
+  OutputHead(Kernels kernels, Weight head, PhaseClock clock, int blockRows) {
     this.kernels = kernels;
     this.head = new Linear(kernels, head);
+    this.clock = clock;
+    this.blockRows = blockRows;
   }
 
   /** Logits (T, C), written, of normed (T, D). */
@@ -77,9 +87,9 @@ final class OutputHead {
     Phase before = clock.enter(Phase.HEAD);
     try (Scope scratch = scope.inner()) {
       Tensor losses = scratch.allocate(normed.type(), numTokens);
-      Tensor logits = scratch.allocate(normed.type(), Math.min(BLOCK_ROWS, numTokens), vocabulary);
-      for (int start = 0; start < numTokens; start += BLOCK_ROWS) {
-        int rows = Math.min(BLOCK_ROWS, numTokens - start);
+      Tensor logits = scratch.allocate(normed.type(), Math.min(blockRows, numTokens), vocabulary);
+      for (int start = 0; start < numTokens; start += blockRows) {
+        int rows = Math.min(blockRows, numTokens - start);
         Tensor blockInput = normed.view(start * width, rows, width);
         Tensor blockLogits = logits.view(0, rows, vocabulary);
         head.forward(blockLogits, blockInput);
