@@ -12,7 +12,6 @@ import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.util.function.IntFunction;
 import java.util.function.IntUnaryOperator;
 
 /**
@@ -38,6 +37,7 @@ public final class ExchangeDispatcher implements TokenDispatcher {
   private final int rank;
   private final int numRanks;
   private final Arrivals arrivals;
+  private final RowExchange rows;
 
   /** Codecs for the element type and width seen last; they change only between models. */
   private Formats formats;
@@ -78,6 +78,7 @@ public final class ExchangeDispatcher implements TokenDispatcher {
     this.combineWire = combineWire;
     this.rank = communicator.rank();
     this.numRanks = communicator.size();
+    this.rows = new RowExchange(communicator, kernels);
     this.arrivals = new Arrivals(numRanks, placement.numLocalExperts(rank));
   }
 
@@ -122,21 +123,21 @@ public final class ExchangeDispatcher implements TokenDispatcher {
     SendPlan plan = SendPlan.of(routing.ids(), placement, scope);
     try (Scope scratch = scope.inner()) {
       Tensor encoded = formats.dispatch().encode(x, scratch);
-      for (int to = next(rank); to != rank; to = next(to)) {
+      for (int to = rows.next(rank); to != rank; to = rows.next(to)) {
         if (placement.numLocalExperts(to) > 0) {
-          Tensor rows = formats.dispatch().gatherEncoded(encoded, plan.tokensTo(to), scratch);
+          Tensor copies = formats.dispatch().gatherEncoded(encoded, plan.tokensTo(to), scratch);
           communicator.send(
               to,
               key,
               formats.frame().head(plan, to, placement.firstExpert(to), routing),
-              rows.bytes());
+              copies.bytes());
         }
       }
       int[] rowsAt = new int[numRanks];
       ByteBuffer[] frames = receiveDispatch(key, plan, routing, formats, rowsAt);
       Arrivals.Layout layout = arrivals.layOut(x.type(), scope);
       Tensor arrived =
-          assemble(formats.dispatch(), x, encoded, plan, layout, frames, rowsAt, scratch);
+          rows.assemble(formats.dispatch(), x, encoded, plan, layout, frames, rowsAt, scratch);
       Tensor input = scope.allocate(x.type(), layout.numRows(), x.cols());
       if (layout.numRows() > 0) {
         kernels.gatherRows(input, arrived, layout.rowToken());
@@ -159,7 +160,11 @@ public final class ExchangeDispatcher implements TokenDispatcher {
         rowsAt[from] =
             formats
                 .frame()
-                .read(frames[from], formats.dispatch().rowBytes(), arrivals, sender(from, key));
+                .read(
+                    frames[from],
+                    formats.dispatch().rowBytes(),
+                    arrivals,
+                    rows.senderOf(from, key));
       }
     }
     return frames;
@@ -186,7 +191,7 @@ public final class ExchangeDispatcher implements TokenDispatcher {
         kernels.scatterAddScaledRows(partial, output, layout.rowToken(), layout.rowWeight());
       }
       ByteBuffer served = ByteBuffer.allocate(Integer.BYTES).order(ByteOrder.LITTLE_ENDIAN);
-      sendHome(
+      rows.sendHome(
           key,
           codec,
           partial,
@@ -194,21 +199,24 @@ public final class ExchangeDispatcher implements TokenDispatcher {
           source -> served.putInt(0, layout.numPairs(source)),
           scratch);
       exchange.acknowledgedPairs += layout.numPairs(rank);
-      ByteBuffer[] frames = receiveHome(key, codec, exchange.plan, from -> Integer.BYTES);
+      ByteBuffer[] frames = rows.receiveHome(key, codec, exchange.plan, from -> Integer.BYTES);
       for (int from = 0; from < numRanks; from++) {
         if (frames[from] != null) {
           exchange.acknowledgedPairs +=
               acknowledged(frames[from].getInt(0), exchange.plan.numPairs(from), from, key);
         }
       }
-      addHome(codec, y, partial, exchange, frames, from -> Integer.BYTES, scratch);
+      rows.addHome(
+          codec, y, partial, layout, exchange.plan, frames, from -> Integer.BYTES, scratch);
     }
   }
 
   private long acknowledged(int pairs, int sent, int from, FrameKey key) {
     if (pairs < 0 || pairs > sent) {
       throw DispatchFrame.corrupt(
-          sender(from, key), "an acknowledgement of at most the " + sent + " pairs sent", pairs);
+          rows.senderOf(from, key),
+          "an acknowledgement of at most the " + sent + " pairs sent",
+          pairs);
     }
     return pairs;
   }
@@ -225,7 +233,7 @@ public final class ExchangeDispatcher implements TokenDispatcher {
     exchange.rowWeightGradient = scope.allocate(dy.type(), layout.numRows());
     try (Scope scratch = scope.inner()) {
       Tensor encoded = codec.encode(dy, scratch);
-      for (int to = next(rank); to != rank; to = next(to)) {
+      for (int to = rows.next(rank); to != rank; to = rows.next(to)) {
         if (plan.numTokens(to) > 0) {
           communicator.send(
               to, key, codec.gatherEncoded(encoded, plan.tokensTo(to), scratch).bytes());
@@ -234,11 +242,11 @@ public final class ExchangeDispatcher implements TokenDispatcher {
       ByteBuffer[] frames = new ByteBuffer[numRanks];
       for (int from = 0; from < numRanks; from++) {
         if (from != rank && layout.numTokens(from) > 0) {
-          frames[from] = receive(from, key, (long) layout.numTokens(from) * codec.rowBytes());
+          frames[from] = rows.receive(from, key, (long) layout.numTokens(from) * codec.rowBytes());
         }
       }
       Tensor arrived =
-          assemble(codec, dy, encoded, plan, layout, frames, new int[numRanks], scratch);
+          rows.assemble(codec, dy, encoded, plan, layout, frames, new int[numRanks], scratch);
       if (layout.numRows() > 0) {
         // forward: partial[rowToken[r]] += rowWeight[r] * output[r]
         kernels.gatherScaledRows(dOutput, arrived, layout.rowToken(), layout.rowWeight());
@@ -283,7 +291,7 @@ public final class ExchangeDispatcher implements TokenDispatcher {
       if (layout.numRows() > 0) {
         kernels.scatterAddRows(partial, dInput, layout.rowToken());
       }
-      sendHome(
+      rows.sendHome(
           key,
           codec,
           partial,
@@ -291,7 +299,7 @@ public final class ExchangeDispatcher implements TokenDispatcher {
           source -> weightGradients(exchange, source, scratch).bytes(),
           scratch);
       IntUnaryOperator headBytes = from -> plan.numPairs(from) * weightBytes;
-      ByteBuffer[] frames = receiveHome(key, codec, plan, headBytes);
+      ByteBuffer[] frames = rows.receiveHome(key, codec, plan, headBytes);
       for (int from = 0; from < numRanks; from++) {
         for (int pair = 0; frames[from] != null && pair < plan.numPairs(from); pair++) {
           int at = pair * weightBytes;
@@ -300,7 +308,7 @@ public final class ExchangeDispatcher implements TokenDispatcher {
           dWeights.set(plan.slots.getInt(plan.pairStarts[from] + pair), gradient);
         }
       }
-      addHome(codec, dx, partial, exchange, frames, headBytes, scratch);
+      rows.addHome(codec, dx, partial, layout, plan, frames, headBytes, scratch);
     }
   }
 
@@ -315,113 +323,6 @@ public final class ExchangeDispatcher implements TokenDispatcher {
     return gradients;
   }
 
-  /**
-   * One row of every token that arrived here, rounded as its wire rounds.
-   *
-   * @param own all tokens of this rank, (T, D)
-   * @param encoded the same, encoded
-   * @param frames from each other rank, null where nothing came
-   * @param rowsAt offset of the first row in each frame
-   * @return (A, D)
-   */
-  private Tensor assemble(
-      RowCodec codec,
-      Tensor own,
-      Tensor encoded,
-      SendPlan plan,
-      Arrivals.Layout layout,
-      ByteBuffer[] frames,
-      int[] rowsAt,
-      Scope scratch) {
-    if (numRanks == 1 && codec.isLossless()) {
-      return own;
-    }
-    Tensor arrived = scratch.allocate(own.type(), layout.numTokens(), own.cols());
-    for (int from = 0; from < numRanks; from++) {
-      Tensor rows = layout.ofSource(arrived, from);
-      if (frames[from] != null) {
-        codec.decode(rows, frames[from], rowsAt[from], scratch);
-      } else if (from == rank && rows.size() > 0) {
-        if (codec.isLossless()) {
-          kernels.gatherRows(rows, own, plan.tokensTo(rank));
-        } else {
-          codec.decode(
-              rows, codec.gatherEncoded(encoded, plan.tokensTo(rank), scratch).bytes(), 0, scratch);
-        }
-      }
-    }
-    return arrived;
-  }
-
-  /** Sends each source the rows of its tokens, with a head before them. */
-  private void sendHome(
-      FrameKey key,
-      RowCodec codec,
-      Tensor partial,
-      Arrivals.Layout layout,
-      IntFunction<ByteBuffer> head,
-      Scope scratch) {
-    for (int to = next(rank); to != rank; to = next(to)) {
-      if (layout.numTokens(to) > 0) {
-        Tensor rows = codec.encode(layout.ofSource(partial, to), scratch);
-        communicator.send(to, key, head.apply(to), rows.bytes());
-      }
-    }
-  }
-
-  private ByteBuffer[] receiveHome(
-      FrameKey key, RowCodec codec, SendPlan plan, IntUnaryOperator headBytes) {
-    ByteBuffer[] frames = new ByteBuffer[numRanks];
-    for (int from = 0; from < numRanks; from++) {
-      if (from != rank && plan.numTokens(from) > 0) {
-        frames[from] =
-            receive(
-                from,
-                key,
-                headBytes.applyAsInt(from) + (long) plan.numTokens(from) * codec.rowBytes());
-      }
-    }
-    return frames;
-  }
-
-  /** {@code sum[token] += row} for the rows that came home, in rank order. */
-  private void addHome(
-      RowCodec codec,
-      Tensor sum,
-      Tensor partial,
-      Exchange exchange,
-      ByteBuffer[] frames,
-      IntUnaryOperator headBytes,
-      Scope scratch) {
-    SendPlan plan = exchange.plan;
-    for (int from = 0; from < numRanks; from++) {
-      if (plan.numTokens(from) == 0) {
-        continue;
-      }
-      try (Scope inner = scratch.inner()) {
-        Tensor rows;
-        if (from == rank) {
-          rows = exchange.layout.ofSource(partial, rank);
-          if (!codec.isLossless()) {
-            codec.decode(rows, codec.encode(rows, inner).bytes(), 0, inner);
-          }
-        } else {
-          rows = inner.allocate(sum.type(), plan.numTokens(from), sum.cols());
-          codec.decode(rows, frames[from], headBytes.applyAsInt(from), inner);
-        }
-        kernels.scatterAddRows(sum, rows, plan.tokensTo(from));
-      }
-    }
-  }
-
-  private ByteBuffer receive(int from, FrameKey key, long expectedBytes) {
-    ByteBuffer frame = communicator.receive(from, key);
-    if (frame.remaining() != expectedBytes) {
-      throw DispatchFrame.corrupt(sender(from, key), expectedBytes + " bytes", frame.remaining());
-    }
-    return frame;
-  }
-
   private Formats formatsFor(Tensor x) {
     if (formats == null || formats.element() != x.type() || formats.columns() != x.cols()) {
       formats =
@@ -433,14 +334,6 @@ public final class ExchangeDispatcher implements TokenDispatcher {
               new DispatchFrame(placement.numLocalExperts(rank), x.type()));
     }
     return formats;
-  }
-
-  private int next(int other) {
-    return (other + 1) % numRanks;
-  }
-
-  private String sender(int from, FrameKey key) {
-    return communicator.describe(from) + ": its " + key;
   }
 
   private static FrameKey key(FrameKind kind, GateSite site) {

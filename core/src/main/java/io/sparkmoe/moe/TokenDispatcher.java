@@ -24,7 +24,7 @@ public interface TokenDispatcher {
 
     /**
      * (token, expert) pairs that this rank sent out, minus those that were acknowledged as arrived:
-     * must be zero.
+     * must be zero once combine has returned.
      */
     long droppedTokens();
   }
