@@ -21,10 +21,16 @@ final class TopK {
 
   /** Offers values [from, to); offered in ascending order of index, the lowest index wins ties. */
   void offer(float[] values, int from, int to) {
-    for (int i = from; i < to; i++) {
-      // Most values fail this one comparison once the list is full.
-      if (count < best.length || values[i] > best[count - 1]) {
+    int i = from;
+    while (i < to && count < best.length) {
+      insert(values[i], i++);
+    }
+    // Most values fail this one comparison, against a local: fields would be read again for each.
+    float least = count == 0 ? 0 : best[count - 1];
+    for (; i < to; i++) {
+      if (values[i] > least) {
         insert(values[i], i);
+        least = best[count - 1];
       }
     }
   }
@@ -43,10 +49,6 @@ final class TopK {
   /** The kept indices, largest value first. */
   int index(int rank) {
     return indices[rank];
-  }
-
-  float value(int rank) {
-    return best[rank];
   }
 
   int count() {

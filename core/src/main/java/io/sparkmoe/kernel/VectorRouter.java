@@ -3,6 +3,7 @@ package io.sparkmoe.kernel;
 import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
+import jdk.incubator.vector.FloatVector;
 
 /**
  * Fast router: rows of scores are copied to arrays, where plain loops compile to vector code, and
@@ -10,6 +11,9 @@ import java.util.Arrays;
  * experts of a token.
  */
 final class VectorRouter {
+
+  /** Tokens summed in float before the sum goes to a double. */
+  private static final int SHORT_SUM = 64;
 
   private final Parallel parallel;
 
@@ -21,7 +25,7 @@ final class VectorRouter {
     RouterShape shape = RouterShape.of(ids, scores, bias, numGroups, topGroups);
     int e = shape.experts();
     int k = shape.topK();
-    float[] shift = bias == null ? null : bias.toFloatArray();
+    ByteBuffer shift = bias == null ? null : bias.bytes();
     Pieces.forEach(
         parallel,
         shape.tokens(),
@@ -29,26 +33,24 @@ final class VectorRouter {
         (first, end) -> {
           float[] choice = new float[e];
           float[] groups = new float[numGroups];
-          TopK members = new TopK(bias == null ? 1 : 2);
           TopK chosenGroups = new TopK(topGroups);
           TopK chosen = new TopK(k);
           int[] sorted = new int[Math.max(k, topGroups)];
           for (int t = first; t < end; t++) {
             read(choice, scores.bytes(), t * e);
-            for (int i = 0; shift != null && i < e; i++) {
-              choice[i] += shift[i];
+            if (shift != null) {
+              add(choice, shift);
             }
             chosen.clear();
             if (topGroups == numGroups) {
               chosen.offer(choice, 0, e);
             } else {
-              groupScores(groups, choice, members);
+              groupScores(groups, choice, shift != null);
               chosenGroups.clear();
               chosenGroups.offer(groups, 0, numGroups);
               ascending(sorted, chosenGroups);
               int size = e / numGroups;
-              // Groups that are not chosen are never offered, which is what a score of -inf would
-              // mean.
+              // Groups not chosen are never offered: that is what a score of -inf would mean.
               for (int g = 0; g < topGroups; g++) {
                 chosen.offer(choice, sorted[g] * size, (sorted[g] + 1) * size);
               }
@@ -61,13 +63,22 @@ final class VectorRouter {
         });
   }
 
-  /** Sum of the one or two largest of each group. */
-  private static void groupScores(float[] groups, float[] choice, TopK members) {
+  /** Sum of the two largest of each group, or its largest. */
+  private static void groupScores(float[] groups, float[] choice, boolean topTwo) {
     int size = choice.length / groups.length;
     for (int g = 0; g < groups.length; g++) {
-      members.clear();
-      members.offer(choice, g * size, (g + 1) * size);
-      groups[g] = members.count() == 2 ? members.value(0) + members.value(1) : members.value(0);
+      float largest = Float.NEGATIVE_INFINITY;
+      float second = Float.NEGATIVE_INFINITY;
+      for (int i = g * size; i < (g + 1) * size; i++) {
+        float value = choice[i];
+        if (value > largest) {
+          second = largest;
+          largest = value;
+        } else if (value > second) {
+          second = value;
+        }
+      }
+      groups[g] = topTwo ? largest + second : largest;
     }
   }
 
@@ -79,8 +90,22 @@ final class VectorRouter {
   }
 
   private static void read(float[] row, ByteBuffer memory, int start) {
-    for (int i = 0; i < row.length; i++) {
+    int bound = Lanes.FLOATS.loopBound(row.length);
+    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+      Lanes.load(memory, start + i).intoArray(row, i);
+    }
+    for (int i = bound; i < row.length; i++) {
       row[i] = Lanes.get(memory, start + i);
+    }
+  }
+
+  private static void add(float[] row, ByteBuffer memory) {
+    int bound = Lanes.FLOATS.loopBound(row.length);
+    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+      FloatVector.fromArray(Lanes.FLOATS, row, i).add(Lanes.load(memory, i)).intoArray(row, i);
+    }
+    for (int i = bound; i < row.length; i++) {
+      row[i] += Lanes.get(memory, i);
     }
   }
 
@@ -164,6 +189,7 @@ final class VectorRouter {
     int e = scores.cols();
     float[] row = new float[e];
     float[] frequency = new float[e];
+    float[] recent = new float[e];
     double[] share = new double[e];
     float[] inverse = new float[n];
     TopK chosen = new TopK(topK);
@@ -176,7 +202,13 @@ final class VectorRouter {
         frequency[chosen.index(j)]++;
       }
       for (int i = 0; i < e; i++) {
-        share[i] += row[i] * inverse[s];
+        recent[i] += row[i] * inverse[s];
+      }
+      if ((s + 1) % SHORT_SUM == 0 || s == n - 1) {
+        for (int i = 0; i < e; i++) {
+          share[i] += recent[i];
+          recent[i] = 0;
+        }
       }
     }
     double loss = 0;
@@ -186,39 +218,52 @@ final class VectorRouter {
       loss += frequency[i] * share[i] / n;
     }
     for (int s = 0; dScores != null && s < n; s++) {
-      // forward: s'_i = s_i / z, loss = sum_i f_i s'_i / n; so ds_j += (f_j - sum_i f_i s'_i) / (n
-      // z)
+      // forward: s'_i = s_i / z, loss = sum_i f_i s'_i / n;
+      // so ds_j += (f_j - sum_i f_i s'_i) / (n z)
       int first = (firstToken + s) * e;
       read(row, scores.bytes(), first);
-      float mean = dot(frequency, row) * inverse[s];
-      float factor = gradientScale * inverse[s] / n;
-      for (int i = 0; i < e; i++) {
-        float gradient = (frequency[i] - mean) * factor;
-        Lanes.set(dScores.bytes(), first + i, Lanes.get(dScores.bytes(), first + i) + gradient);
-      }
+      float mean = dot(row, frequency) * inverse[s];
+      addCentred(dScores.bytes(), first, frequency, mean, gradientScale * inverse[s] / n);
     }
     return loss;
   }
 
-  private static float sum(float[] x) {
-    float even = 0;
-    float odd = 0;
-    int i = 0;
-    for (; i + 1 < x.length; i += 2) {
-      even += x[i];
-      odd += x[i + 1];
+  /** {@code y += (x - mean) factor}. */
+  private static void addCentred(ByteBuffer y, int start, float[] x, float mean, float factor) {
+    int bound = Lanes.FLOATS.loopBound(x.length);
+    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+      FloatVector change = FloatVector.fromArray(Lanes.FLOATS, x, i).sub(mean).mul(factor);
+      Lanes.store(y, start + i, Lanes.load(y, start + i).add(change));
     }
-    return even + odd + (i < x.length ? x[i] : 0);
+    for (int i = bound; i < x.length; i++) {
+      Lanes.set(y, start + i, Lanes.get(y, start + i) + (x[i] - mean) * factor);
+    }
+  }
+
+  private static float sum(float[] x) {
+    int bound = Lanes.FLOATS.loopBound(x.length);
+    FloatVector sums = VectorMath.zero();
+    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+      sums = sums.add(FloatVector.fromArray(Lanes.FLOATS, x, i));
+    }
+    float sum = VectorMath.sum(sums);
+    for (int i = bound; i < x.length; i++) {
+      sum += x[i];
+    }
+    return sum;
   }
 
   private static float dot(float[] x, float[] y) {
-    float even = 0;
-    float odd = 0;
-    int i = 0;
-    for (; i + 1 < x.length; i += 2) {
-      even += x[i] * y[i];
-      odd += x[i + 1] * y[i + 1];
+    int bound = Lanes.FLOATS.loopBound(x.length);
+    FloatVector sums = VectorMath.zero();
+    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+      FloatVector factor = FloatVector.fromArray(Lanes.FLOATS, y, i);
+      sums = VectorMath.fma(FloatVector.fromArray(Lanes.FLOATS, x, i), factor, sums);
     }
-    return even + odd + (i < x.length ? x[i] * y[i] : 0);
+    float sum = VectorMath.sum(sums);
+    for (int i = bound; i < x.length; i++) {
+      sum += x[i] * y[i];
+    }
+    return sum;
   }
 }

@@ -7,6 +7,9 @@ import jdk.incubator.vector.FloatVector;
 /** Fast kernels over rows picked by an index, and over column halves. D columns of a row. */
 final class VectorRows {
 
+  /** Rows read at the same time by a scatter: they lie anywhere, and one alone waits for memory. */
+  private static final int STREAMS = 8;
+
   private final Parallel parallel;
 
   VectorRows(Parallel parallel) {
@@ -108,8 +111,11 @@ final class VectorRows {
     }
     int[] next = starts.clone();
     int[] sources = new int[index.size()];
+    float[] factors = new float[index.size()];
     for (int i = 0; i < index.size(); i++) {
-      sources[next[index.getInt(i)]++] = i;
+      int at = next[index.getInt(i)]++;
+      sources[at] = i * d;
+      factors[at] = weight == null ? 1 : weight.getFloat(i);
     }
     Pieces.forEach(
         parallel,
@@ -117,17 +123,38 @@ final class VectorRows {
         Pieces.rowGrain(d),
         (first, end) -> {
           for (int t = first; t < end; t++) {
-            for (int s = starts[t]; s < starts[t + 1]; s++) {
-              addScaledRow(
-                  to,
-                  t * d,
-                  from,
-                  sources[s] * d,
-                  weight == null ? 1 : weight.getFloat(sources[s]),
-                  d);
+            for (int s = starts[t]; s < starts[t + 1]; s += STREAMS) {
+              addRows(to, t * d, from, sources, factors, s, Math.min(s + STREAMS, starts[t + 1]), d);
             }
           }
         });
+  }
+
+  /** {@code y += sum of factors[s] x[sources[s]]} over s in [first, end), added in that order. */
+  private static void addRows(
+      ByteBuffer y,
+      int yStart,
+      ByteBuffer x,
+      int[] sources,
+      float[] factors,
+      int first,
+      int end,
+      int d) {
+    int bound = Lanes.FLOATS.loopBound(d);
+    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+      FloatVector sum = Lanes.load(y, yStart + i);
+      for (int s = first; s < end; s++) {
+        sum = VectorMath.fma(Lanes.load(x, sources[s] + i), VectorMath.splat(factors[s]), sum);
+      }
+      Lanes.store(y, yStart + i, sum);
+    }
+    for (int i = bound; i < d; i++) {
+      float sum = Lanes.get(y, yStart + i);
+      for (int s = first; s < end; s++) {
+        sum = Math.fma(Lanes.get(x, sources[s] + i), factors[s], sum);
+      }
+      Lanes.set(y, yStart + i, sum);
+    }
   }
 
   private static void addScaledRow(
