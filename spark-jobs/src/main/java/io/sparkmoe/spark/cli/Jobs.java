@@ -2,11 +2,14 @@ package io.sparkmoe.spark.cli;
 
 import io.sparkmoe.spark.job.BenchOptions;
 import io.sparkmoe.spark.job.EvaluateOptions;
+import io.sparkmoe.spark.job.PrepareOptions;
 import io.sparkmoe.spark.job.QuickstartOptions;
 import io.sparkmoe.spark.job.TrainOptions;
 
 /** What the commands start; tests put a record of the options in its place. */
 interface Jobs {
+
+  void prepare(PrepareOptions options) throws Exception;
 
   void train(TrainOptions options) throws Exception;
 

@@ -31,17 +31,7 @@ public final class Main implements Runnable {
   /** Commands of the interface that later versions will have. */
   private static final List<String> PLANNED =
       List.of(
-          "prepare",
-          "generate",
-          "teach",
-          "distill",
-          "sft",
-          "rl",
-          "r1",
-          "plan",
-          "convert",
-          "serve",
-          "chat");
+          "generate", "teach", "distill", "sft", "rl", "r1", "plan", "convert", "serve", "chat");
 
   @Mixin private CommonOptions common;
   @Spec private CommandSpec spec;
@@ -74,6 +64,7 @@ public final class Main implements Runnable {
     CommandLine commandLine =
         new CommandLine(new Main())
             .addSubcommand(new QuickstartCommand(jobs))
+            .addSubcommand(new PrepareCommand(jobs))
             .addSubcommand(new TrainCommand(jobs))
             .addSubcommand(new EvaluateCommand(jobs))
             .addSubcommand(new InspectCommand(out))

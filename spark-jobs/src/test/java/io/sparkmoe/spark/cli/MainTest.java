@@ -4,9 +4,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.sparkmoe.io.CorruptFileException;
 import io.sparkmoe.io.InsufficientSpaceException;
+import io.sparkmoe.spark.data.DocumentFormat;
+import io.sparkmoe.spark.data.SourceRule;
 import io.sparkmoe.spark.job.BenchOptions;
 import io.sparkmoe.spark.job.Engine;
 import io.sparkmoe.spark.job.EvaluateOptions;
+import io.sparkmoe.spark.job.PrepareOptions;
 import io.sparkmoe.spark.job.QuickstartOptions;
 import io.sparkmoe.spark.job.TrainOptions;
 import io.sparkmoe.train.RunConfig;
@@ -133,9 +136,72 @@ class MainTest {
   }
 
   @Test
+  void preparePassesItsOptionsOn() {
+    assertThat(
+            run(
+                "prepare",
+                "--input",
+                "a.txt",
+                "b.txt",
+                "--format",
+                "text",
+                "--tokenizer",
+                "bpe:4096",
+                "--seq-len",
+                "256",
+                "--out",
+                "d"))
+        .isZero();
+    assertThat(jobs.options)
+        .isEqualTo(
+            new PrepareOptions(
+                List.of("a.txt", "b.txt"),
+                DocumentFormat.TEXT,
+                "text",
+                SourceRule.single(),
+                "bpe:4096",
+                256,
+                0.02,
+                "d"));
+
+    assertThat(
+            run(
+                "prepare",
+                "--input",
+                "a",
+                "--format",
+                "JSONL",
+                "--text-column",
+                "body",
+                "--tokenizer",
+                "byte",
+                "--seq-len",
+                "8",
+                "--validation",
+                "0",
+                "--out",
+                "d",
+                "--source-languages",
+                "de,fr"))
+        .isZero();
+    assertThat(jobs.options)
+        .isEqualTo(
+            new PrepareOptions(
+                List.of("a"),
+                DocumentFormat.JSONL,
+                "body",
+                SourceRule.language(List.of("de", "fr")),
+                "byte",
+                8,
+                0,
+                "d"));
+  }
+
+  @Test
   void everyCommandHasHelp() {
     for (String command :
-        List.of("", "quickstart", "train", "evaluate", "inspect", "bench", "bench train")) {
+        List.of(
+            "", "quickstart", "train", "prepare", "evaluate", "inspect", "bench", "bench train")) {
       List<String> words = new ArrayList<>(List.of((command + " --help").strip().split(" ")));
       out.reset();
       assertThat(run(words.toArray(String[]::new))).as(command).isZero();
@@ -159,6 +225,8 @@ class MainTest {
           train --config tiny --data d --out o --set lrr=1 ~ moe: unknown config key: got lrr from --set lrr, the nearest known one is train.lr; correct it there
           train --config tinny --data d --out o ~ moe: no such config: got tinny, expected a YAML file or one of the presets quickstart, bench-small, tiny, deepseek-v3; correct the name
           bench ~ moe: missing benchmark: got none, expected train; write moe bench train
+          prepare --input a --format xml --tokenizer byte --seq-len 8 --out o ~ moe: wrong usage: Invalid value for option '--format': expected one of [TEXT, JSONL, PARQUET] (case-insensitive) but was 'xml'; see moe prepare --help
+          prepare --input a --format text --tokenizer byte --seq-len 1 --out o ~ moe: prepare failed: --seq-len must be in [2, 1048576], got 1; run it again with --debug for details
           rl --anything 3 more ~ moe: command not built yet: got rl, expected one that moe --help lists; take a later version
           inspect ~ moe: missing option: got none of that name, expected PATH|PRESET; see moe inspect --help
           """)
@@ -245,7 +313,9 @@ class MainTest {
 
   private static String describe(OptionSpec option) {
     String value = option.arity().max() == 0 ? "" : " " + option.paramLabel();
-    return String.join(", ", option.names()) + value + (option.required() ? " (required)" : "");
+    return String.join(", ", option.names())
+        + value
+        + (option.required() && option.group() == null ? " (required)" : "");
   }
 
   private int run(String... words) {
@@ -262,6 +332,11 @@ class MainTest {
         throw failure;
       }
       options = given;
+    }
+
+    @Override
+    public void prepare(PrepareOptions given) throws Exception {
+      record(given);
     }
 
     @Override
