@@ -7,6 +7,7 @@ import io.sparkmoe.io.Store;
  *
  * @param store folder of the run, null = write nothing
  * @param resume which checkpoint to start from
+ * @param tokenizerSha256 tokenizer of the data, kept in checkpoints; null = not known
  * @param gemmBackend matrix library for all ranks: a name, or "auto" = measure on the driver
  * @param validationRows number of validation rows, 0 = never evaluate
  * @param threads compute threads of the driver's gate and optimizer
@@ -15,6 +16,7 @@ import io.sparkmoe.io.Store;
 public record CoordinatorSettings(
     Store store,
     Resume resume,
+    String tokenizerSha256,
     String gemmBackend,
     int validationRows,
     int threads,

@@ -23,8 +23,11 @@ import java.util.Optional;
 final class DriverCheckpoint {
 
   private static final ObjectMapper JSON = new ObjectMapper();
+  private static final String TOKENIZER = "tokenizerSha256";
+  private static final String BATCH = "batchSequences";
 
   private final RunConfig config;
+  private final String tokenizerSha256;
   private final CheckpointStore checkpoints;
   private final int numRanks;
   private final List<String> notes = new ArrayList<>();
@@ -36,6 +39,7 @@ final class DriverCheckpoint {
   DriverCheckpoint(RunConfig config, CoordinatorSettings settings, int numRanks)
       throws IOException {
     this.config = config;
+    this.tokenizerSha256 = settings.tokenizerSha256();
     this.numRanks = numRanks;
     this.checkpoints = settings.store() == null ? null : new CheckpointStore(settings.store());
     if (checkpoints == null || settings.resume().mode() == Resume.Mode.NEVER) {
@@ -45,11 +49,10 @@ final class DriverCheckpoint {
       if (reader == null) {
         return;
       }
-      reader.requireModel(config.model());
+      requireCompatible(reader, config, tokenizerSha256);
       resumedFromStep = reader.manifest().step();
       newestStep = resumedFromStep;
       storedBackend = reader.manifest().gemmBackend();
-      requireSameBatches(reader);
       notes.add("resuming after step " + resumedFromStep + " from " + reader.location());
       if (reader.manifest().numRanks() != numRanks) {
         notes.add(
@@ -60,7 +63,6 @@ final class DriverCheckpoint {
                 + ": experts are dealt anew, error feedback of the gradient wire starts from zero");
       }
     }
-    checkpoints.deleteAfter(resumedFromStep);
   }
 
   /** Step that the run starts after, 0 = the beginning. */
@@ -86,8 +88,11 @@ final class DriverCheckpoint {
     return notes;
   }
 
-  /** Loads the gates, or draws their initial weights. */
+  /** Loads the gates, or draws their initial weights; checkpoints after that step go. */
   void restore(GateOwner gates) throws IOException {
+    if (checkpoints != null) {
+      checkpoints.deleteAfter(resumedFromStep);
+    }
     if (resumedFromStep == 0) {
       gates.parameters().initialize(config.train().seed());
       return;
@@ -140,25 +145,43 @@ final class DriverCheckpoint {
     return newest.checkpoint();
   }
 
-  /** The data cursor counts steps of equal batches, so the batch must be what it was. */
-  private void requireSameBatches(CheckpointReader reader) throws IOException {
-    int then = reader.state().path("batchSequences").asInt();
-    if (then != config.train().batchSequences()) {
+  /**
+   * Refuses a checkpoint that this run cannot go on from: another model, another tokenizer, another
+   * batch (the data cursor counts steps of equal batches), or one that has seen all steps.
+   *
+   * @param tokenizerSha256 tokenizer of the run's dataset, null = do not care
+   */
+  static void requireCompatible(CheckpointReader reader, RunConfig config, String tokenizerSha256)
+      throws IOException {
+    reader.requireModel(config.model());
+    String where = "checkpoint " + reader.location();
+    String tokenizerThen = reader.state().path(TOKENIZER).asText(null);
+    if (tokenizerSha256 != null && tokenizerThen != null && !tokenizerThen.equals(tokenizerSha256)) {
       throw new IllegalArgumentException(
-          "checkpoint "
-              + reader.location()
+          where
+              + " was trained on data of the tokenizer with SHA-256 "
+              + tokenizerThen
+              + ", this dataset's is "
+              + tokenizerSha256
+              + "; prepare the data with the run's tokenizer.json");
+    }
+    int batchThen = reader.state().path(BATCH).asInt();
+    int batch = config.train().batchSequences();
+    if (batchThen != batch) {
+      throw new IllegalArgumentException(
+          where
               + " was trained with train.batch_sequences="
-              + then
+              + batchThen
               + ", this run has "
-              + config.train().batchSequences()
+              + batch
               + "; keep the batch size or start in another folder");
     }
-    if (resumedFromStep >= config.train().steps()) {
+    int steps = reader.manifest().step();
+    if (steps >= config.train().steps()) {
       throw new IllegalArgumentException(
-          "checkpoint "
-              + reader.location()
+          where
               + " has seen "
-              + resumedFromStep
+              + steps
               + " steps, train.steps is "
               + config.train().steps()
               + "; raise train.steps to train on");
@@ -174,8 +197,9 @@ final class DriverCheckpoint {
     ObjectNode state = JSON.createObjectNode();
     state.put("step", step);
     state.put("nextRowPosition", (long) step * config.train().batchSequences());
-    state.put("batchSequences", config.train().batchSequences());
+    state.put(BATCH, config.train().batchSequences());
     state.put("seed", config.train().seed());
+    state.put(TOKENIZER, tokenizerSha256);
     return state;
   }
 }

@@ -141,7 +141,7 @@ final class TinyRun {
                 store,
                 threads,
                 MEMORY),
-        new CoordinatorSettings(store, resume, "openblas", validation.size(), 1, MEMORY),
+        new CoordinatorSettings(store, resume, null, "openblas", validation.size(), 1, MEMORY),
         listener);
   }
 

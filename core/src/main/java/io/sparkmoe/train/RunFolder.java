@@ -1,0 +1,71 @@
+package io.sparkmoe.train;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import io.sparkmoe.checkpoint.CheckpointReader;
+import io.sparkmoe.checkpoint.CheckpointStore;
+import io.sparkmoe.io.Store;
+import io.sparkmoe.train.CoordinatorSettings.Resume;
+import java.io.IOException;
+import java.util.List;
+
+/** The folder that a run leaves behind: what it may hold before, and what is written besides metrics and checkpoints. */
+public final class RunFolder {
+
+  public static final String CONFIG_FILE = "config.yaml";
+
+  public static final String TOKENIZER_FILE = "tokenizer.json";
+
+  private static final ObjectMapper JSON = new ObjectMapper();
+
+  private final Store store;
+
+  public RunFolder(Store store) {
+    this.store = store;
+  }
+
+  public Store store() {
+    return store;
+  }
+
+  /**
+   * Refuses a folder that cannot take this run; writes nothing.
+   *
+   * @param tokenizerSha256 tokenizer of the run's dataset
+   * @throws IllegalArgumentException in one sentence
+   */
+  public void requireRoomFor(RunConfig config, String tokenizerSha256, Resume resume)
+      throws IOException {
+    boolean holdsRun = store.exists(CONFIG_FILE);
+    List<String> present = store.list("");
+    if (!holdsRun && !present.isEmpty()) {
+      throw new IllegalArgumentException(
+          "--out " + store.location() + " holds " + present.get(0)
+              + " and is no run's folder, expected an empty or new folder; name another one");
+    }
+    if (holdsRun && resume.mode() == Resume.Mode.NEVER) {
+      throw new IllegalArgumentException(
+          "--out " + store.location()
+              + " holds another run, --resume never needs an empty or new folder; name another one, or resume");
+    }
+    CheckpointStore checkpoints = new CheckpointStore(store);
+    List<Integer> steps = checkpoints.committedSteps();
+    int step = resume.mode() == Resume.Mode.CHECKPOINT ? resume.step() : steps.isEmpty() ? 0 : steps.get(steps.size() - 1);
+    if (step > 0) {
+      try (CheckpointReader reader = checkpoints.open(step)) {
+        DriverCheckpoint.requireCompatible(reader, config, tokenizerSha256);
+      }
+    }
+  }
+
+  /** Writes what the run is made from. */
+  public void writeInputs(String configYaml, String tokenizerJson) throws IOException {
+    store.writeText(CONFIG_FILE, configYaml);
+    store.writeText(TOKENIZER_FILE, tokenizerJson);
+  }
+
+  /** Writes the summary, the last file of a finished run. */
+  public void writeSummary(RunSummary summary) throws IOException {
+    store.writeText(
+        RunSummary.FILE, JSON.writerWithDefaultPrettyPrinter().writeValueAsString(summary) + "\n");
+  }
+}

@@ -1,0 +1,39 @@
+package io.sparkmoe.train;
+
+import io.sparkmoe.data.RowOrder;
+import io.sparkmoe.data.RowSource;
+import io.sparkmoe.data.TokenRow;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.SplittableRandom;
+
+/** Uniformly random tokens, for benchmarks; the same for any number of ranks. */
+public final class SyntheticRows implements RowSource {
+
+  private final RowOrder order;
+  private final int seqLen;
+  private final int vocabSize;
+  private final int rank;
+  private final int numRanks;
+
+  public SyntheticRows(TrainConfig train, int vocabSize, int rank, int numRanks) {
+    this.order = new RowOrder(1, train.batchSequences(), train.seed());
+    this.seqLen = train.seqLen();
+    this.vocabSize = vocabSize;
+    this.rank = rank;
+    this.numRanks = numRanks;
+  }
+
+  @Override
+  public List<TokenRow> rowsOf(int step) {
+    long first = order.positionOf(step) + order.firstSlot(rank, numRanks);
+    long end = order.positionOf(step) + order.firstSlot(rank + 1, numRanks);
+    List<TokenRow> rows = new ArrayList<>();
+    for (long position = first; position < end; position++) {
+      SplittableRandom random = new SplittableRandom(order.seed() ^ position);
+      int[] tokens = random.ints(seqLen + 1L, 0, vocabSize).toArray();
+      rows.add(new TokenRow(position, tokens, new int[] {0}, tokens.length, "random"));
+    }
+    return rows;
+  }
+}
