@@ -44,11 +44,9 @@ public final class ModelFlops {
     double d = model.hiddenSize();
     double heads = model.numAttentionHeads();
     double queryWidth = heads * model.qkHeadDim();
-    double query =
-        model.qLoraRank() > 0 ? model.qLoraRank() * (d + queryWidth) : d * queryWidth;
+    double query = model.qLoraRank() > 0 ? model.qLoraRank() * (d + queryWidth) : d * queryWidth;
     double latent = d * (model.kvLoraRank() + model.qkRopeHeadDim());
-    double keyValue =
-        model.kvLoraRank() * heads * (model.qkNopeHeadDim() + model.vHeadDim());
+    double keyValue = model.kvLoraRank() * heads * (model.qkNopeHeadDim() + model.vHeadDim());
     double output = heads * model.vHeadDim() * d;
     double meanKeys = (length + 1) / 2.0;
     double attention = heads * meanKeys * (model.qkHeadDim() + model.vHeadDim());

@@ -141,6 +141,12 @@ final class DriverCheckpoint {
       return Optional.of(reader);
     }
     Newest newest = checkpoints.newestValid();
+    if (newest.checkpoint().isEmpty() && !newest.damaged().isEmpty()) {
+      throw new IllegalArgumentException(
+          "no checkpoint is whole: "
+              + String.join("; ", newest.damaged())
+              + "; repair one, or start in another folder");
+    }
     newest.damaged().forEach(sentence -> notes.add("checkpoint passed over: " + sentence));
     return newest.checkpoint();
   }
@@ -156,7 +162,9 @@ final class DriverCheckpoint {
     reader.requireModel(config.model());
     String where = "checkpoint " + reader.location();
     String tokenizerThen = reader.state().path(TOKENIZER).asText(null);
-    if (tokenizerSha256 != null && tokenizerThen != null && !tokenizerThen.equals(tokenizerSha256)) {
+    if (tokenizerSha256 != null
+        && tokenizerThen != null
+        && !tokenizerThen.equals(tokenizerSha256)) {
       throw new IllegalArgumentException(
           where
               + " was trained on data of the tokenizer with SHA-256 "

@@ -42,8 +42,7 @@ public record RankMemory(long stateBytes, long activationBytes) {
     if (config.cluster().gatePlacement() == GatePlacement.EXECUTOR) {
       elements += elements(model, Part.GATE);
     }
-    return new RankMemory(
-        elements * FP32_BYTES * STATE_COPIES, activationBytes(config, numRanks));
+    return new RankMemory(elements * FP32_BYTES * STATE_COPIES, activationBytes(config, numRanks));
   }
 
   /** Of the driver: gates, and where it evaluates them, the ranks' hidden states and scores. */
@@ -82,7 +81,8 @@ public record RankMemory(long stateBytes, long activationBytes) {
   private static long tokensPerPass(RunConfig config, int numRanks) {
     TrainConfig train = config.train();
     int slice = (train.batchSequences() + numRanks - 1) / numRanks;
-    int rows = train.microBatchSequences() == 0 ? slice : Math.min(slice, train.microBatchSequences());
+    int rows =
+        train.microBatchSequences() == 0 ? slice : Math.min(slice, train.microBatchSequences());
     return (long) rows * train.seqLen();
   }
 

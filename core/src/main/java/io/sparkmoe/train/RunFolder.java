@@ -8,7 +8,10 @@ import io.sparkmoe.train.CoordinatorSettings.Resume;
 import java.io.IOException;
 import java.util.List;
 
-/** The folder that a run leaves behind: what it may hold before, and what is written besides metrics and checkpoints. */
+/**
+ * The folder that a run leaves behind: what it may hold before, and what is written besides metrics
+ * and checkpoints.
+ */
 public final class RunFolder {
 
   public static final String CONFIG_FILE = "config.yaml";
@@ -39,17 +42,24 @@ public final class RunFolder {
     List<String> present = store.list("");
     if (!holdsRun && !present.isEmpty()) {
       throw new IllegalArgumentException(
-          "--out " + store.location() + " holds " + present.get(0)
+          "--out "
+              + store.location()
+              + " holds "
+              + present.get(0)
               + " and is no run's folder, expected an empty or new folder; name another one");
     }
     if (holdsRun && resume.mode() == Resume.Mode.NEVER) {
       throw new IllegalArgumentException(
-          "--out " + store.location()
+          "--out "
+              + store.location()
               + " holds another run, --resume never needs an empty or new folder; name another one, or resume");
     }
     CheckpointStore checkpoints = new CheckpointStore(store);
     List<Integer> steps = checkpoints.committedSteps();
-    int step = resume.mode() == Resume.Mode.CHECKPOINT ? resume.step() : steps.isEmpty() ? 0 : steps.get(steps.size() - 1);
+    int step =
+        resume.mode() == Resume.Mode.CHECKPOINT
+            ? resume.step()
+            : steps.isEmpty() ? 0 : steps.get(steps.size() - 1);
     if (step > 0) {
       try (CheckpointReader reader = checkpoints.open(step)) {
         DriverCheckpoint.requireCompatible(reader, config, tokenizerSha256);

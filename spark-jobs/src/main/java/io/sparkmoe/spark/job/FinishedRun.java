@@ -1,0 +1,12 @@
+package io.sparkmoe.spark.job;
+
+import io.sparkmoe.train.RunResult;
+
+/**
+ * A run that came to its end.
+ *
+ * @param result what the coordinator saw
+ * @param executors ranks on Spark, 0 = in this process
+ * @param stageAttempts attempts that the barrier stage took, 1 when nothing failed
+ */
+record FinishedRun(RunResult result, int executors, int stageAttempts) {}

@@ -1,0 +1,59 @@
+package io.sparkmoe.spark.job;
+
+import io.sparkmoe.data.InMemoryRowSource;
+import io.sparkmoe.data.RowOrder;
+import io.sparkmoe.data.TokenRow;
+import io.sparkmoe.parallel.ClusterConfig.GatePlacement;
+import io.sparkmoe.spark.data.TokenDataset;
+import io.sparkmoe.train.CoordinatorSettings;
+import io.sparkmoe.train.LocalTraining;
+import io.sparkmoe.train.RankMemory;
+import io.sparkmoe.train.RunConfig;
+import io.sparkmoe.train.RunListener;
+import io.sparkmoe.train.RunResult;
+import io.sparkmoe.train.WorkerSettings;
+import java.io.IOException;
+import java.util.List;
+
+/** Trains in this process, without Spark: one rank with all threads. */
+final class LocalRun {
+
+  private LocalRun() {}
+
+  /**
+   * The config of a local run: the gate is evaluated where the tokens are, which gives the same
+   * bits as on a driver and copies nothing.
+   */
+  static RunConfig configOf(RunConfig config) {
+    return config.withCluster(config.cluster().withGatePlacement(GatePlacement.EXECUTOR));
+  }
+
+  static FinishedRun run(RunPlan plan, int threads, RunListener listener) throws IOException {
+    RunConfig config = plan.config();
+    List<TokenRow> rows = plan.dataset().readLocally(TokenDataset.TRAIN);
+    List<TokenRow> validation = plan.dataset().readLocally(TokenDataset.VALIDATION);
+    RowOrder order = plan.rowOrder();
+    plan.writeInputs();
+    RunResult result =
+        LocalTraining.run(
+            config,
+            1,
+            rank ->
+                new WorkerSettings(
+                    new InMemoryRowSource(rows, order, rank, 1),
+                    validation,
+                    plan.folder().store(),
+                    threads,
+                    RankMemory.ofRank(config, 1).limitBytes()),
+            new CoordinatorSettings(
+                plan.folder().store(),
+                plan.resume(),
+                plan.tokenizerSha256(),
+                config.cluster().gemmBackend(),
+                validation.size(),
+                1,
+                RankMemory.ofDriver(config, 1).limitBytes()),
+            listener);
+    return new FinishedRun(result, 0, 1);
+  }
+}

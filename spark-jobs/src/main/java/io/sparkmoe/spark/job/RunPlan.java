@@ -1,0 +1,38 @@
+package io.sparkmoe.spark.job;
+
+import io.sparkmoe.data.RowOrder;
+import io.sparkmoe.spark.data.TokenDataset;
+import io.sparkmoe.train.CoordinatorSettings.Resume;
+import io.sparkmoe.train.RunConfig;
+import io.sparkmoe.train.RunFolder;
+
+/**
+ * A training run before it is known where it will run.
+ *
+ * @param config resolved config
+ * @param configYaml the same as the run's folder will hold it, origins included
+ * @param dataset rows to train and evaluate on
+ * @param folder the run's folder
+ * @param resume where to start
+ */
+record RunPlan(
+    RunConfig config, String configYaml, TokenDataset dataset, RunFolder folder, Resume resume) {
+
+  RowOrder rowOrder() {
+    return new RowOrder(
+        dataset.info().train().rows(), config.train().batchSequences(), config.train().seed());
+  }
+
+  int validationRows() {
+    return Math.toIntExact(dataset.info().validation().rows());
+  }
+
+  String tokenizerSha256() {
+    return dataset.info().tokenizerSha256();
+  }
+
+  /** Writes config and tokenizer, when nothing can be wrong with the input any more. */
+  void writeInputs() throws java.io.IOException {
+    folder.writeInputs(configYaml, dataset.tokenizerJson());
+  }
+}

@@ -1,0 +1,163 @@
+package io.sparkmoe.spark.job;
+
+import io.sparkmoe.checkpoint.CheckpointStore;
+import io.sparkmoe.config.ResolvedConfig;
+import io.sparkmoe.data.PositionedRow;
+import io.sparkmoe.data.RowOrder;
+import io.sparkmoe.data.TokenRow;
+import io.sparkmoe.io.Store;
+import io.sparkmoe.report.ExpertUse;
+import io.sparkmoe.report.Plots;
+import io.sparkmoe.report.RunMetrics;
+import io.sparkmoe.spark.data.HadoopStore;
+import io.sparkmoe.spark.data.TokenDataset;
+import io.sparkmoe.train.CoordinatorSettings;
+import io.sparkmoe.train.CoordinatorSettings.Resume;
+import io.sparkmoe.train.RankMemory;
+import io.sparkmoe.train.RunConfig;
+import io.sparkmoe.train.RunFolder;
+import io.sparkmoe.train.RunSummary;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.spark.api.java.JavaRDD;
+import org.apache.spark.api.java.JavaSparkContext;
+
+/** {@code moe train}: trains a model on a prepared dataset, on Spark or in this process. */
+public final class TrainJob {
+
+  private static final Pattern CHECKPOINT_STEP = Pattern.compile("(?:.*/)?step-(\\d+)/?");
+
+  private final TrainOptions options;
+  private final PrintStream err;
+
+  /**
+   * @param err where progress and remarks go
+   */
+  public TrainJob(TrainOptions options, PrintStream err) {
+    this.options = options;
+    this.err = err;
+  }
+
+  /**
+   * What a finished run left.
+   *
+   * @param summary as in summary.json
+   * @param expertUse use of every MoE layer on the validation rows, by source
+   */
+  public record Trained(RunSummary summary, List<ExpertUse> expertUse) {}
+
+  /**
+   * Trains to the end.
+   *
+   * @throws IllegalArgumentException when config, dataset, folder or cluster do not fit, in one
+   *     sentence and before anything is written
+   */
+  public Trained run() throws IOException, InterruptedException {
+    long start = System.nanoTime();
+    Configuration hadoop = new Configuration();
+    TokenDataset dataset = TokenDataset.open(options.data(), hadoop);
+    ResolvedConfig resolved =
+        options.config().withTokenizer(dataset.info().vocabSize(), dataset.location());
+    RunConfig config = resolved.toRunConfig();
+    if (options.engine() == Engine.LOCAL) {
+      config = LocalRun.configOf(config);
+    }
+    dataset.requireFits(config.train().seqLen(), config.model().vocabSize());
+    if (dataset.info().train().rows() == 0) {
+      throw new IllegalArgumentException(
+          "dataset " + dataset.location() + " has no training rows, expected at least one; prepare more text");
+    }
+    resolved.notes().forEach(err::println);
+    try (Store store = HadoopStore.open(options.out(), hadoop)) {
+      RunFolder folder = new RunFolder(store);
+      Resume resume = resume(store);
+      folder.requireRoomFor(config, dataset.info().tokenizerSha256(), resume);
+      RunPlan plan = new RunPlan(config, resolved.toYaml(), dataset, folder, resume);
+      FinishedRun finished;
+      try (RunConsole console = new RunConsole(folder, config.train().steps(), err)) {
+        finished =
+            options.engine() == Engine.LOCAL
+                ? LocalRun.run(plan, Runtime.getRuntime().availableProcessors(), console)
+                : onSpark(plan, hadoop, console);
+      }
+      return close(plan, finished, start);
+    }
+  }
+
+  private FinishedRun onSpark(RunPlan plan, Configuration hadoop, RunConsole console)
+      throws IOException, InterruptedException {
+    RunConfig config = plan.config();
+    try (SparkSetup spark = SparkSetup.start(config, options.executors(), "moe train")) {
+      spark.remarks().forEach(err::println);
+      JavaSparkContext context = spark.context();
+      int numRanks = spark.numRanks();
+      List<TokenRow> validation = plan.dataset().readLocally(TokenDataset.VALIDATION);
+      RowOrder order = plan.rowOrder();
+      JavaRDD<PositionedRow> partitions =
+          plan.dataset()
+              .forRanks(context, order, firstStep(plan), config.train().steps(), numRanks);
+      DatasetRows rows =
+          new DatasetRows(order.numRows(), context.broadcast(new ArrayList<>(validation)));
+      StoreLocation store = new StoreLocation(plan.folder().store().location(), hadoop);
+      CoordinatorSettings settings =
+          new CoordinatorSettings(
+              plan.folder().store(),
+              plan.resume(),
+              plan.tokenizerSha256(),
+              config.cluster().gemmBackend(),
+              validation.size(),
+              1,
+              RankMemory.ofDriver(config, numRanks).limitBytes());
+      plan.writeInputs();
+      return new SparkRun<>(config, partitions, rows, store, "moe train")
+          .run(context, settings, 0, console);
+    }
+  }
+
+  /** The first step that may be trained: that after the oldest checkpoint that a resume may use. */
+  private static int firstStep(RunPlan plan) throws IOException {
+    List<Integer> steps = new CheckpointStore(plan.folder().store()).committedSteps();
+    return steps.isEmpty() || plan.resume().mode() == Resume.Mode.NEVER ? 1 : steps.get(0) + 1;
+  }
+
+  private Resume resume(Store store) throws IOException {
+    return switch (options.resume()) {
+      case TrainOptions.RESUME_AUTO -> Resume.auto();
+      case TrainOptions.RESUME_NEVER -> Resume.never();
+      default -> checkpoint(store);
+    };
+  }
+
+  private Resume checkpoint(Store store) throws IOException {
+    Matcher matcher = CHECKPOINT_STEP.matcher(options.resume());
+    List<Integer> steps = new CheckpointStore(store).committedSteps();
+    if (matcher.matches() && steps.contains(Integer.parseInt(matcher.group(1)))) {
+      return Resume.from(Integer.parseInt(matcher.group(1)));
+    }
+    throw new IllegalArgumentException(
+        "--resume " + options.resume() + " is no checkpoint of --out " + options.out()
+            + ", expected auto, never or step-N with N one of " + steps + "; name one of these");
+  }
+
+  private static Trained close(RunPlan plan, FinishedRun finished, long startNanos)
+      throws IOException {
+    double wallSeconds = (System.nanoTime() - startNanos) * 1e-9;
+    RunSummary summary =
+        RunSummary.of(
+            plan.config(),
+            finished.result(),
+            plan.dataset().info().validation().bytesPerToken(),
+            wallSeconds,
+            finished.executors(),
+            finished.stageAttempts());
+    List<ExpertUse> use = ExpertUses.of(plan.config().model(), finished.result().evaluation());
+    Plots.write(plan.folder().store(), RunMetrics.read(plan.folder().store()), use);
+    plan.folder().writeSummary(summary);
+    return new Trained(summary, use);
+  }
+}
