@@ -209,6 +209,14 @@ public final class ConfigKeys {
     table.choice("combine_wire", "bf16", "Format of expert outputs back.", "fp32", "bf16");
     table.integer(
         "deadline_seconds", 120, "Longest wait for another executor, seconds.", "timeout");
+    table.choice(
+        "gemm_backend",
+        "auto",
+        "Matrix library of all ranks; auto = the fastest that the driver measures.",
+        "auto",
+        "onednn",
+        "openblas",
+        "reference");
     return List.copyOf(table.keys);
   }
 

@@ -10,13 +10,16 @@ import com.fasterxml.jackson.annotation.JsonProperty;
  * @param dispatchWire format of hidden states to the experts and of their gradients back
  * @param combineWire format of expert outputs back and of their gradients there; FP32 or BF16
  * @param deadlineSeconds longest wait for another rank before the run fails and names it
+ * @param gemmBackend matrix library of all ranks: "onednn", "openblas", "reference", or "auto" =
+ *     the fastest that the driver measures
  */
 public record ClusterConfig(
     @JsonProperty("gate_placement") GatePlacement gatePlacement,
     @JsonProperty("gradient_wire") Wire gradientWire,
     @JsonProperty("dispatch_wire") Wire dispatchWire,
     @JsonProperty("combine_wire") Wire combineWire,
-    @JsonProperty("deadline_seconds") int deadlineSeconds) {
+    @JsonProperty("deadline_seconds") int deadlineSeconds,
+    @JsonProperty("gemm_backend") String gemmBackend) {
 
   /**
    * Where the gate runs: on the driver, which then owns forward and backward, or on every executor.
@@ -38,14 +41,16 @@ public record ClusterConfig(
 
   /** Driver gate, FP8 gradients and dispatch, BF16 combine, two minutes. */
   public static ClusterConfig defaults() {
-    return new ClusterConfig(GatePlacement.DRIVER, Wire.FP8, Wire.FP8, Wire.BF16, 120);
+    return new ClusterConfig(GatePlacement.DRIVER, Wire.FP8, Wire.FP8, Wire.BF16, 120, "auto");
   }
 
   public ClusterConfig withWires(Wire gradients, Wire dispatch, Wire combine) {
-    return new ClusterConfig(gatePlacement, gradients, dispatch, combine, deadlineSeconds);
+    return new ClusterConfig(
+        gatePlacement, gradients, dispatch, combine, deadlineSeconds, gemmBackend);
   }
 
   public ClusterConfig withGatePlacement(GatePlacement placement) {
-    return new ClusterConfig(placement, gradientWire, dispatchWire, combineWire, deadlineSeconds);
+    return new ClusterConfig(
+        placement, gradientWire, dispatchWire, combineWire, deadlineSeconds, gemmBackend);
   }
 }

@@ -22,6 +22,12 @@ public record CoordinatorSettings(
     int threads,
     long memoryLimitBytes) {
 
+  /** The same with another start. */
+  public CoordinatorSettings withResume(Resume other) {
+    return new CoordinatorSettings(
+        store, other, tokenizerSha256, gemmBackend, validationRows, threads, memoryLimitBytes);
+  }
+
   /**
    * Where a run starts: {@code AUTO} = the newest valid checkpoint or the beginning, {@code NEVER},
    * or one by step.

@@ -20,7 +20,7 @@ import java.util.Optional;
  * ranks write, and commits it when they have. Without a store it does nothing and every run starts
  * from the beginning.
  */
-final class DriverCheckpoint {
+public final class DriverCheckpoint {
 
   private static final ObjectMapper JSON = new ObjectMapper();
   private static final String TOKENIZER = "tokenizerSha256";
@@ -161,18 +161,7 @@ final class DriverCheckpoint {
       throws IOException {
     reader.requireModel(config.model());
     String where = "checkpoint " + reader.location();
-    String tokenizerThen = reader.state().path(TOKENIZER).asText(null);
-    if (tokenizerSha256 != null
-        && tokenizerThen != null
-        && !tokenizerThen.equals(tokenizerSha256)) {
-      throw new IllegalArgumentException(
-          where
-              + " was trained on data of the tokenizer with SHA-256 "
-              + tokenizerThen
-              + ", this dataset's is "
-              + tokenizerSha256
-              + "; prepare the data with the run's tokenizer.json");
-    }
+    requireTokenizer(reader, tokenizerSha256);
     int batchThen = reader.state().path(BATCH).asInt();
     int batch = config.train().batchSequences();
     if (batchThen != batch) {
@@ -193,6 +182,26 @@ final class DriverCheckpoint {
               + " steps, train.steps is "
               + config.train().steps()
               + "; raise train.steps to train on");
+    }
+  }
+
+  /**
+   * Refuses a checkpoint whose model was trained on ids of another tokenizer.
+   *
+   * @param tokenizerSha256 tokenizer of the dataset, null = do not care
+   */
+  public static void requireTokenizer(CheckpointReader reader, String tokenizerSha256)
+      throws IOException {
+    String then = reader.state().path(TOKENIZER).asText(null);
+    if (tokenizerSha256 != null && then != null && !then.equals(tokenizerSha256)) {
+      throw new IllegalArgumentException(
+          "checkpoint "
+              + reader.location()
+              + " was trained on data of the tokenizer with SHA-256 "
+              + then
+              + ", this dataset's is "
+              + tokenizerSha256
+              + "; prepare the data with the run's tokenizer.json");
     }
   }
 

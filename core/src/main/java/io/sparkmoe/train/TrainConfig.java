@@ -89,6 +89,32 @@ public record TrainConfig(
     require(keepCheckpoints >= 2, "keep_checkpoints must be >= 2, got " + keepCheckpoints);
   }
 
+  /** The same with another number of steps. */
+  public TrainConfig withSteps(int otherSteps) {
+    return new TrainConfig(
+        otherSteps,
+        batchSequences,
+        seqLen,
+        microBatchSequences,
+        lr,
+        minLr,
+        warmupSteps,
+        schedule,
+        weightDecay,
+        beta1,
+        beta2,
+        eps,
+        clipNorm,
+        mtpLossWeight,
+        balanceLossAlpha,
+        biasUpdateRate,
+        seed,
+        precision,
+        evalEvery,
+        checkpointEvery,
+        keepCheckpoints);
+  }
+
   private static void require(boolean holds, String message) {
     if (!holds) {
       throw new IllegalArgumentException("train." + message);

@@ -1,10 +1,13 @@
 package io.sparkmoe.spark.cli;
 
+import io.sparkmoe.spark.job.BenchJob;
 import io.sparkmoe.spark.job.BenchOptions;
+import io.sparkmoe.spark.job.EvaluateJob;
 import io.sparkmoe.spark.job.EvaluateOptions;
 import io.sparkmoe.spark.job.PrepareJob;
 import io.sparkmoe.spark.job.PrepareOptions;
 import io.sparkmoe.spark.job.QuickstartOptions;
+import io.sparkmoe.spark.job.TrainJob;
 import io.sparkmoe.spark.job.TrainOptions;
 import java.io.IOException;
 import org.apache.spark.sql.SparkSession;
@@ -20,18 +23,18 @@ final class SparkJobs implements Jobs {
   }
 
   @Override
-  public void train(TrainOptions options) {
-    throw PlannedCommand.notBuilt("train");
+  public void train(TrainOptions options) throws Exception {
+    new TrainJob(options, System.err).run();
   }
 
   @Override
-  public void evaluate(EvaluateOptions options) {
-    throw PlannedCommand.notBuilt("evaluate");
+  public void evaluate(EvaluateOptions options) throws Exception {
+    new EvaluateJob(options, System.out).run();
   }
 
   @Override
-  public void benchTrain(BenchOptions options) {
-    throw PlannedCommand.notBuilt("bench train");
+  public void benchTrain(BenchOptions options) throws Exception {
+    new BenchJob(options, System.out, System.err).run();
   }
 
   @Override

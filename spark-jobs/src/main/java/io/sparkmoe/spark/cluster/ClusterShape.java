@@ -15,7 +15,7 @@ import org.apache.spark.network.util.JavaUtils;
  * @param heapBytes {@code spark.executor.memory}; the driver's heap in local mode
  * @param workerBytes memory of a local-cluster's worker, or -1
  */
-record ClusterShape(
+public record ClusterShape(
     Kind kind,
     int numExecutors,
     int coresPerExecutor,
@@ -24,7 +24,7 @@ record ClusterShape(
     long workerBytes) {
 
   /** Who starts executors and so limits their memory. */
-  enum Kind {
+  public enum Kind {
     /** Tasks are threads of the driver. */
     LOCAL,
     /** Executor processes on this machine. */
@@ -40,7 +40,8 @@ record ClusterShape(
   private static final Pattern LOCAL_CLUSTER =
       Pattern.compile("local-cluster\\[\\s*([0-9]+)\\s*,\\s*([0-9]+)\\s*,\\s*([0-9]+)\\s*]");
 
-  static ClusterShape of(SparkConf conf) {
+  /** Reads the settings. */
+  public static ClusterShape of(SparkConf conf) {
     String master = conf.get("spark.master", "local[*]");
     int taskCpus = conf.getInt("spark.task.cpus", 1);
     long heap = bytes(conf, "spark.executor.memory", "1g");
@@ -79,6 +80,20 @@ record ClusterShape(
     return numExecutors < 0 || coresPerExecutor < 0
         ? -1
         : numExecutors * (coresPerExecutor / taskCpus);
+  }
+
+  /**
+   * Executors that will come.
+   *
+   * @throws PreflightException where only the running cluster knows
+   */
+  public int requireNumExecutors() {
+    if (numExecutors < 0) {
+      throw new PreflightException(
+          "a standalone cluster's settings do not say how many executors will come, expected a number: set"
+              + " --executors");
+    }
+    return numExecutors;
   }
 
   /** Most ranks that one executor may be given. */

@@ -89,6 +89,11 @@ public final class TokenDataset {
     return info;
   }
 
+  /** The text of tokenizer.json. */
+  public String tokenizerJson() {
+    return tokenizerJson;
+  }
+
   /** The folder as a URI. */
   public String location() {
     return store.location();

@@ -10,7 +10,10 @@ import java.util.Iterator;
 import java.util.List;
 import org.apache.spark.broadcast.Broadcast;
 
-/** Rows of a dataset: training rows stream out of the rank's partition, validation rows are broadcast. */
+/**
+ * Rows of a dataset: training rows stream out of the rank's partition, validation rows are
+ * broadcast.
+ */
 final class DatasetRows implements SparkRun.Rows<PositionedRow> {
 
   private static final long serialVersionUID = 1;
@@ -26,8 +29,7 @@ final class DatasetRows implements SparkRun.Rows<PositionedRow> {
   @Override
   public RowSource source(
       Iterator<PositionedRow> partition, RunConfig config, int rank, int numRanks) {
-    RowOrder order =
-        new RowOrder(numRows, config.train().batchSequences(), config.train().seed());
+    RowOrder order = new RowOrder(numRows, config.train().batchSequences(), config.train().seed());
     return new StreamedRowSource(partition, order, rank, numRanks);
   }
 

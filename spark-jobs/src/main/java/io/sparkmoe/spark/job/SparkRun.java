@@ -1,7 +1,6 @@
 package io.sparkmoe.spark.job;
 
 import io.sparkmoe.config.RunConfigJson;
-import io.sparkmoe.data.RowOrder;
 import io.sparkmoe.data.RowSource;
 import io.sparkmoe.data.TokenRow;
 import io.sparkmoe.spark.cluster.BarrierRun;
@@ -50,7 +49,11 @@ final class SparkRun<T> {
    * @param description of the Spark job
    */
   SparkRun(
-      RunConfig config, JavaRDD<T> partitions, Rows<T> rows, StoreLocation store, String description) {
+      RunConfig config,
+      JavaRDD<T> partitions,
+      Rows<T> rows,
+      StoreLocation store,
+      String description) {
     this.config = config;
     this.partitions = partitions;
     this.rows = rows;
@@ -74,7 +77,8 @@ final class SparkRun<T> {
           result.set(new Coordinator(config, end, ofAttempt, listener).run());
         };
     int numRanks = partitions.getNumPartitions();
-    RankTask<T> rank = new TrainingTask<>(RunConfigJson.toJson(config).toString(), rows, store, threads);
+    RankTask<T> rank =
+        new TrainingTask<>(RunConfigJson.toJson(config).toString(), rows, store, threads);
     RunSettings run =
         new RunSettings(description, Duration.ofSeconds(config.cluster().deadlineSeconds()));
     BarrierRun.Result ended = BarrierRun.run(context, partitions, rank, driver, run);

@@ -34,11 +34,11 @@ final class SparkSetup implements AutoCloseable {
    * @param executors ranks, 0 = as many as the settings give
    * @throws io.sparkmoe.spark.cluster.PreflightException naming the setting to change
    */
-  static SparkSetup start(RunConfig config, int executors, String name) throws InterruptedException {
+  static SparkSetup start(RunConfig config, int executors, String name)
+      throws InterruptedException {
     SparkConf conf = new SparkConf().setIfMissing("spark.app.name", name);
     int numRanks = executors > 0 ? executors : ClusterShape.of(conf).requireNumExecutors();
-    MemoryNeed need =
-        new MemoryNeed(HEAP_BYTES, RankMemory.ofRank(config, numRanks).limitBytes());
+    MemoryNeed need = new MemoryNeed(HEAP_BYTES, RankMemory.ofRank(config, numRanks).limitBytes());
     ClusterDefaults.fillIn(conf, numRanks, need);
     Preflight.checkSettings(conf, numRanks, need);
     KryoRoundTrip.check(conf);

@@ -70,7 +70,9 @@ public final class TrainJob {
     dataset.requireFits(config.train().seqLen(), config.model().vocabSize());
     if (dataset.info().train().rows() == 0) {
       throw new IllegalArgumentException(
-          "dataset " + dataset.location() + " has no training rows, expected at least one; prepare more text");
+          "dataset "
+              + dataset.location()
+              + " has no training rows, expected at least one; prepare more text");
     }
     resolved.notes().forEach(err::println);
     try (Store store = HadoopStore.open(options.out(), hadoop)) {
@@ -140,8 +142,13 @@ public final class TrainJob {
       return Resume.from(Integer.parseInt(matcher.group(1)));
     }
     throw new IllegalArgumentException(
-        "--resume " + options.resume() + " is no checkpoint of --out " + options.out()
-            + ", expected auto, never or step-N with N one of " + steps + "; name one of these");
+        "--resume "
+            + options.resume()
+            + " is no checkpoint of --out "
+            + options.out()
+            + ", expected auto, never or step-N with N one of "
+            + steps
+            + "; name one of these");
   }
 
   private static Trained close(RunPlan plan, FinishedRun finished, long startNanos)

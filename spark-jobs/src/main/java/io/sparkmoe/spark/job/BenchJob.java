@@ -1,0 +1,193 @@
+package io.sparkmoe.spark.job;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.sparkmoe.data.RowSource;
+import io.sparkmoe.data.TokenRow;
+import io.sparkmoe.kernel.ComputeEngine;
+import io.sparkmoe.model.ModelFlops;
+import io.sparkmoe.model.Parameters;
+import io.sparkmoe.model.TensorShape;
+import io.sparkmoe.train.CoordinatorSettings;
+import io.sparkmoe.train.CoordinatorSettings.Resume;
+import io.sparkmoe.train.LocalTraining;
+import io.sparkmoe.train.ProcessMemory;
+import io.sparkmoe.train.RankMemory;
+import io.sparkmoe.train.RunConfig;
+import io.sparkmoe.train.RunListener;
+import io.sparkmoe.train.StepMetrics;
+import io.sparkmoe.train.SyntheticRows;
+import io.sparkmoe.train.WorkerSettings;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.Iterator;
+import java.util.List;
+import java.util.Locale;
+import org.apache.spark.api.java.JavaRDD;
+
+/**
+ * {@code moe bench train}: training speed on random tokens; forward, backward, clipping and AdamW,
+ * MTP only when the config has modules and a weight for them.
+ */
+public final class BenchJob {
+
+  private static final ObjectMapper JSON = new ObjectMapper();
+
+  private final BenchOptions options;
+  private final PrintStream out;
+  private final PrintStream err;
+
+  public BenchJob(BenchOptions options, PrintStream out, PrintStream err) {
+    this.options = options;
+    this.out = out;
+    this.err = err;
+  }
+
+  /** Collects what the ranks tell of every step. */
+  private final class Steps implements RunListener {
+    private final List<StepMetrics> all = new ArrayList<>();
+
+    @Override
+    public void onStart(int resumedFromStep, List<String> notes) {
+      notes.forEach(err::println);
+    }
+
+    @Override
+    public void onStep(StepMetrics metrics) {
+      all.add(metrics);
+      err.printf(
+          Locale.ROOT,
+          "step %d: %.3f s, %.0f tokens/s%n",
+          metrics.step(),
+          metrics.stepSeconds(),
+          metrics.tokensPerSecond());
+    }
+  }
+
+  /** Prints one JSON object on its last line. */
+  public void run() throws IOException, InterruptedException {
+    RunConfig asked = options.config().toRunConfig();
+    RunConfig config =
+        asked.withTrain(asked.train().withSteps(options.warmup() + asked.train().steps()));
+    Steps steps = new Steps();
+    int threads =
+        options.threads() > 0 ? options.threads() : Runtime.getRuntime().availableProcessors();
+    if (options.executors() == 0) {
+      local(config, threads, steps);
+    } else {
+      onSpark(config, steps);
+    }
+    out.println(JSON.writeValueAsString(report(config, threads, steps.all)));
+  }
+
+  private void local(RunConfig config, int threads, Steps steps) throws IOException {
+    RunConfig local = LocalRun.configOf(config);
+    LocalTraining.run(
+        local,
+        1,
+        rank ->
+            new WorkerSettings(
+                new SyntheticRows(local.train(), local.model().vocabSize(), rank, 1),
+                List.of(),
+                null,
+                threads,
+                RankMemory.ofRank(local, 1).limitBytes()),
+        settings(local, 1),
+        steps);
+  }
+
+  private void onSpark(RunConfig config, Steps steps) throws InterruptedException {
+    try (SparkSetup spark = SparkSetup.start(config, options.executors(), "moe bench train")) {
+      spark.remarks().forEach(err::println);
+      int numRanks = spark.numRanks();
+      JavaRDD<Integer> ranks =
+          spark.context().parallelize(Collections.nCopies(numRanks, 0), numRanks);
+      new SparkRun<>(config, ranks, new RandomRows(), null, "moe bench train")
+          .run(spark.context(), settings(config, numRanks), options.threads(), steps);
+    }
+  }
+
+  private static CoordinatorSettings settings(RunConfig config, int numRanks) {
+    return new CoordinatorSettings(
+        null,
+        Resume.never(),
+        null,
+        config.cluster().gemmBackend(),
+        0,
+        1,
+        RankMemory.ofDriver(config, numRanks).limitBytes());
+  }
+
+  /** Random tokens, made on the rank. */
+  private static final class RandomRows implements SparkRun.Rows<Integer> {
+
+    private static final long serialVersionUID = 1;
+
+    @Override
+    public RowSource source(Iterator<Integer> partition, RunConfig config, int rank, int numRanks) {
+      return new SyntheticRows(config.train(), config.model().vocabSize(), rank, numRanks);
+    }
+
+    @Override
+    public List<TokenRow> validation() {
+      return List.of();
+    }
+  }
+
+  private ObjectNode report(RunConfig config, int threads, List<StepMetrics> all) {
+    List<StepMetrics> timed = all.subList(options.warmup(), all.size());
+    double stepSeconds = median(timed.stream().mapToDouble(StepMetrics::stepSeconds).toArray());
+    int batch = config.train().batchSequences();
+    int seqLen = config.train().seqLen();
+    int ranks = Math.max(1, options.executors());
+    boolean withMtp = config.model().numMtpModules() > 0;
+    double gflops = ModelFlops.ofStep(config.model(), batch, seqLen, withMtp) * 1e-9;
+    ObjectNode report = JSON.createObjectNode();
+    report.put("tokensPerSecond", batch * seqLen / stepSeconds);
+    report.put("stepSeconds", stepSeconds);
+    report.put(
+        "parameters",
+        Parameters.shapes(config.model()).stream().mapToLong(TensorShape::numElements).sum());
+    report.put("threads", options.executors() == 0 ? threads : threadsOfRank(threads));
+    report.put("executors", options.executors());
+    report.put("precision", config.train().precision().name().toLowerCase(Locale.ROOT));
+    try (ComputeEngine engine =
+        ComputeEngine.open("peak", config.cluster().gemmBackend(), threads)) {
+      double peak = engine.measurePeakGflops();
+      report.put("gemmBackend", engine.gemmName());
+      report.put("gemmPeakGflops", peak);
+      report.put("modelGflopsPerStep", gflops);
+      report.put("gemmEfficiency", gflops / stepSeconds / peak);
+    }
+    report.put("peakResidentBytes", peakResidentBytes(all));
+    report.put(
+        "wireBytesPerStep",
+        median(
+            timed.stream()
+                .mapToDouble(
+                    step -> step.wireBytes().values().stream().mapToLong(Long::longValue).sum())
+                .toArray()));
+    report.set("phaseSeconds", JSON.valueToTree(timed.get(timed.size() - 1).phaseSeconds()));
+    report.put("ranks", ranks);
+    return report;
+  }
+
+  private int threadsOfRank(int threads) {
+    return options.threads() > 0 ? options.threads() : Math.max(1, threads / options.executors());
+  }
+
+  private long peakResidentBytes(List<StepMetrics> all) {
+    return options.executors() == 0
+        ? ProcessMemory.peakResidentBytes()
+        : all.stream().mapToLong(StepMetrics::residentBytes).max().orElse(-1);
+  }
+
+  private static double median(double[] values) {
+    double[] sorted = values.clone();
+    java.util.Arrays.sort(sorted);
+    int middle = sorted.length / 2;
+    return sorted.length % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+  }
+}

@@ -1,0 +1,114 @@
+package io.sparkmoe.spark.job;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.sparkmoe.checkpoint.CheckpointReader;
+import io.sparkmoe.checkpoint.CheckpointStore;
+import io.sparkmoe.checkpoint.CheckpointStore.Newest;
+import io.sparkmoe.data.TokenRow;
+import io.sparkmoe.io.Store;
+import io.sparkmoe.model.Parameters;
+import io.sparkmoe.model.TensorShape;
+import io.sparkmoe.moe.LoadBalancer;
+import io.sparkmoe.spark.data.HadoopStore;
+import io.sparkmoe.spark.data.TokenDataset;
+import io.sparkmoe.train.CheckpointEvaluation;
+import io.sparkmoe.train.DriverCheckpoint;
+import io.sparkmoe.train.protocol.StepEnd.Evaluation;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.util.List;
+import java.util.Map;
+import org.apache.hadoop.conf.Configuration;
+
+/** {@code moe evaluate}: loss of a checkpoint on a dataset's validation rows, in this process. */
+public final class EvaluateJob {
+
+  private static final ObjectMapper JSON = new ObjectMapper();
+
+  /** Activations of one pass, on top of the weights. */
+  private static final long WORK_BYTES = 2L << 30;
+
+  private final EvaluateOptions options;
+  private final PrintStream out;
+
+  public EvaluateJob(EvaluateOptions options, PrintStream out) {
+    this.options = options;
+    this.out = out;
+  }
+
+  /** Prints one JSON object on its last line. */
+  public void run() throws IOException {
+    Configuration hadoop = new Configuration();
+    TokenDataset dataset = TokenDataset.open(options.data(), hadoop);
+    try (Store store = HadoopStore.open(options.checkpoint(), hadoop);
+        CheckpointReader checkpoint = open(store)) {
+      DriverCheckpoint.requireTokenizer(checkpoint, dataset.info().tokenizerSha256());
+      List<TokenRow> rows = dataset.readLocally(TokenDataset.VALIDATION);
+      if (rows.isEmpty()) {
+        throw new IllegalArgumentException(
+            "dataset "
+                + dataset.location()
+                + " has no validation rows, expected at least one; prepare it with --validation above 0");
+      }
+      long weightBytes =
+          Parameters.shapes(checkpoint.model()).stream().mapToLong(TensorShape::numElements).sum()
+              * Float.BYTES;
+      Evaluation evaluation =
+          CheckpointEvaluation.of(
+              checkpoint,
+              rows,
+              dataset.info().seqLen(),
+              Runtime.getRuntime().availableProcessors(),
+              weightBytes + weightBytes / 8 + WORK_BYTES);
+      out.println(JSON.writeValueAsString(report(evaluation, dataset)));
+    }
+  }
+
+  private ObjectNode report(Evaluation evaluation, TokenDataset dataset) {
+    double loss = evaluation.lossSum() / evaluation.targets();
+    double worst = 0;
+    for (Map<String, long[]> bySource : evaluation.expertTokens().values()) {
+      worst = Math.max(worst, LoadBalancer.maxOverMean(sum(bySource)));
+    }
+    ObjectNode report = JSON.createObjectNode();
+    report.put("validationLoss", loss);
+    report.put(
+        "validationBitsPerByte", loss / Math.log(2) / dataset.info().validation().bytesPerToken());
+    report.put("tokens", evaluation.targets());
+    report.put("expertLoadMaxOverMean", worst);
+    return report;
+  }
+
+  private static long[] sum(Map<String, long[]> bySource) {
+    long[] sum = null;
+    for (long[] counts : bySource.values()) {
+      if (sum == null) {
+        sum = new long[counts.length];
+      }
+      for (int e = 0; e < counts.length; e++) {
+        sum[e] += counts[e];
+      }
+    }
+    return sum == null ? new long[0] : sum;
+  }
+
+  /** The folder itself, or the newest whole checkpoint of a run's folder. */
+  private CheckpointReader open(Store store) throws IOException {
+    if (CheckpointReader.isCommitted(store, "")) {
+      CheckpointReader reader = CheckpointReader.open(store, "");
+      reader.verify();
+      return reader;
+    }
+    Newest newest = new CheckpointStore(store).newestValid();
+    newest.damaged().forEach(out::println);
+    return newest
+        .checkpoint()
+        .orElseThrow(
+            () ->
+                new IllegalArgumentException(
+                    "--checkpoint "
+                        + options.checkpoint()
+                        + " holds no whole checkpoint, expected a checkpoint's or a run's folder; name another one"));
+  }
+}
