@@ -1,6 +1,5 @@
 package io.sparkmoe.spark.job;
 
-import io.sparkmoe.config.RunConfigJson;
 import io.sparkmoe.data.RowSource;
 import io.sparkmoe.data.TokenRow;
 import io.sparkmoe.spark.cluster.BarrierRun;
@@ -11,6 +10,7 @@ import io.sparkmoe.train.Coordinator;
 import io.sparkmoe.train.CoordinatorSettings;
 import io.sparkmoe.train.CoordinatorSettings.Resume;
 import io.sparkmoe.train.RunConfig;
+import io.sparkmoe.train.RunConfigJson;
 import io.sparkmoe.train.RunListener;
 import io.sparkmoe.train.RunResult;
 import java.io.Serializable;

@@ -1,7 +1,6 @@
 package io.sparkmoe.spark.job;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
-import io.sparkmoe.config.RunConfigJson;
 import io.sparkmoe.io.Store;
 import io.sparkmoe.parallel.Communicator;
 import io.sparkmoe.spark.cluster.FatalRunException;
@@ -10,6 +9,7 @@ import io.sparkmoe.spark.cluster.RankTask;
 import io.sparkmoe.train.FailedRunException;
 import io.sparkmoe.train.RankMemory;
 import io.sparkmoe.train.RunConfig;
+import io.sparkmoe.train.RunConfigJson;
 import io.sparkmoe.train.Worker;
 import io.sparkmoe.train.WorkerSettings;
 import java.util.Iterator;
