@@ -4,7 +4,6 @@ import io.sparkmoe.kernel.Kernels;
 import io.sparkmoe.kernel.RmsNorm;
 import io.sparkmoe.kernel.Weight;
 import io.sparkmoe.model.ModelConfig.MtpHidden;
-import io.sparkmoe.model.OutputHead.LossSum;
 import io.sparkmoe.moe.Gate;
 import io.sparkmoe.moe.Routing;
 import io.sparkmoe.moe.TokenDispatcher;
@@ -366,37 +365,5 @@ public final class LanguageModel {
       }
     }
     return new Sequences(batch.numSequences(), length, cos, sin, valid);
-  }
-
-  /** Adds up the losses of a pass. */
-  private static final class LossCollector {
-    private final double[] mtpSum;
-    private final long[] mtpCount;
-    private LossSum main;
-    private double balance;
-    private long dropped;
-
-    LossCollector(int depths) {
-      mtpSum = new double[depths];
-      mtpCount = new long[depths];
-    }
-
-    void main(LossSum sum) {
-      main = sum;
-    }
-
-    void mtp(int depth, LossSum sum) {
-      mtpSum[depth - 1] = sum.sum();
-      mtpCount[depth - 1] = sum.count();
-    }
-
-    void add(DecoderLayer.Saved layer) {
-      balance += layer.balanceLoss();
-      dropped += layer.droppedTokens();
-    }
-
-    Losses total() {
-      return new Losses(main.sum(), main.count(), mtpSum, mtpCount, balance, dropped);
-    }
   }
 }
