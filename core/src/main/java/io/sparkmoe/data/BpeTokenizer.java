@@ -1,6 +1,7 @@
 package io.sparkmoe.data;
 
 import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
+import ai.djl.huggingface.tokenizers.jni.TokenizersLibrary;
 import ai.djl.util.Utils;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.ByteArrayInputStream;
@@ -127,7 +128,14 @@ public final class BpeTokenizer implements Tokenizer {
   }
 
   private int[] nativeEncode(String text) {
-    long[] ids = nativeTokenizer.encode(text, false, false).getIds();
+    // DJL's own encode also fetches token texts, spans and masks, which takes most of its time.
+    long encoding = TokenizersLibrary.LIB.encode(nativeTokenizer.getHandle(), text, false);
+    long[] ids;
+    try {
+      ids = TokenizersLibrary.LIB.getTokenIds(encoding);
+    } finally {
+      TokenizersLibrary.LIB.deleteEncoding(encoding);
+    }
     int[] narrow = new int[ids.length];
     for (int i = 0; i < ids.length; i++) {
       narrow[i] = (int) ids[i];

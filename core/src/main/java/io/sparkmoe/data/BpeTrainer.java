@@ -4,9 +4,11 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.PriorityQueue;
+import java.util.Set;
 
 /**
  * Trains ByteLevel BPE [1]: starting from the 256 bytes, the most frequent pair of neighbours
@@ -29,8 +31,6 @@ public final class BpeTrainer {
 
   /** A pair seen once says nothing about the language. */
   private static final long MIN_PAIR_COUNT = 2;
-
-  private static final int ANY = -1;
 
   private record Candidate(long count, int left, int right) implements Comparable<Candidate> {
     @Override
@@ -111,7 +111,9 @@ public final class BpeTrainer {
 
   private void run(int numTokens) {
     for (int word = 0; word < words.length; word++) {
-      addPairs(word, ANY);
+      for (int i = 0; i + 1 < words[word].length; i++) {
+        gain(pair(words[word][i], words[word][i + 1]), word);
+      }
     }
     pairs.forEach(this::enqueue);
     while (vocabulary.size() < numTokens && !queue.isEmpty()) {
@@ -133,27 +135,15 @@ public final class BpeTrainer {
     int merged = idOf(vocabulary.get(left) + vocabulary.get(right));
     merges.add(new String[] {vocabulary.get(left), vocabulary.get(right)});
     pairs.remove(pair(left, right));
+    Set<Long> gained = new HashSet<>();
     for (int i = 0; i < occurrences.numWords; i++) {
-      int word = occurrences.words[i];
-      int[] rewritten = rewrite(words[word], left, right, merged);
-      if (rewritten.length < words[word].length) {
-        removePairs(word);
-        words[word] = rewritten;
-        addPairs(word, merged);
-      }
+      rewrite(occurrences.words[i], left, right, merged, gained);
     }
-    // Only pairs that hold the merged token can have gained; the others fell, and are corrected
-    // when they surface.
-    for (int i = 0; i < occurrences.numWords; i++) {
-      int[] symbols = words[occurrences.words[i]];
-      for (int j = 0; j + 1 < symbols.length; j++) {
-        if (symbols[j] == merged || symbols[j + 1] == merged) {
-          long pair = pair(symbols[j], symbols[j + 1]);
-          Occurrences gained = pairs.get(pair);
-          if (gained.count > gained.queuedCount) {
-            enqueue(pair, gained);
-          }
-        }
+    // Only these can have gained; the others fell, and are corrected when they surface.
+    for (long pair : gained) {
+      Occurrences raised = pairs.get(pair);
+      if (raised.count > raised.queuedCount) {
+        enqueue(pair, raised);
       }
     }
   }
@@ -168,40 +158,42 @@ public final class BpeTrainer {
         });
   }
 
-  private static int[] rewrite(int[] symbols, int left, int right, int merged) {
-    int[] rewritten = new int[symbols.length];
+  /** Replaces the pair in a word, from the left, and moves the counts of the pairs around it. */
+  private void rewrite(int word, int left, int right, int merged, Set<Long> gained) {
+    int[] symbols = words[word];
     int n = 0;
     for (int i = 0; i < symbols.length; i++) {
-      boolean match = symbols[i] == left && i + 1 < symbols.length && symbols[i + 1] == right;
-      rewritten[n++] = match ? merged : symbols[i];
-      i += match ? 1 : 0;
-    }
-    return n == symbols.length ? symbols : Arrays.copyOf(rewritten, n);
-  }
-
-  /**
-   * Counts the pairs of a word, and lists the word under those that hold a symbol, or under all for
-   * {@link #ANY}.
-   */
-  private void addPairs(int word, int symbol) {
-    int[] symbols = words[word];
-    for (int i = 0; i + 1 < symbols.length; i++) {
-      Occurrences occurrences =
-          pairs.computeIfAbsent(pair(symbols[i], symbols[i + 1]), p -> new Occurrences());
-      occurrences.count += wordCounts[word];
-      if (symbol == ANY || symbols[i] == symbol || symbols[i + 1] == symbol) {
-        occurrences.addWord(word);
+      if (symbols[i] != left || i + 1 == symbols.length || symbols[i + 1] != right) {
+        symbols[n++] = symbols[i];
+        continue;
       }
+      i++;
+      if (n > 0) {
+        lose(pair(symbols[n - 1], left), word);
+        gained.add(gain(pair(symbols[n - 1], merged), word));
+      }
+      if (i + 1 < symbols.length) {
+        lose(pair(right, symbols[i + 1]), word);
+        gained.add(gain(pair(merged, symbols[i + 1]), word));
+      }
+      symbols[n++] = merged;
+    }
+    if (n < symbols.length) {
+      words[word] = Arrays.copyOf(symbols, n);
     }
   }
 
-  private void removePairs(int word) {
-    int[] symbols = words[word];
-    for (int i = 0; i + 1 < symbols.length; i++) {
-      Occurrences occurrences = pairs.get(pair(symbols[i], symbols[i + 1]));
-      if (occurrences != null) {
-        occurrences.count -= wordCounts[word];
-      }
+  private long gain(long pair, int word) {
+    Occurrences occurrences = pairs.computeIfAbsent(pair, p -> new Occurrences());
+    occurrences.count += wordCounts[word];
+    occurrences.addWord(word);
+    return pair;
+  }
+
+  private void lose(long pair, int word) {
+    Occurrences occurrences = pairs.get(pair);
+    if (occurrences != null) { // null: the pair that is being merged
+      occurrences.count -= wordCounts[word];
     }
   }
 

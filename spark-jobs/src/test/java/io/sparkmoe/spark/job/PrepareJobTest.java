@@ -91,9 +91,10 @@ class PrepareJobTest {
         .anyMatch(row -> row.contains("others"));
 
     Path many = Files.createDirectory(folder.resolve("many"));
-    for (int part = 0; part < 4; part++) {
-      int begin = 16 * part;
-      int end = Math.min(documents.size(), begin + 16);
+    // More files than the partitions that one file is sorted into.
+    for (int part = 0; part < 9; part++) {
+      int begin = 7 * part;
+      int end = Math.min(documents.size(), begin + 7);
       Path file = jsonl("many/part-" + part + ".jsonl", documents.subList(begin, end), begin);
       if (part % 2 == 1) {
         gzip(file);
