@@ -12,14 +12,19 @@ final class VectorMatmul {
   /** Rows of the largest tile. */
   private static final int TILE_ROWS = 256;
 
-  /** Rows of the smallest: below, the library packs more than another thread gains. */
-  private static final int TILE_ROWS_LEAST = 64;
-
   /** Columns of a tile; narrower ones run at three quarters of the speed. */
   private static final int TILE_COLUMNS = 256;
 
-  /** Tiles wanted of a product that is worth cutting. */
+  /** Rows of a tile below which products slow down. */
+  private static final int TILE_ROWS_GOOD = 128;
+
+  /** Tiles wanted of a product that is worth cutting, as long as the tiles stay good. */
   private static final int TILES_WANTED = 16;
+
+  /** Sides of the smallest tile, which only a product that would keep most threads idle is cut to. */
+  private static final int TILE_LEAST = 64;
+
+  private static final int TILES_LEAST = 4;
 
   /** Multiplications of a tile below which cutting it further does not pay: some 20 us. */
   private static final long TILE_WORK = 1 << 21;
@@ -48,13 +53,23 @@ final class VectorMatmul {
     int m = c.rows();
     int n = c.cols();
     int k = transposeA ? a.rows() : a.cols();
-    int columns = Math.min(n, TILE_COLUMNS);
     int tileRows = Math.min(m, TILE_ROWS);
-    while (tileRows > TILE_ROWS_LEAST
-        && Pieces.count(m, tileRows) * Pieces.count(n, columns) < TILES_WANTED
-        && (long) tileRows * columns * k > TILE_WORK) {
-      tileRows = Math.max(TILE_ROWS_LEAST, roundUp(tileRows / 2));
+    int tileColumns = Math.min(n, TILE_COLUMNS);
+    while ((long) tileRows * tileColumns * k > TILE_WORK) {
+      int tiles = Pieces.count(m, tileRows) * Pieces.count(n, tileColumns);
+      if (tiles < TILES_WANTED && tileRows > TILE_ROWS_GOOD) {
+        tileRows = half(tileRows);
+      } else if (tiles < TILES_LEAST && Math.max(tileRows, tileColumns) > TILE_LEAST) {
+        if (tileRows > tileColumns) {
+          tileRows = half(tileRows);
+        } else {
+          tileColumns = half(tileColumns);
+        }
+      } else {
+        break;
+      }
     }
+    int columns = tileColumns;
     int rows = tileRows;
     int across = Pieces.count(n, columns);
     parallel.forEach(
@@ -78,9 +93,9 @@ final class VectorMatmul {
         });
   }
 
-  /** To a multiple of the least tile, so that few shapes occur. */
-  private static int roundUp(int rows) {
-    return Pieces.count(rows, TILE_ROWS_LEAST) * TILE_ROWS_LEAST;
+  /** Half of a side, a multiple of the smallest tile's so that few shapes occur. */
+  private static int half(int side) {
+    return Pieces.count(side / 2, TILE_LEAST) * TILE_LEAST;
   }
 
   void grouped(
