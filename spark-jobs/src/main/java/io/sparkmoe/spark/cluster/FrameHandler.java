@@ -102,9 +102,6 @@ abstract class FrameHandler extends RpcHandler {
   /** Tells the other end why it may not join, and hangs up. */
   static void refuse(TransportClient client, String reason) {
     LOG.warn("Refused a connection from {}: {}", client.getSocketAddress(), reason);
-    client
-        .getChannel()
-        .writeAndFlush(Peer.oneWay(client.getChannel(), Message.refused(reason)))
-        .addListener(done -> client.close());
+    Peer.write(client.getChannel(), Message.refused(reason)).addListener(done -> client.close());
   }
 }

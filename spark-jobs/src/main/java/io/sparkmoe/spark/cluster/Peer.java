@@ -27,12 +27,12 @@ import org.apache.spark.network.protocol.OneWayMessage;
 final class Peer {
 
   /**
-   * Largest chunk, bytes: netty pools pieces of up to 4 MiB, and this one stays in a core's cache.
+   * Largest chunk, bytes: netty reads 64 KiB at a time and merges a chunk in a core's own cache.
    */
-  static final int CHUNK_BYTES = 1 << 20;
+  static final int CHUNK_BYTES = 128 << 10;
 
-  /** Chunks handed to netty and not yet in the socket; bounds the direct memory per peer. */
-  private static final int MAX_CHUNKS_IN_FLIGHT = 64;
+  /** Chunks handed to netty and not yet in the socket: 64 MiB of direct memory per peer. */
+  private static final int MAX_CHUNKS_IN_FLIGHT = 512;
 
   /** What an end does with what its peers send; called on event loop threads. */
   interface Listener {
@@ -69,11 +69,24 @@ final class Peer {
     channel.config().setOption(ChannelOption.TCP_NODELAY, true);
   }
 
-  /** Copies the message into a pooled buffer and wraps it for Spark's encoder. */
-  static OneWayMessage oneWay(Channel channel, ByteBuffer message) {
-    return new OneWayMessage(
-        new NettyManagedBuffer(
-            channel.alloc().directBuffer(message.remaining()).writeBytes(message)));
+  /** Copies a short message into a pooled buffer and sends it without waiting. */
+  static ChannelFuture write(Channel channel, ByteBuffer message) {
+    return write(channel, channel.alloc().directBuffer(message.remaining()).writeBytes(message));
+  }
+
+  /**
+   * Sends the buffer as one of Spark's one-way messages and releases it, whatever becomes of it.
+   */
+  static ChannelFuture write(Channel channel, ByteBuf buffer) {
+    return channel
+        .writeAndFlush(new OneWayMessage(new NettyManagedBuffer(buffer)))
+        .addListener(
+            done -> {
+              // A closed channel has lost Spark's encoder, which would have released it.
+              if (!done.isSuccess() && buffer.refCnt() > 0) {
+                buffer.release(buffer.refCnt());
+              }
+            });
   }
 
   /**
@@ -126,8 +139,7 @@ final class Peer {
             listener.describe(rank) + " is gone: its connection closed before " + key);
       }
       handedOver = true;
-      channel
-          .writeAndFlush(new OneWayMessage(new NettyManagedBuffer(chunk)))
+      write(channel, chunk)
           .addListener(
               done -> {
                 inFlight.release();
@@ -148,7 +160,7 @@ final class Peer {
 
   /** Sends a short message without waiting; never throws. */
   ChannelFuture tell(ByteBuffer message) {
-    return channel.writeAndFlush(oneWay(channel, message));
+    return write(channel, message);
   }
 
   /** Takes a message of this channel; event loop thread only. */

@@ -3,6 +3,8 @@ package io.sparkmoe.spark.cluster;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import io.netty.buffer.ByteBuf;
+import io.netty.channel.Channel;
 import io.sparkmoe.parallel.Communicator;
 import io.sparkmoe.parallel.FrameKey;
 import io.sparkmoe.parallel.FrameKind;
@@ -230,12 +232,28 @@ class RendezvousTest {
               message(Message.WELCOME));
       for (ByteBuffer opening : openings) {
         TransportClient client = stranger(run.ticket(), plain);
-        client.getChannel().writeAndFlush(Peer.oneWay(client.getChannel(), opening.flip()));
+        Peer.write(client.getChannel(), opening.flip());
         assertThat(client.getChannel().closeFuture().await(10, TimeUnit.SECONDS)).isTrue();
       }
       CompletableFuture<SparkCommunicator> rank = joining(run.ticket(), 0, 0);
       assertThat(run.awaitAttempt().driverEnd().failure()).isNull();
       get(rank).close();
+    }
+  }
+
+  @Test
+  void aBufferIsReleasedWhetherItsChannelIsOpenOrClosed() throws Exception {
+    try (Rendezvous run = rendezvous(1, LONG)) {
+      Channel channel = stranger(run.ticket(), plain).getChannel();
+      ByteBuf sent = channel.alloc().directBuffer(8).writeLong(7);
+      assertThat(Peer.write(channel, sent).await(10, TimeUnit.SECONDS)).isTrue();
+      assertThat(sent.refCnt()).isZero();
+      channel.close().await(10, TimeUnit.SECONDS);
+      // The pipeline is taken down in a later task of the event loop.
+      channel.eventLoop().submit(() -> {}).await(10, TimeUnit.SECONDS);
+      ByteBuf unsent = channel.alloc().directBuffer(8).writeLong(7);
+      assertThat(Peer.write(channel, unsent).await(10, TimeUnit.SECONDS)).isTrue();
+      assertThat(unsent.refCnt()).isZero();
     }
   }
 
