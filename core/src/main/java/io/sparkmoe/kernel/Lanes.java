@@ -18,6 +18,9 @@ final class Lanes {
   /** As many ints as floats. */
   static final VectorSpecies<Integer> INTS = VectorSpecies.of(int.class, FLOATS.vectorShape());
 
+  /** Half as many doubles as floats. */
+  static final VectorSpecies<Double> DOUBLES = VectorSpecies.of(double.class, FLOATS.vectorShape());
+
   /** Elements of one vector. */
   static final int LENGTH = FLOATS.length();
 

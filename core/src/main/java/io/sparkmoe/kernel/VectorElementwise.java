@@ -2,14 +2,12 @@ package io.sparkmoe.kernel;
 
 import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
+import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorOperators;
 
 /** Fast element-wise kernels. T tokens, F FFN width. */
 final class VectorElementwise {
-
-  /** Independent sums of squares, enough to hide the latency of an addition. */
-  private static final int SUMS = 8;
 
   private final Parallel parallel;
 
@@ -69,35 +67,21 @@ final class VectorElementwise {
 
   /** In double throughout: a float sum over a billion weights would lose the small ones. */
   private static double sumOfSquares(ByteBuffer values, int first, int end) {
-    double s0 = 0;
-    double s1 = 0;
-    double s2 = 0;
-    double s3 = 0;
-    double s4 = 0;
-    double s5 = 0;
-    double s6 = 0;
-    double s7 = 0;
-    int i = first;
-    for (; i + SUMS <= end; i += SUMS) {
-      double x0 = Lanes.get(values, i);
-      double x1 = Lanes.get(values, i + 1);
-      double x2 = Lanes.get(values, i + 2);
-      double x3 = Lanes.get(values, i + 3);
-      double x4 = Lanes.get(values, i + 4);
-      double x5 = Lanes.get(values, i + 5);
-      double x6 = Lanes.get(values, i + 6);
-      double x7 = Lanes.get(values, i + 7);
-      s0 += x0 * x0;
-      s1 += x1 * x1;
-      s2 += x2 * x2;
-      s3 += x3 * x3;
-      s4 += x4 * x4;
-      s5 += x5 * x5;
-      s6 += x6 * x6;
-      s7 += x7 * x7;
+    int bound = Lanes.bound(first, end);
+    DoubleVector even = DoubleVector.zero(Lanes.DOUBLES);
+    DoubleVector odd = DoubleVector.zero(Lanes.DOUBLES);
+    for (int i = first; i < bound; i += Lanes.LENGTH) {
+      FloatVector x = Lanes.load(values, i);
+      DoubleVector front = VectorMath.toDouble(x, 0);
+      DoubleVector back = VectorMath.toDouble(x, 1);
+      even = front.fma(front, even);
+      odd = back.fma(back, odd);
     }
-    double sum = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7));
-    for (; i < end; i++) {
+    double sum = 0;
+    for (double lane : even.add(odd).toArray()) {
+      sum += lane;
+    }
+    for (int i = bound; i < end; i++) {
       double value = Lanes.get(values, i);
       sum += value * value;
     }

@@ -9,8 +9,8 @@ import io.sparkmoe.tensor.Tensor;
  * The fast twin of {@link ReferenceKernels} for F32: checks arguments and hands them to one class a
  * family. Products go to a {@link Gemm}, everything else to fused loops of the Vector API, both cut
  * into pieces for {@link Parallel} by size alone. Needs the JVM flag {@code
- * --add-modules=jdk.incubator.vector}. Not for use by several threads at once: its parallelism is
- * inside.
+ * --add-modules=jdk.incubator.vector}. Several threads may call at once; {@link ThreadPoolParallel}
+ * then serves the first and the others compute alone.
  */
 public final class VectorKernels implements Kernels {
 

@@ -21,7 +21,9 @@ final class VectorMatmul {
   /** Tiles wanted of a product that is worth cutting, as long as the tiles stay good. */
   private static final int TILES_WANTED = 16;
 
-  /** Sides of the smallest tile, which only a product that would keep most threads idle is cut to. */
+  /**
+   * Sides of the smallest tile, which only a product that would keep most threads idle is cut to.
+   */
   private static final int TILE_LEAST = 64;
 
   private static final int TILES_LEAST = 4;

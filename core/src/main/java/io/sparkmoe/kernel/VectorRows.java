@@ -124,7 +124,8 @@ final class VectorRows {
         (first, end) -> {
           for (int t = first; t < end; t++) {
             for (int s = starts[t]; s < starts[t + 1]; s += STREAMS) {
-              addRows(to, t * d, from, sources, factors, s, Math.min(s + STREAMS, starts[t + 1]), d);
+              addRows(
+                  to, t * d, from, sources, factors, s, Math.min(s + STREAMS, starts[t + 1]), d);
             }
           }
         });
