@@ -1,6 +1,5 @@
 package io.sparkmoe.report;
 
-import io.sparkmoe.model.ModelConfig;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -69,25 +68,6 @@ public final class ExpertUse {
     Map<String, long[]> sorted = new TreeMap<>(countsBySource);
     return new ExpertUse(
         layer, new ArrayList<>(sorted.keySet()), sorted.values().toArray(long[][]::new));
-  }
-
-  /**
-   * The tables of an evaluation, first layer first.
-   *
-   * @param config names the layers: those of the main model by number, from 1, then MTP modules
-   * @param countsByLayer counts (E) by source, by decoder layer, from 0; may be empty
-   */
-  public static List<ExpertUse> of(
-      ModelConfig config, Map<Integer, Map<String, long[]>> countsByLayer) {
-    List<ExpertUse> use = new ArrayList<>();
-    new TreeMap<>(countsByLayer)
-        .forEach(
-            (layer, counts) -> {
-              boolean main = layer < config.numHiddenLayers();
-              int number = main ? layer + 1 : layer - config.numHiddenLayers() + 1;
-              use.add(of((main ? "layer " : "MTP ") + number, counts));
-            });
-    return use;
   }
 
   public String layer() {

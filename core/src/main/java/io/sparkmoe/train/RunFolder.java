@@ -18,6 +18,9 @@ public final class RunFolder {
 
   public static final String TOKENIZER_FILE = "tokenizer.json";
 
+  /** A dataset that was prepared into the run's folder; it may be there before the run. */
+  public static final String DATA_FOLDER = "data";
+
   private static final ObjectMapper JSON = new ObjectMapper();
 
   private final Store store;
@@ -39,7 +42,8 @@ public final class RunFolder {
   public void requireRoomFor(RunConfig config, String tokenizerSha256, Resume resume)
       throws IOException {
     boolean holdsRun = store.exists(CONFIG_FILE);
-    List<String> present = store.list("");
+    List<String> present =
+        store.list("").stream().filter(name -> !name.equals(DATA_FOLDER)).toList();
     if (!holdsRun && !present.isEmpty()) {
       throw new IllegalArgumentException(
           "--out "

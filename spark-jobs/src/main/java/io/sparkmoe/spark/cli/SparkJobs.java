@@ -6,6 +6,7 @@ import io.sparkmoe.spark.job.EvaluateJob;
 import io.sparkmoe.spark.job.EvaluateOptions;
 import io.sparkmoe.spark.job.PrepareJob;
 import io.sparkmoe.spark.job.PrepareOptions;
+import io.sparkmoe.spark.job.QuickstartJob;
 import io.sparkmoe.spark.job.QuickstartOptions;
 import io.sparkmoe.spark.job.TrainJob;
 import io.sparkmoe.spark.job.TrainOptions;
@@ -38,7 +39,7 @@ final class SparkJobs implements Jobs {
   }
 
   @Override
-  public void quickstart(QuickstartOptions options) {
-    throw PlannedCommand.notBuilt("quickstart");
+  public void quickstart(QuickstartOptions options) throws Exception {
+    new QuickstartJob(options, System.out, System.err).run();
   }
 }

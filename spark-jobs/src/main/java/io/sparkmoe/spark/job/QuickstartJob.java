@@ -1,5 +1,6 @@
 package io.sparkmoe.spark.job;
 
+import com.fasterxml.jackson.databind.ObjectMapper;
 import io.sparkmoe.io.Store;
 import io.sparkmoe.report.RunReport.Line;
 import io.sparkmoe.spark.data.DocumentFormat;
@@ -7,7 +8,10 @@ import io.sparkmoe.spark.data.EuroparlCorpus;
 import io.sparkmoe.spark.data.HadoopStore;
 import io.sparkmoe.spark.data.SourceRule;
 import io.sparkmoe.spark.data.TokenDataset;
+import io.sparkmoe.train.CoordinatorSettings.Resume;
 import io.sparkmoe.train.RunConfig;
+import io.sparkmoe.train.RunFolder;
+import io.sparkmoe.train.RunSummary;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.io.PrintStream;
@@ -23,67 +27,84 @@ import org.apache.spark.sql.SparkSession;
  */
 public final class QuickstartJob {
 
-  /** Folder of the dataset within the run's. */
-  private static final String DATA = "data";
+  private static final String CORPUS = "quickstart-corpus.txt";
+  private static final String DATASET_JSON = RunFolder.DATA_FOLDER + "/dataset.json";
 
-  private static final String CORPUS = "corpus/europarl.txt";
-  private static final String DATASET_JSON = DATA + "/dataset.json";
-
-  private final SparkSession spark;
   private final QuickstartOptions options;
-  private final Training training;
+  private final PrintStream out;
+  private final PrintStream err;
 
-  /** Trains; {@code TrainJob} outside of tests. */
-  @FunctionalInterface
-  public interface Training {
-    TrainOutcome train(SparkSession spark, TrainOptions options) throws Exception;
-  }
-
-  public QuickstartJob(SparkSession spark, QuickstartOptions options, Training training) {
-    this.spark = spark;
+  /**
+   * @param out gets the report
+   * @param err progress and remarks
+   */
+  public QuickstartJob(QuickstartOptions options, PrintStream out, PrintStream err) {
     this.options = options;
-    this.training = training;
+    this.out = out;
+    this.err = err;
   }
 
   /**
    * Runs the job.
    *
-   * @param out gets the report
+   * @throws IllegalArgumentException when config, folder or cluster do not fit, in one sentence and
+   *     before anything is written
    */
-  public void run(PrintStream out) throws Exception {
-    Configuration hadoop = spark.sparkContext().hadoopConfiguration();
+  public void run() throws IOException, InterruptedException {
+    Configuration hadoop = new Configuration();
     RunConfig config = options.config().toRunConfig();
     try (Store run = HadoopStore.open(options.out(), hadoop)) {
-      String dataLocation = options.out() + "/" + DATA;
-      if (!run.exists(DATASET_JSON)) {
-        prepare(run, config, dataLocation);
+      if (isFinished(run, config.train().steps())) {
+        err.println(options.out() + " holds a finished run; name another --out to train anew");
+        out.print(run.readText(RunReporter.FILE));
+        return;
       }
-      TrainOutcome outcome =
-          training.train(
-              spark,
-              new TrainOptions(
-                  options.config(),
-                  dataLocation,
-                  options.out(),
-                  TrainOptions.RESUME_AUTO,
-                  Engine.SPARK,
-                  options.executors()));
-      RunReporter reporter =
-          new RunReporter(
-              "spark-moe quickstart: "
-                  + config.model().numRoutedExperts()
-                  + " experts, Europarl in "
-                  + EuroparlCorpus.LANGUAGES.size()
-                  + " languages",
-              run,
-              config.model(),
-              TokenDataset.open(dataLocation, hadoop));
-      out.print(reporter.report(outcome, next(dataLocation)));
+      String data = options.out() + "/" + RunFolder.DATA_FOLDER;
+      if (!run.exists(DATASET_JSON)) {
+        prepare(run, config, data);
+      }
+      TrainOptions train =
+          new TrainOptions(
+              options.config(),
+              data,
+              options.out(),
+              TrainOptions.RESUME_AUTO,
+              Engine.SPARK,
+              options.executors());
+      TrainJob.Trained trained = new TrainJob(train, err).run();
+      out.print(
+          RunReporter.report(
+              title(config), run, TokenDataset.open(data, hadoop), trained, next(data)));
     }
   }
 
-  private void prepare(Store run, RunConfig config, String dataLocation) throws IOException {
-    // Written through the run's store, so that executors on other machines can read it too.
+  private static boolean isFinished(Store run, int steps) throws IOException {
+    return run.exists(RunReporter.FILE)
+        && run.exists(RunSummary.FILE)
+        && new ObjectMapper().readTree(run.readText(RunSummary.FILE)).path("steps").asInt()
+            >= steps;
+  }
+
+  /** Settings, slots and memory are checked for the training to come, before minutes are spent. */
+  private void prepare(Store run, RunConfig config, String data)
+      throws IOException, InterruptedException {
+    // What an interrupted attempt left behind.
+    run.delete(CORPUS);
+    if (!run.exists(RunFolder.CONFIG_FILE)) {
+      new RunFolder(run).requireRoomFor(config, "", Resume.auto());
+    }
+    try (SparkSetup setup = SparkSetup.start(config, options.executors(), "moe quickstart")) {
+      setup.remarks().forEach(err::println);
+      err.println("preparing Europarl: languages, tokenizer, Parquet");
+      run.delete(RunFolder.DATA_FOLDER);
+      writeCorpus(run);
+      new PrepareJob(SparkSession.builder().getOrCreate(), prepareOptions(run, config, data)).run();
+      run.delete(CORPUS);
+    }
+  }
+
+  /** Through the run's store, so that executors on other machines can read it too. */
+  private static void writeCorpus(Store run) throws IOException {
     Path texts = Files.createTempFile("europarl", ".txt");
     try {
       EuroparlCorpus.writeTexts(texts);
@@ -93,30 +114,37 @@ public final class QuickstartJob {
     } finally {
       Files.delete(texts);
     }
-    // What an interrupted attempt left behind is not a dataset.
-    run.delete(DATA);
-    new PrepareJob(
-            spark,
-            new PrepareOptions(
-                List.of(run.location() + "/" + CORPUS),
-                DocumentFormat.TEXT,
-                PrepareOptions.DEFAULT_TEXT_COLUMN,
-                SourceRule.language(EuroparlCorpus.LANGUAGES),
-                "bpe:" + config.model().vocabSize(),
-                config.train().seqLen(),
-                PrepareOptions.DEFAULT_VALIDATION,
-                dataLocation))
-        .run();
   }
 
-  private List<Line> next(String dataLocation) {
-    String out = options.out();
+  private static PrepareOptions prepareOptions(Store run, RunConfig config, String data) {
+    return new PrepareOptions(
+        List.of(run.location() + "/" + CORPUS),
+        DocumentFormat.TEXT,
+        PrepareOptions.DEFAULT_TEXT_COLUMN,
+        SourceRule.language(EuroparlCorpus.LANGUAGES),
+        "bpe:" + config.model().vocabSize(),
+        config.train().seqLen(),
+        PrepareOptions.DEFAULT_VALIDATION,
+        data);
+  }
+
+  private static String title(RunConfig config) {
+    return "spark-moe quickstart: "
+        + config.model().numRoutedExperts()
+        + " experts, Europarl in "
+        + EuroparlCorpus.LANGUAGES.size()
+        + " languages";
+  }
+
+  private List<Line> next(String data) {
+    String folder = options.out();
     return List.of(
-        new Line("the loss again", "moe evaluate --checkpoint " + out + " --data " + dataLocation),
-        new Line("its checkpoint", "moe inspect " + out + " --verify"),
+        new Line("its loss again", "moe evaluate --checkpoint " + folder + " --data " + data),
+        new Line("its parts", "moe inspect " + folder + " --verify"),
+        new Line("longer", "moe quickstart --out longer --steps 1000"),
         new Line(
-            "longer, elsewhere",
-            "moe train --config quickstart --data " + dataLocation + " --out longer --steps 1000"),
-        new Line("plots in Jupyter", "MOE_RUN=" + out + " jupyter lab notebooks/run.ipynb"));
+            "other settings",
+            "moe train --config quickstart --data " + data + " --out other --set train.lr=0.002"),
+        new Line("in Jupyter", "MOE_RUN=" + folder + " jupyter lab notebooks/run.ipynb"));
   }
 }

@@ -2,7 +2,6 @@ package io.sparkmoe.spark.job;
 
 import io.sparkmoe.data.Tokenizer;
 import io.sparkmoe.io.Store;
-import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.report.ExpertUse;
 import io.sparkmoe.report.Plots;
 import io.sparkmoe.report.RunMetrics;
@@ -13,15 +12,12 @@ import io.sparkmoe.spark.data.TokenDataset;
 import io.sparkmoe.train.MetricsLog;
 import io.sparkmoe.train.RunSummary;
 import java.io.IOException;
-import java.io.InputStream;
-import java.io.OutputStream;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/** Closes a run: draws its plots, writes {@code report.txt} into its folder. */
+/** Closes a run for people: its plots, and {@code report.txt} in its folder. */
 final class RunReporter {
 
   /** Name of the report in a run's folder. */
@@ -29,55 +25,47 @@ final class RunReporter {
 
   private static final Logger LOG = LoggerFactory.getLogger(RunReporter.class);
 
-  private final String title;
-  private final Store run;
-  private final ModelConfig model;
-  private final TokenDataset data;
+  private RunReporter() {}
 
   /**
-   * @param title first line of the report
-   * @param run folder of the run
-   * @param model shape of the model
-   * @param data that it was trained on
+   * Draws what a run's metrics and evaluation show. A machine without fonts must not fail a run
+   * that is trained, so it only gets a warning.
    */
-  RunReporter(String title, Store run, ModelConfig model, TokenDataset data) {
-    this.title = title;
-    this.run = run;
-    this.model = model;
-    this.data = data;
+  static void draw(Store run, List<ExpertUse> use) throws IOException {
+    try {
+      Plots.write(run, RunMetrics.read(run), use);
+    } catch (RuntimeException | LinkageError | InternalError e) {
+      LOG.warn(
+          "no plots: this Java cannot draw ({}), expected fontconfig and a font; install them, "
+              + "or plot metrics.jsonl elsewhere",
+          e.toString());
+    }
   }
 
   /**
-   * Writes the report, or finds the one of a run that was finished before.
+   * Writes the report of a trained run.
    *
+   * @param title first line
+   * @param run folder of the run
+   * @param data that it was trained on
    * @param next commands worth typing now
    * @return the report's text
    */
-  String report(TrainOutcome outcome, List<Line> next) throws IOException {
-    if (outcome.result().metrics().isEmpty() && run.exists(FILE)) {
-      try (InputStream in = run.open(FILE)) {
-        return new String(in.readAllBytes(), StandardCharsets.UTF_8);
-      }
-    }
-    RunMetrics metrics = RunMetrics.read(run);
-    List<ExpertUse> use =
-        outcome.result().evaluation() == null
-            ? List.of()
-            : ExpertUse.of(model, outcome.result().evaluation().expertTokens());
+  static String report(
+      String title, Store run, TokenDataset data, TrainJob.Trained trained, List<Line> next)
+      throws IOException {
     String text =
-        RunReport.of(title, metrics, outcome.summary())
-            .withBaselines(baselines())
-            .withExperts(use)
-            .withPlaces(places(draw(metrics, use)))
+        RunReport.of(title, RunMetrics.read(run), trained.summary())
+            .withBaselines(baselines(data))
+            .withExperts(trained.expertUse())
+            .withPlaces(places(run, data))
             .withNext(next)
             .render();
-    try (OutputStream out = run.create(FILE)) {
-      out.write(text.getBytes(StandardCharsets.UTF_8));
-    }
+    run.writeText(FILE, text);
     return text;
   }
 
-  private TextBaselines baselines() throws IOException {
+  private static TextBaselines baselines(TokenDataset data) throws IOException {
     if (data.info().validation().rows() == 0) {
       return null;
     }
@@ -86,28 +74,16 @@ final class RunReporter {
     }
   }
 
-  /** A machine without fonts must not fail a run that is trained. */
-  private List<String> draw(RunMetrics metrics, List<ExpertUse> use) throws IOException {
-    try {
-      return Plots.write(run, metrics, use);
-    } catch (RuntimeException | LinkageError | InternalError e) {
-      LOG.warn(
-          "no plots: this Java cannot draw ({}), expected fontconfig and a font; install them, "
-              + "or plot metrics.jsonl elsewhere",
-          e.toString());
-      return List.of();
-    }
-  }
-
-  private List<Line> places(List<String> plots) {
+  private static List<Line> places(Store run, TokenDataset data) throws IOException {
     String folder = run.location() + "/";
     List<Line> places = new ArrayList<>();
     places.add(new Line("checkpoints", folder + "checkpoints"));
     places.add(new Line("every step", folder + MetricsLog.FILE));
     places.add(new Line("summary", folder + RunSummary.FILE));
     places.add(new Line("this report", folder + FILE));
-    if (!plots.isEmpty()) {
-      places.add(new Line(plots.size() + " plots", folder + Plots.FOLDER));
+    int plots = run.list(Plots.FOLDER).size();
+    if (plots > 0) {
+      places.add(new Line(plots + " plots", folder + Plots.FOLDER));
     }
     places.add(new Line("dataset", data.location()));
     return places;

@@ -7,8 +7,6 @@ import io.sparkmoe.data.RowOrder;
 import io.sparkmoe.data.TokenRow;
 import io.sparkmoe.io.Store;
 import io.sparkmoe.report.ExpertUse;
-import io.sparkmoe.report.Plots;
-import io.sparkmoe.report.RunMetrics;
 import io.sparkmoe.spark.data.HadoopStore;
 import io.sparkmoe.spark.data.TokenDataset;
 import io.sparkmoe.train.CoordinatorSettings;
@@ -163,7 +161,7 @@ public final class TrainJob {
             finished.executors(),
             finished.stageAttempts());
     List<ExpertUse> use = ExpertUses.of(plan.config().model(), finished.result().evaluation());
-    Plots.write(plan.folder().store(), RunMetrics.read(plan.folder().store()), use);
+    RunReporter.draw(plan.folder().store(), use);
     plan.folder().writeSummary(summary);
     return new Trained(summary, use);
   }

@@ -5,11 +5,15 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.sparkmoe.config.ConfigResolver;
 import io.sparkmoe.config.ResolvedConfig;
 import io.sparkmoe.io.LocalStore;
+import io.sparkmoe.io.Store;
+import io.sparkmoe.report.RunReport.Line;
 import io.sparkmoe.spark.data.DocumentFormat;
 import io.sparkmoe.spark.data.LocalSpark;
 import io.sparkmoe.spark.data.SourceRule;
+import io.sparkmoe.spark.data.TokenDataset;
 import io.sparkmoe.train.MetricsLog;
 import io.sparkmoe.train.RunConfig;
+import io.sparkmoe.train.RunFolder;
 import io.sparkmoe.train.RunResult;
 import io.sparkmoe.train.RunSummary;
 import io.sparkmoe.train.StepMetrics;
@@ -23,22 +27,23 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import org.apache.spark.sql.SparkSession;
+import org.apache.hadoop.conf.Configuration;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
 import org.junit.jupiter.api.io.TempDir;
 
-/** The job around a training that only writes what a training leaves behind. */
-class QuickstartJobTest {
+/** The end of a run whose training is only what a training leaves behind. */
+class RunReporterTest {
 
   @RegisterExtension static final LocalSpark SPARK = new LocalSpark();
 
   @TempDir Path folder;
 
-  private final List<TrainOptions> trained = new ArrayList<>();
   private ResolvedConfig config;
   private Path out;
+  private TokenDataset data;
+  private Store run;
 
   @BeforeEach
   void prepareSmallDataset() throws IOException {
@@ -58,69 +63,62 @@ class QuickstartJobTest {
                 PrepareOptions.DEFAULT_VALIDATION,
                 out + "/data"))
         .run();
+    data = TokenDataset.open(out + "/data", new Configuration());
+    run = new LocalStore(out);
   }
 
   @Test
-  void reportIsPrintedAndKept() throws Exception {
-    String report = run(true);
+  void aTrainedRunGetsItsPlotsAndItsReport() throws Exception {
+    TrainJob.Trained trained = trained();
+    RunReporter.draw(run, trained.expertUse());
+    String report =
+        RunReporter.report("a title", run, data, trained, List.of(new Line("more", "moe --help")));
     assertThat(report)
-        .contains("bits per byte", "gzip -9", "byte unigram", "What to type next")
-        .contains("layer 2");
+        .contains("a title", "bits per byte", "gzip -9", "byte unigram", "3 plots", "moe --help")
+        .contains("de  25 %  #0 100 % 4.0x");
     assertThat(Files.readString(out.resolve("report.txt"))).isEqualTo(report);
     assertThat(out.resolve("plots/loss.png")).exists();
-    assertThat(out.resolve("plots/experts-by-source-layer-2.png")).exists();
-    assertThat(trained).singleElement().extracting(TrainOptions::data).isEqualTo(out + "/data");
+    assertThat(out.resolve("plots/expert-load.png")).exists();
+    assertThat(out.resolve("plots/experts-by-source-layer-1.png")).exists();
   }
 
   @Test
-  void aFinishedRunShowsItsReportAgain() throws Exception {
-    String report = run(true);
-    Files.delete(out.resolve("plots/loss.png"));
-    assertThat(run(false)).isEqualTo(report);
-    assertThat(out.resolve("plots/loss.png")).doesNotExist();
-  }
-
-  @Test
-  void aPreparedDatasetIsNotPreparedAgain() throws Exception {
-    byte[] dataset = Files.readAllBytes(out.resolve("data/dataset.json"));
-    run(true);
-    assertThat(Files.readAllBytes(out.resolve("data/dataset.json"))).isEqualTo(dataset);
-    assertThat(out.resolve("corpus")).doesNotExist();
-  }
-
-  private String run(boolean hasSteps) throws Exception {
+  void aFinishedQuickstartShowsItsReportAgain() throws Exception {
+    TrainJob.Trained trained = trained();
+    String report = RunReporter.report("a title", run, data, trained, List.of());
+    new RunFolder(run).writeSummary(trained.summary());
+    ResolvedConfig threeSteps =
+        new ConfigResolver().preset("tiny").set(List.of("train.steps=3")).resolve();
     ByteArrayOutputStream printed = new ByteArrayOutputStream();
+    ByteArrayOutputStream remarks = new ByteArrayOutputStream();
     new QuickstartJob(
-            SPARK.session(),
-            new QuickstartOptions(config, out.toString(), 2),
-            (spark, options) -> train(spark, options, hasSteps))
-        .run(new PrintStream(printed, true, StandardCharsets.UTF_8));
-    return printed.toString(StandardCharsets.UTF_8);
+            new QuickstartOptions(threeSteps, out.toString(), 2),
+            new PrintStream(printed, true, StandardCharsets.UTF_8),
+            new PrintStream(remarks, true, StandardCharsets.UTF_8))
+        .run();
+    assertThat(printed.toString(StandardCharsets.UTF_8)).isEqualTo(report);
+    assertThat(remarks.toString(StandardCharsets.UTF_8)).contains("holds a finished run");
   }
 
-  private TrainOutcome train(SparkSession spark, TrainOptions options, boolean hasSteps)
-      throws IOException {
-    trained.add(options);
-    RunConfig run = config.toRunConfig();
-    int layers = run.model().numMoeLayers();
+  private TrainJob.Trained trained() throws IOException {
+    RunConfig runConfig = config.toRunConfig();
     List<StepMetrics> steps = new ArrayList<>();
-    if (hasSteps) {
-      try (MetricsLog log = new MetricsLog(new LocalStore(out), 0)) {
-        for (int step = 1; step <= 3; step++) {
-          steps.add(step(step, layers));
-          log.add(steps.get(step - 1));
-        }
+    try (MetricsLog log = new MetricsLog(run, 0)) {
+      for (int step = 1; step <= 3; step++) {
+        steps.add(step(step, runConfig.model().numMoeLayers()));
+        log.add(steps.get(step - 1));
       }
     }
-    int experts = run.model().numRoutedExperts();
+    int experts = runConfig.model().numRoutedExperts();
     long[] one = new long[experts];
     long[] other = new long[experts];
     one[0] = 10;
     other[1] = 30;
     Evaluation evaluation = new Evaluation(100, 50, Map.of(1, Map.of("de", one, "fr", other)));
-    RunResult result =
-        new RunResult(3, 96, hasSteps ? 0 : 3, hasSteps ? evaluation : null, 3, "00", steps);
-    return new TrainOutcome(result, RunSummary.of(run, result, 1.0, 2.0, options.executors(), 1));
+    RunResult result = new RunResult(3, 96, 0, evaluation, 3, "00", steps);
+    return new TrainJob.Trained(
+        RunSummary.of(runConfig, result, 1.0, 2.0, 2, 1),
+        ExpertUses.of(runConfig.model(), evaluation));
   }
 
   private static StepMetrics step(int step, int layers) {
