@@ -4,6 +4,7 @@ import io.sparkmoe.data.InMemoryRowSource;
 import io.sparkmoe.data.RowOrder;
 import io.sparkmoe.data.TokenRow;
 import io.sparkmoe.parallel.ClusterConfig.GatePlacement;
+import io.sparkmoe.parallel.Wire;
 import io.sparkmoe.spark.data.TokenDataset;
 import io.sparkmoe.train.CoordinatorSettings;
 import io.sparkmoe.train.LocalTraining;
@@ -21,11 +22,15 @@ final class LocalRun {
   private LocalRun() {}
 
   /**
-   * The config of a local run: the gate is evaluated where the tokens are, which gives the same
-   * bits as on a driver and copies nothing.
+   * The config of a local run: nothing crosses a wire, so nothing is rounded for one, and the gate
+   * is evaluated where the tokens are, which gives the same bits as on a driver.
    */
   static RunConfig configOf(RunConfig config) {
-    return config.withCluster(config.cluster().withGatePlacement(GatePlacement.EXECUTOR));
+    return config.withCluster(
+        config
+            .cluster()
+            .withGatePlacement(GatePlacement.EXECUTOR)
+            .withWires(Wire.FP32, Wire.FP32, Wire.FP32));
   }
 
   static FinishedRun run(RunPlan plan, int threads, RunListener listener) throws IOException {
