@@ -2,28 +2,20 @@ package io.sparkmoe.spark.job;
 
 import io.sparkmoe.checkpoint.CheckpointStore;
 import io.sparkmoe.config.ResolvedConfig;
-import io.sparkmoe.data.PositionedRow;
-import io.sparkmoe.data.RowOrder;
-import io.sparkmoe.data.TokenRow;
 import io.sparkmoe.io.Store;
 import io.sparkmoe.report.ExpertUse;
 import io.sparkmoe.spark.data.HadoopStore;
 import io.sparkmoe.spark.data.TokenDataset;
-import io.sparkmoe.train.CoordinatorSettings;
 import io.sparkmoe.train.CoordinatorSettings.Resume;
-import io.sparkmoe.train.RankMemory;
 import io.sparkmoe.train.RunConfig;
 import io.sparkmoe.train.RunFolder;
 import io.sparkmoe.train.RunSummary;
 import java.io.IOException;
 import java.io.PrintStream;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.apache.hadoop.conf.Configuration;
-import org.apache.spark.api.java.JavaRDD;
-import org.apache.spark.api.java.JavaSparkContext;
 
 /** {@code moe train}: trains a model on a prepared dataset, on Spark or in this process. */
 public final class TrainJob {
@@ -91,38 +83,10 @@ public final class TrainJob {
 
   private FinishedRun onSpark(RunPlan plan, Configuration hadoop, RunConsole console)
       throws IOException, InterruptedException {
-    RunConfig config = plan.config();
-    try (SparkSetup spark = SparkSetup.start(config, options.executors(), "moe train")) {
+    try (SparkSetup spark = SparkSetup.start(plan.config(), options.executors(), "moe train")) {
       spark.remarks().forEach(err::println);
-      JavaSparkContext context = spark.context();
-      int numRanks = spark.numRanks();
-      List<TokenRow> validation = plan.dataset().readLocally(TokenDataset.VALIDATION);
-      RowOrder order = plan.rowOrder();
-      JavaRDD<PositionedRow> partitions =
-          plan.dataset()
-              .forRanks(context, order, firstStep(plan), config.train().steps(), numRanks);
-      DatasetRows rows =
-          new DatasetRows(order.numRows(), context.broadcast(new ArrayList<>(validation)));
-      StoreLocation store = new StoreLocation(plan.folder().store().location(), hadoop);
-      CoordinatorSettings settings =
-          new CoordinatorSettings(
-              plan.folder().store(),
-              plan.resume(),
-              plan.tokenizerSha256(),
-              config.cluster().gemmBackend(),
-              validation.size(),
-              1,
-              RankMemory.ofDriver(config, numRanks).limitBytes());
-      plan.writeInputs();
-      return new SparkRun<>(config, partitions, rows, store, "moe train")
-          .run(context, settings, 0, console);
+      return SparkTraining.run(spark.context(), spark.numRanks(), plan, hadoop, console);
     }
-  }
-
-  /** The first step that may be trained: that after the oldest checkpoint that a resume may use. */
-  private static int firstStep(RunPlan plan) throws IOException {
-    List<Integer> steps = new CheckpointStore(plan.folder().store()).committedSteps();
-    return steps.isEmpty() || plan.resume().mode() == Resume.Mode.NEVER ? 1 : steps.get(0) + 1;
   }
 
   private Resume resume(Store store) throws IOException {
