@@ -154,12 +154,17 @@ public final class ExpertUse {
     return (double) sourceTotals[source] / total;
   }
 
-  /** The experts that take most of the source's tokens, busiest first, lowest id first on a tie. */
-  public List<Integer> topExperts(int source, int howMany) {
+  /**
+   * The experts that set the source apart: those that get more of its tokens than of all tokens, by
+   * their part share * log(lift) of the divergence between the source's use of the experts and
+   * everyone's. Largest first, lowest id first on a tie.
+   */
+  public List<Integer> leaningExperts(int source, int howMany) {
     return IntStream.range(0, expertTotals.length)
         .boxed()
-        .filter(e -> counts[source][e] > 0)
-        .sorted(Comparator.comparingLong((Integer e) -> -counts[source][e]))
+        .filter(e -> lift(source, e) > 1)
+        .sorted(
+            Comparator.comparingDouble((Integer e) -> -share(source, e) * log2(lift(source, e))))
         .limit(howMany)
         .toList();
   }

@@ -232,7 +232,7 @@ public record RunReport(
       String[] cells = new String[2 + TOP_EXPERTS];
       cells[0] = use.sources().get(s);
       cells[1] = Quantity.percent(use.sourceShare(s));
-      List<Integer> top = use.topExperts(s, TOP_EXPERTS);
+      List<Integer> top = use.leaningExperts(s, TOP_EXPERTS);
       for (int i = 0; i < TOP_EXPERTS; i++) {
         cells[2 + i] = i < top.size() ? lean(use, s, top.get(i)) : "";
       }

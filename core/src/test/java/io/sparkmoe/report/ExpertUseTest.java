@@ -65,7 +65,16 @@ class ExpertUseTest {
     ExpertUse use = use(new long[][] {{0, 4, 0, 1}, {2, 1, 0, 1}});
     assertThat(use.idleExperts()).isEqualTo(1);
     assertThat(use.expertsByLeaning()).containsExactly(1, 0, 3, 2);
-    assertThat(use.topExperts(0, 3)).containsExactly(1, 3);
+  }
+
+  @Test
+  void aSourceLeansOnWhatSetsItApartNotOnWhatAllUse() {
+    ExpertUse use = use(new long[][] {{50, 30, 20, 0}, {50, 0, 20, 30}});
+    assertThat(use.leaningExperts(0, 4)).containsExactly(1);
+    assertThat(use.leaningExperts(1, 4)).containsExactly(3);
+    ExpertUse two = use(new long[][] {{10, 40, 50}, {80, 10, 10}});
+    assertThat(two.leaningExperts(0, 4)).containsExactly(2, 1);
+    assertThat(two.leaningExperts(0, 1)).containsExactly(2);
   }
 
   @Test

@@ -28,6 +28,7 @@ import org.apache.spark.sql.SparkSession;
 public final class QuickstartJob {
 
   private static final String CORPUS = "quickstart-corpus.txt";
+  private static final String LAUNCHER = "deploy/bin/moe";
   private static final String DATASET_JSON = RunFolder.DATA_FOLDER + "/dataset.json";
 
   private final QuickstartOptions options;
@@ -139,12 +140,16 @@ public final class QuickstartJob {
   private List<Line> next(String data) {
     String folder = options.out();
     return List.of(
-        new Line("its loss again", "moe evaluate --checkpoint " + folder + " --data " + data),
-        new Line("its parts", "moe inspect " + folder + " --verify"),
-        new Line("longer", "moe quickstart --out longer --steps 1000"),
+        new Line(
+            "its loss again", LAUNCHER + " evaluate --checkpoint " + folder + " --data " + data),
+        new Line("its parts", LAUNCHER + " inspect " + folder + " --verify"),
+        new Line("longer", LAUNCHER + " quickstart --out longer --steps 1000"),
         new Line(
             "other settings",
-            "moe train --config quickstart --data " + data + " --out other --set train.lr=0.002"),
+            LAUNCHER
+                + " train --config quickstart --data "
+                + data
+                + " --out other --set train.lr=0.002"),
         new Line("in Jupyter", "MOE_RUN=" + folder + " jupyter lab notebooks/run.ipynb"));
   }
 }

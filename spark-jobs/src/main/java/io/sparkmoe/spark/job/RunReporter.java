@@ -85,7 +85,7 @@ final class RunReporter {
     if (plots > 0) {
       places.add(new Line(plots + " plots", folder + Plots.FOLDER));
     }
-    places.add(new Line("dataset", data.location()));
+    places.add(new Line("dataset", data.location().replaceFirst("^file:/+", "/")));
     return places;
   }
 }
