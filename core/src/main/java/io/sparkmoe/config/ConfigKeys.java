@@ -183,6 +183,8 @@ public final class ConfigKeys {
     table.integer(
         "eval_every", 100, "Steps between evaluations; 0 = only at the end.", "eval_interval");
     table.integer(
+        "eval_rows", 128, "Validation rows of an evaluation before the last step's; 0 = all.");
+    table.integer(
         "checkpoint_every",
         100,
         "Steps between checkpoints; 0 = only at the end.",

@@ -53,4 +53,9 @@ public record ClusterConfig(
     return new ClusterConfig(
         placement, gradientWire, dispatchWire, combineWire, deadlineSeconds, gemmBackend);
   }
+
+  public ClusterConfig withGemmBackend(String backend) {
+    return new ClusterConfig(
+        gatePlacement, gradientWire, dispatchWire, combineWire, deadlineSeconds, backend);
+  }
 }

@@ -85,6 +85,10 @@ public final class Coordinator {
     tellAll(Message.START, 0, start);
     List<String> notes = new ArrayList<>(checkpoints.notes());
     notes.add(gemmNote(engine));
+    checkpoints
+        .gemmBackend()
+        .filter(stored -> !stored.equals(engine.gemmName()))
+        .ifPresent(stored -> notes.add(otherBackendNote(stored, engine.gemmName())));
     for (int rank = 0; rank < numRanks; rank++) {
       RankReady ready = inbox.next(rank, Message.READY, 0, RankReady.class);
       notes.add(communicator.describe(rank) + ": " + ready.kernels());
@@ -173,6 +177,14 @@ public final class Coordinator {
         evaluate,
         checkpoint,
         failure(step, gradNorm, reports));
+  }
+
+  private static String otherBackendNote(String stored, String available) {
+    return "the checkpoint was computed with "
+        + stored
+        + ", which does not load here: going on with "
+        + available
+        + ", so the last bits will differ from an unbroken run's";
   }
 
   private static String gemmNote(ComputeEngine engine) {

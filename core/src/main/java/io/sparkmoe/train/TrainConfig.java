@@ -24,6 +24,7 @@ import com.fasterxml.jackson.annotation.JsonProperty;
  * @param seed of initial weights and row order
  * @param precision number format of the linear layers
  * @param evalEvery steps between evaluations, 0 = only at the end
+ * @param evalRows validation rows of an evaluation before the last step's, 0 = all
  * @param checkpointEvery steps between checkpoints, 0 = only at the end
  * @param keepCheckpoints newest checkpoints to keep, at least 2
  */
@@ -47,6 +48,7 @@ public record TrainConfig(
     @JsonProperty("seed") long seed,
     @JsonProperty("precision") Precision precision,
     @JsonProperty("eval_every") int evalEvery,
+    @JsonProperty("eval_rows") int evalRows,
     @JsonProperty("checkpoint_every") int checkpointEvery,
     @JsonProperty("keep_checkpoints") int keepCheckpoints) {
 
@@ -85,6 +87,7 @@ public record TrainConfig(
     require(balanceLossAlpha >= 0, "balance_loss_alpha must be >= 0, got " + balanceLossAlpha);
     require(biasUpdateRate >= 0, "bias_update_rate must be >= 0, got " + biasUpdateRate);
     require(evalEvery >= 0, "eval_every must be >= 0, got " + evalEvery);
+    require(evalRows >= 0, "eval_rows must be >= 0, got " + evalRows);
     require(checkpointEvery >= 0, "checkpoint_every must be >= 0, got " + checkpointEvery);
     require(keepCheckpoints >= 2, "keep_checkpoints must be >= 2, got " + keepCheckpoints);
   }
@@ -111,6 +114,7 @@ public record TrainConfig(
         seed,
         precision,
         evalEvery,
+        evalRows,
         checkpointEvery,
         keepCheckpoints);
   }

@@ -23,6 +23,7 @@ import io.sparkmoe.train.protocol.StepEnd.Evaluation;
 import io.sparkmoe.train.protocol.StepOrder;
 import io.sparkmoe.train.protocol.StepReport;
 import java.io.IOException;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 
@@ -65,6 +66,7 @@ public final class Worker {
     try (ComputeEngine engine = ComputeEngine.open(name, start.gemmBackend(), settings.threads());
         Arena arena = new Arena(name, settings.memoryLimitBytes());
         RankState state = new RankState(config, communicator, engine.kernels(), arena, clock)) {
+      requireBackend(engine, start.gemmBackend());
       int from = start.resumedFromStep();
       if (from == 0) {
         state.parameters().initialize(config.train().seed());
@@ -74,9 +76,24 @@ public final class Worker {
       }
       tell(Message.READY, 0, new RankReady(describe(engine), ProcessMemory.residentBytes()));
       for (int step = from + 1; step <= start.lastStep(); step++) {
-        trainStep(step, state, arena);
+        trainStep(step, step == start.lastStep(), state, arena);
       }
       tell(Message.DONE, 0, true);
+    }
+  }
+
+  /** Another matrix library would give other last bits, silently. */
+  private void requireBackend(ComputeEngine engine, String expected) {
+    if (!engine.gemmName().equals(expected)) {
+      throw new FailedRunException(
+          "cannot compute as the driver does: "
+              + communicator.describe(communicator.rank())
+              + " can load the matrix library "
+              + engine.gemmName()
+              + " only, expected "
+              + expected
+              + "; set cluster.gemm_backend="
+              + engine.gemmName());
     }
   }
 
@@ -84,7 +101,7 @@ public final class Worker {
     return engine.gemmName() + ", " + engine.parallel().threads() + " threads";
   }
 
-  private void trainStep(int step, RankState state, Arena arena) throws IOException {
+  private void trainStep(int step, boolean last, RankState state, Arena arena) throws IOException {
     clock.enter(Phase.DATA);
     List<TokenRow> rows = settings.training().rowsOf(step);
     StepCounts counts = exchangeCounts(step, rows);
@@ -107,7 +124,7 @@ public final class Worker {
       GateExchange.receiveSnapshot(communicator, step, state.parameters());
       state.resetGate();
     }
-    Evaluation evaluation = order.evaluate() ? evaluate(step, state, arena) : null;
+    Evaluation evaluation = order.evaluate() ? evaluate(step, last, state, arena) : null;
     List<FileEntry> files = List.of();
     if (order.checkpoint()) {
       clock.enter(Phase.CHECKPOINT);
@@ -197,8 +214,8 @@ public final class Worker {
     return tensor == null ? "the loss" : "the gradient of " + tensor;
   }
 
-  private Evaluation evaluate(int step, RankState state, Arena arena) {
-    List<TokenRow> all = settings.validation();
+  private Evaluation evaluate(int step, boolean last, RankState state, Arena arena) {
+    List<TokenRow> all = last ? settings.validation() : sample(settings.validation());
     RowOrder slices = new RowOrder(1, Math.max(1, all.size()), 0);
     int from = slices.firstSlot(communicator.rank(), communicator.size());
     int to = slices.firstSlot(communicator.rank() + 1, communicator.size());
@@ -212,6 +229,19 @@ public final class Worker {
     } finally {
       clock.unpin();
     }
+  }
+
+  /** Evenly spaced rows, the same ones every time. */
+  private List<TokenRow> sample(List<TokenRow> all) {
+    int wanted = config.train().evalRows();
+    if (wanted == 0 || all.size() <= wanted) {
+      return all;
+    }
+    List<TokenRow> sample = new ArrayList<>();
+    for (int i = 0; i < wanted; i++) {
+      sample.add(all.get((int) ((long) all.size() * i / wanted)));
+    }
+    return sample;
   }
 
   /** Rows of a forward pass in evaluation: as many as in training. */

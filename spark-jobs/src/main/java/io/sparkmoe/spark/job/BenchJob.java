@@ -21,10 +21,14 @@ import io.sparkmoe.train.WorkerSettings;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.Iterator;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
+import org.apache.spark.SparkConf;
 import org.apache.spark.api.java.JavaRDD;
 
 /**
@@ -66,20 +70,39 @@ public final class BenchJob {
     }
   }
 
+  /** The matrix library that the run takes, and its speed at 1024^3 on all threads. */
+  private record Peak(String gemmBackend, double gflops) {}
+
   /** Prints one JSON object on its last line. */
   public void run() throws IOException, InterruptedException {
     RunConfig asked = options.config().toRunConfig();
+    int threads = options.threads() > 0 ? options.threads() : defaultThreads();
+    Peak peak = measurePeak(asked, threads * Math.max(1, options.executors()));
     RunConfig config =
-        asked.withTrain(asked.train().withSteps(options.warmup() + asked.train().steps()));
+        asked
+            .withTrain(asked.train().withSteps(options.warmup() + asked.train().steps()))
+            .withCluster(asked.cluster().withGemmBackend(peak.gemmBackend()));
     Steps steps = new Steps();
-    int threads =
-        options.threads() > 0 ? options.threads() : Runtime.getRuntime().availableProcessors();
     if (options.executors() == 0) {
       local(config, threads, steps);
     } else {
-      onSpark(config, steps);
+      onSpark(config, threads, steps);
     }
-    out.println(JSON.writeValueAsString(report(config, threads, steps.all)));
+    out.println(JSON.writeValueAsString(report(config, threads, peak, steps.all)));
+  }
+
+  /** All cores here; on Spark what a task is given. */
+  private int defaultThreads() {
+    return options.executors() == 0
+        ? Runtime.getRuntime().availableProcessors()
+        : new SparkConf().getInt("spark.task.cpus", 1);
+  }
+
+  private static Peak measurePeak(RunConfig config, int threads) {
+    try (ComputeEngine engine =
+        ComputeEngine.open("peak", config.cluster().gemmBackend(), threads)) {
+      return new Peak(engine.gemmName(), engine.measurePeakGflops());
+    }
   }
 
   private void local(RunConfig config, int threads, Steps steps) throws IOException {
@@ -98,14 +121,14 @@ public final class BenchJob {
         steps);
   }
 
-  private void onSpark(RunConfig config, Steps steps) throws InterruptedException {
+  private void onSpark(RunConfig config, int threads, Steps steps) throws InterruptedException {
     try (SparkSetup spark = SparkSetup.start(config, options.executors(), "moe bench train")) {
       spark.remarks().forEach(err::println);
       int numRanks = spark.numRanks();
       JavaRDD<Integer> ranks =
           spark.context().parallelize(Collections.nCopies(numRanks, 0), numRanks);
       new SparkRun<>(config, ranks, new RandomRows(), null, "moe bench train")
-          .run(spark.context(), settings(config, numRanks), options.threads(), steps);
+          .run(spark.context(), settings(config, numRanks), threads, steps);
     }
   }
 
@@ -136,12 +159,11 @@ public final class BenchJob {
     }
   }
 
-  private ObjectNode report(RunConfig config, int threads, List<StepMetrics> all) {
+  private ObjectNode report(RunConfig config, int threads, Peak peak, List<StepMetrics> all) {
     List<StepMetrics> timed = all.subList(options.warmup(), all.size());
     double stepSeconds = median(timed.stream().mapToDouble(StepMetrics::stepSeconds).toArray());
     int batch = config.train().batchSequences();
     int seqLen = config.train().seqLen();
-    int ranks = Math.max(1, options.executors());
     boolean withMtp = config.model().numMtpModules() > 0;
     double gflops = ModelFlops.ofStep(config.model(), batch, seqLen, withMtp) * 1e-9;
     ObjectNode report = JSON.createObjectNode();
@@ -150,17 +172,13 @@ public final class BenchJob {
     report.put(
         "parameters",
         Parameters.shapes(config.model()).stream().mapToLong(TensorShape::numElements).sum());
-    report.put("threads", options.executors() == 0 ? threads : threadsOfRank(threads));
+    report.put("threads", threads);
     report.put("executors", options.executors());
     report.put("precision", config.train().precision().name().toLowerCase(Locale.ROOT));
-    try (ComputeEngine engine =
-        ComputeEngine.open("peak", config.cluster().gemmBackend(), threads)) {
-      double peak = engine.measurePeakGflops();
-      report.put("gemmBackend", engine.gemmName());
-      report.put("gemmPeakGflops", peak);
-      report.put("modelGflopsPerStep", gflops);
-      report.put("gemmEfficiency", gflops / stepSeconds / peak);
-    }
+    report.put("gemmBackend", peak.gemmBackend());
+    report.put("gemmPeakGflops", peak.gflops());
+    report.put("modelGflopsPerStep", gflops);
+    report.put("gemmEfficiency", gflops / stepSeconds / peak.gflops());
     report.put("peakResidentBytes", peakResidentBytes(all));
     report.put(
         "wireBytesPerStep",
@@ -169,13 +187,8 @@ public final class BenchJob {
                 .mapToDouble(
                     step -> step.wireBytes().values().stream().mapToLong(Long::longValue).sum())
                 .toArray()));
-    report.set("phaseSeconds", JSON.valueToTree(timed.get(timed.size() - 1).phaseSeconds()));
-    report.put("ranks", ranks);
+    report.set("phaseSeconds", JSON.valueToTree(medianPhases(timed)));
     return report;
-  }
-
-  private int threadsOfRank(int threads) {
-    return options.threads() > 0 ? options.threads() : Math.max(1, threads / options.executors());
   }
 
   private long peakResidentBytes(List<StepMetrics> all) {
@@ -184,9 +197,22 @@ public final class BenchJob {
         : all.stream().mapToLong(StepMetrics::residentBytes).max().orElse(-1);
   }
 
+  private static Map<String, Double> medianPhases(List<StepMetrics> timed) {
+    Map<String, Double> phases = new LinkedHashMap<>();
+    for (String phase : timed.get(0).phaseSeconds().keySet()) {
+      phases.put(
+          phase,
+          median(
+              timed.stream()
+                  .mapToDouble(step -> step.phaseSeconds().getOrDefault(phase, 0.0))
+                  .toArray()));
+    }
+    return phases;
+  }
+
   private static double median(double[] values) {
     double[] sorted = values.clone();
-    java.util.Arrays.sort(sorted);
+    Arrays.sort(sorted);
     int middle = sorted.length / 2;
     return sorted.length % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
   }

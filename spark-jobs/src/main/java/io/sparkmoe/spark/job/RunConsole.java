@@ -9,14 +9,20 @@ import java.io.IOException;
 import java.io.PrintStream;
 import java.io.UncheckedIOException;
 import java.util.List;
+import java.util.Locale;
 
 /** Shows a run's progress on stderr and keeps its metrics in the run's folder. */
 final class RunConsole implements RunListener, AutoCloseable {
+
+  /** Share of the steps' time. */
+  private static final double LONG_GATE_WAIT = 0.1;
 
   private final RunFolder folder;
   private final PrintStream err;
   private final ProgressPrinter progress;
   private MetricsLog log;
+  private double gateWaitSum;
+  private int gateWaitSteps;
 
   RunConsole(RunFolder folder, int totalSteps, PrintStream err) {
     this.folder = folder;
@@ -46,11 +52,26 @@ final class RunConsole implements RunListener, AutoCloseable {
       throw new UncheckedIOException(e);
     }
     progress.step(metrics);
+    gateWaitSum += metrics.gateWaitShare();
+    gateWaitSteps++;
+  }
+
+  /** A gate on the driver that ranks wait for is worth moving. */
+  private void remarkOnGateWait() {
+    double share = gateWaitSteps == 0 ? 0 : gateWaitSum / gateWaitSteps;
+    if (share > LONG_GATE_WAIT) {
+      err.printf(
+          Locale.ROOT,
+          "ranks waited %.0f %% of the time for the driver's gate; cluster.gate_placement=executor evaluates it"
+              + " where the tokens are%n",
+          100 * share);
+    }
   }
 
   @Override
   public void close() throws IOException {
     progress.close();
+    remarkOnGateWait();
     closeLog();
   }
 

@@ -70,6 +70,7 @@ public final class TrainJob {
       Resume resume = resume(store);
       folder.requireRoomFor(config, dataset.info().tokenizerSha256(), resume);
       RunPlan plan = new RunPlan(config, resolved.toYaml(), dataset, folder, resume);
+      err.print(plan.configYaml());
       FinishedRun finished;
       try (RunConsole console = new RunConsole(folder, config.train().steps(), err)) {
         finished =
