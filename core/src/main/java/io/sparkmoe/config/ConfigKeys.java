@@ -211,6 +211,10 @@ public final class ConfigKeys {
     table.choice("combine_wire", "bf16", "Format of expert outputs back.", "fp32", "bf16");
     table.integer(
         "deadline_seconds", 120, "Longest wait for another executor, seconds.", "timeout");
+    table.integer(
+        "gradient_check_every",
+        0,
+        "Steps between comparisons of a lossy gradient wire with an FP32 sum; 0 = never.");
     table.choice(
         "gemm_backend",
         "auto",

@@ -10,6 +10,8 @@ import com.fasterxml.jackson.annotation.JsonProperty;
  * @param dispatchWire format of hidden states to the experts and of their gradients back
  * @param combineWire format of expert outputs back and of their gradients there; FP32 or BF16
  * @param deadlineSeconds longest wait for another rank before the run fails and names it
+ * @param gradientCheckEvery steps between comparisons of a lossy gradient wire with an FP32 sum, 0
+ *     = never
  * @param gemmBackend matrix library of all ranks: "onednn", "openblas", "reference", or "auto" =
  *     the fastest that the driver measures
  */
@@ -19,6 +21,7 @@ public record ClusterConfig(
     @JsonProperty("dispatch_wire") Wire dispatchWire,
     @JsonProperty("combine_wire") Wire combineWire,
     @JsonProperty("deadline_seconds") int deadlineSeconds,
+    @JsonProperty("gradient_check_every") int gradientCheckEvery,
     @JsonProperty("gemm_backend") String gemmBackend) {
 
   /**
@@ -37,25 +40,58 @@ public record ClusterConfig(
       throw new IllegalArgumentException(
           "cluster.deadline_seconds must be >= 1, got " + deadlineSeconds);
     }
+    if (gradientCheckEvery < 0) {
+      throw new IllegalArgumentException(
+          "cluster.gradient_check_every must be >= 0, got " + gradientCheckEvery);
+    }
   }
 
   /** Driver gate, FP8 gradients and dispatch, BF16 combine, two minutes. */
   public static ClusterConfig defaults() {
-    return new ClusterConfig(GatePlacement.DRIVER, Wire.FP8, Wire.FP8, Wire.BF16, 120, "auto");
+    return new ClusterConfig(GatePlacement.DRIVER, Wire.FP8, Wire.FP8, Wire.BF16, 120, 0, "auto");
   }
 
   public ClusterConfig withWires(Wire gradients, Wire dispatch, Wire combine) {
     return new ClusterConfig(
-        gatePlacement, gradients, dispatch, combine, deadlineSeconds, gemmBackend);
+        gatePlacement,
+        gradients,
+        dispatch,
+        combine,
+        deadlineSeconds,
+        gradientCheckEvery,
+        gemmBackend);
   }
 
   public ClusterConfig withGatePlacement(GatePlacement placement) {
     return new ClusterConfig(
-        placement, gradientWire, dispatchWire, combineWire, deadlineSeconds, gemmBackend);
+        placement,
+        gradientWire,
+        dispatchWire,
+        combineWire,
+        deadlineSeconds,
+        gradientCheckEvery,
+        gemmBackend);
   }
 
   public ClusterConfig withGemmBackend(String backend) {
     return new ClusterConfig(
-        gatePlacement, gradientWire, dispatchWire, combineWire, deadlineSeconds, backend);
+        gatePlacement,
+        gradientWire,
+        dispatchWire,
+        combineWire,
+        deadlineSeconds,
+        gradientCheckEvery,
+        backend);
+  }
+
+  public ClusterConfig withGradientCheckEvery(int steps) {
+    return new ClusterConfig(
+        gatePlacement,
+        gradientWire,
+        dispatchWire,
+        combineWire,
+        deadlineSeconds,
+        steps,
+        gemmBackend);
   }
 }

@@ -46,6 +46,7 @@ public final class GradientReducer implements AutoCloseable {
 
   private static final double FEEDBACK = 0.5;
 
+  private final int channel;
   private final Communicator communicator;
   private final Wire wire;
   private final List<Tensor> gradients;
@@ -83,7 +84,23 @@ public final class GradientReducer implements AutoCloseable {
    */
   public GradientReducer(
       Communicator communicator, Wire wire, List<Tensor> gradients, Kernels kernels, Arena arena) {
-    this(communicator, wire, gradients, kernels, arena, BUCKET_ELEMENTS);
+    this(communicator, wire, gradients, kernels, arena, BUCKET_ELEMENTS, 0);
+  }
+
+  /**
+   * A second reducer beside the run's own.
+   *
+   * @param channel tells its frames from other reducers'; 0 is the run's
+   */
+  public static GradientReducer onChannel(
+      int channel,
+      Communicator communicator,
+      Wire wire,
+      List<Tensor> gradients,
+      Kernels kernels,
+      Arena arena) {
+    return new GradientReducer(
+        communicator, wire, gradients, kernels, arena, BUCKET_ELEMENTS, channel);
   }
 
   GradientReducer(
@@ -92,7 +109,9 @@ public final class GradientReducer implements AutoCloseable {
       List<Tensor> gradients,
       Kernels kernels,
       Arena arena,
-      int bucketElements) {
+      int bucketElements,
+      int channel) {
+    this.channel = channel;
     this.communicator = communicator;
     this.wire = wire;
     this.gradients = List.copyOf(gradients);
@@ -269,11 +288,11 @@ public final class GradientReducer implements AutoCloseable {
     return (other + 1) % numRanks;
   }
 
-  private static FrameKey shardKey(int step, int bucket) {
-    return new FrameKey(FrameKind.GRADIENTS, step, 2 * bucket, 0);
+  private FrameKey shardKey(int step, int bucket) {
+    return new FrameKey(FrameKind.GRADIENTS, step, 2 * bucket, channel);
   }
 
-  private static FrameKey sumKey(int step, int bucket) {
-    return new FrameKey(FrameKind.GRADIENTS, step, 2 * bucket + 1, 0);
+  private FrameKey sumKey(int step, int bucket) {
+    return new FrameKey(FrameKind.GRADIENTS, step, 2 * bucket + 1, channel);
   }
 }

@@ -17,9 +17,13 @@ import io.sparkmoe.parallel.Communicator;
 import io.sparkmoe.parallel.ExpertPlacement;
 import io.sparkmoe.parallel.GradientReducer;
 import io.sparkmoe.parallel.PhaseClock;
+import io.sparkmoe.parallel.Wire;
 import io.sparkmoe.tensor.Arena;
 import io.sparkmoe.tensor.DType;
+import io.sparkmoe.tensor.Tensor;
+import io.sparkmoe.train.protocol.WireQuality;
 import java.util.EnumSet;
+import java.util.List;
 import java.util.Set;
 
 /**
@@ -37,6 +41,8 @@ final class RankState implements AutoCloseable {
   private final RemoteGate remoteGate;
   private final LanguageModel model;
   private final GradientReducer reducer;
+  private final GradientWireCheck wireCheck;
+  private final int wireCheckEvery;
 
   RankState(
       RunConfig config, Communicator communicator, Kernels kernels, Arena arena, PhaseClock clock) {
@@ -57,13 +63,14 @@ final class RankState implements AutoCloseable {
         new ExchangeDispatcher(
             communicator, placement, kernels, cluster.dispatchWire(), cluster.combineWire());
     this.model = new LanguageModel(parameters, gate, dispatcher, kernels, clock);
+    List<Tensor> gradients =
+        parameters.blocks(Part.REPLICATED).stream().map(ParameterBlock::gradient).toList();
     this.reducer =
-        new GradientReducer(
-            communicator,
-            cluster.gradientWire(),
-            parameters.blocks(Part.REPLICATED).stream().map(ParameterBlock::gradient).toList(),
-            kernels,
-            arena);
+        new GradientReducer(communicator, cluster.gradientWire(), gradients, kernels, arena);
+    this.wireCheckEvery = cluster.gradientCheckEvery();
+    boolean checks =
+        wireCheckEvery > 0 && communicator.size() > 1 && cluster.gradientWire() != Wire.FP32;
+    this.wireCheck = checks ? new GradientWireCheck(communicator, gradients, kernels, arena) : null;
   }
 
   Parameters parameters() {
@@ -80,6 +87,20 @@ final class RankState implements AutoCloseable {
 
   GradientReducer reducer() {
     return reducer;
+  }
+
+  /**
+   * Sums the replicated gradients over the ranks.
+   *
+   * @return what the wire lost, null when this step is not checked
+   */
+  WireQuality reduceGradients(int step) {
+    boolean due = wireCheck != null && step % wireCheckEvery == 0;
+    if (due) {
+      wireCheck.before(step);
+    }
+    reducer.reduce(step);
+    return due ? wireCheck.after() : null;
   }
 
   /** The gate of this rank, or null when the driver evaluates it. */
@@ -126,6 +147,9 @@ final class RankState implements AutoCloseable {
 
   @Override
   public void close() {
+    if (wireCheck != null) {
+      wireCheck.close();
+    }
     reducer.close();
     optimizer.close();
     parameters.close();

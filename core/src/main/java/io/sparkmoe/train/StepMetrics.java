@@ -1,6 +1,7 @@
 package io.sparkmoe.train;
 
 import com.fasterxml.jackson.annotation.JsonInclude;
+import io.sparkmoe.train.protocol.WireQuality;
 import java.util.Map;
 
 /**
@@ -23,6 +24,7 @@ import java.util.Map;
  * @param wireBytes bytes sent by kind, all ranks and the driver
  * @param phaseSeconds seconds by phase, mean over ranks; they add up to stepSeconds
  * @param gateWaitShare share of the step in which ranks waited for the driver's gate
+ * @param gradientWire what the gradient wire lost, on rank 0; null when it was not checked
  * @param residentBytes largest resident size of a rank's process
  * @param validationLoss mean next-token loss on the validation rows, null when not evaluated
  */
@@ -45,5 +47,6 @@ public record StepMetrics(
     Map<String, Long> wireBytes,
     Map<String, Double> phaseSeconds,
     double gateWaitShare,
+    WireQuality gradientWire,
     long residentBytes,
     Double validationLoss) {}

@@ -78,6 +78,7 @@ final class StepMetricsBuilder {
         wireBytes(result),
         phases,
         phases.getOrDefault(Phase.GATE_WAIT.label(), 0.0) / trainSeconds,
+        result.reports().get(0).wireQuality(),
         result.ends().stream().mapToLong(StepEnd::residentBytes).max().orElse(-1),
         validationLoss(result.evaluation()));
   }

@@ -22,6 +22,7 @@ import io.sparkmoe.train.protocol.StepEnd;
 import io.sparkmoe.train.protocol.StepEnd.Evaluation;
 import io.sparkmoe.train.protocol.StepOrder;
 import io.sparkmoe.train.protocol.StepReport;
+import io.sparkmoe.train.protocol.WireQuality;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -188,7 +189,7 @@ public final class Worker {
     double expertSquares = state.sumOfSquares(Part.EXPERT);
     String nonFinite = nonFinite(losses, ownSquares + expertSquares, state);
     clock.enter(Phase.REDUCE);
-    state.reducer().reduce(step);
+    WireQuality quality = state.reduceGradients(step);
     clock.enter(Phase.OPTIMIZER);
     double replicatedSquares =
         communicator.size() == 1 ? ownSquares : state.sumOfSquares(Part.REPLICATED);
@@ -199,6 +200,7 @@ public final class Worker {
         losses.droppedTokens(),
         expertSquares,
         replicatedSquares,
+        quality,
         nonFinite);
   }
 

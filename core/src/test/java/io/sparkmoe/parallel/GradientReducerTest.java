@@ -99,7 +99,7 @@ class GradientReducerTest {
             double[][] reduced = new double[steps][];
             try (GradientReducer reducer =
                 new GradientReducer(
-                    end, wire, gradients, kernels(gradients.get(0).type()), arena, BUCKET)) {
+                    end, wire, gradients, kernels(gradients.get(0).type()), arena, BUCKET, 0)) {
               for (int step = 1; step <= steps; step++) {
                 fill(gradients, source, end.rank(), step);
                 reducer.reduce(step);
@@ -291,7 +291,7 @@ class GradientReducerTest {
                 fill(gradients, noisy(1), end.rank(), 1);
                 try (GradientReducer reducer =
                     new GradientReducer(
-                        end, wire, gradients, kernels(gradients.get(0).type()), arena, BUCKET)) {
+                        end, wire, gradients, kernels(gradients.get(0).type()), arena, BUCKET, 0)) {
                   reducer.reduce(1);
                 }
                 return null;
@@ -319,7 +319,13 @@ class GradientReducerTest {
             for (int from = 1; from <= 4; from += 2) {
               try (GradientReducer reducer =
                   new GradientReducer(
-                      end, Wire.FP8, gradients, kernels(gradients.get(0).type()), arena, BUCKET)) {
+                      end,
+                      Wire.FP8,
+                      gradients,
+                      kernels(gradients.get(0).type()),
+                      arena,
+                      BUCKET,
+                      0)) {
                 for (int i = 0; i < saved.size(); i++) {
                   reducer.residuals().get(i).copyFrom(saved.get(i));
                 }

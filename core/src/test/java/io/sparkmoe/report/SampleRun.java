@@ -40,6 +40,7 @@ final class SampleRun {
         wire,
         phases,
         0.196,
+        null,
         1L << 30,
         validationLoss);
   }

@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.within;
 import io.sparkmoe.parallel.ClusterConfig.GatePlacement;
 import io.sparkmoe.parallel.Wire;
 import io.sparkmoe.train.CoordinatorSettings.Resume;
+import io.sparkmoe.train.protocol.WireQuality;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -98,6 +99,19 @@ class LocalTrainingTest {
     assertThatThrownBy(lossy().with("checkpoint_every", 5).in(broken).listener(killer(10))::run)
         .hasMessageContaining("killed");
     assertThat(lossy().in(broken).run().weightsSha256()).isEqualTo(unbroken);
+  }
+
+  @Test
+  @DisplayName("a checked FP8 gradient wire keeps the direction, and its errors do not add up")
+  void checksTheGradientWire() throws Exception {
+    List<StepMetrics> steps = lossy().with("steps", 30).checkGradientsEvery(1).run().metrics();
+    assertThat(steps)
+        .allSatisfy(step -> assertThat(step.gradientWire().cosine()).isGreaterThan(0.999));
+    WireQuality last = steps.get(29).gradientWire();
+    assertThat(last.relativeError()).isPositive();
+    assertThat(last.errorOfSum()).isLessThan(0.2);
+    assertThat(new TinyRun().run().metrics())
+        .allSatisfy(step -> assertThat(step.gradientWire()).isNull());
   }
 
   private static TinyRun lossy() {

@@ -115,6 +115,11 @@ final class TinyRun {
     return this;
   }
 
+  TinyRun checkGradientsEvery(int steps) {
+    this.cluster = cluster.withGradientCheckEvery(steps);
+    return this;
+  }
+
   TinyRun listener(RunListener listener) {
     this.listener = listener;
     return this;

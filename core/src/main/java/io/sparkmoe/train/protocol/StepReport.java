@@ -10,6 +10,7 @@ package io.sparkmoe.train.protocol;
  *     dispatch
  * @param expertSquares sum of squares of this rank's expert gradients
  * @param replicatedSquares sum of squares of the reduced replicated gradients; equal on all ranks
+ * @param wireQuality what the gradient wire lost in this step, null when it was not checked
  * @param nonFinite name of the first tensor with a non-finite value, null when there is none
  */
 public record StepReport(
@@ -19,4 +20,5 @@ public record StepReport(
     long droppedTokens,
     double expertSquares,
     double replicatedSquares,
+    WireQuality wireQuality,
     String nonFinite) {}

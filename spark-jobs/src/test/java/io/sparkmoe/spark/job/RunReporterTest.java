@@ -140,6 +140,7 @@ class RunReporterTest {
         Map.of("dispatch", 1000L),
         Map.of("trunk", 1.0),
         0,
+        null,
         1L << 30,
         step == 3 ? 2.0 : null);
   }
