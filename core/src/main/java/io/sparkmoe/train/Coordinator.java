@@ -145,11 +145,13 @@ public final class Coordinator {
     if (order.checkpoint() && order.failure() == null) {
       checkpoints.prepare(step);
     }
-    tellAll(Message.ORDER, step, order);
     if (order.failure() != null) {
+      tellAll(Message.ORDER, step, order);
       throw new FailedRunException(order.failure());
     }
+    // Before the order, because a rank that evaluates asks the gates as soon as it has it.
     gates.update(step, order.learningRate(), order.gradientScale(), loads);
+    tellAll(Message.ORDER, step, order);
     role.publish(step);
 
     List<StepEnd> ends = new ArrayList<>();

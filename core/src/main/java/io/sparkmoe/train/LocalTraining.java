@@ -5,7 +5,6 @@ import io.sparkmoe.parallel.LocalCommunicator;
 import io.sparkmoe.parallel.RankLateException;
 import io.sparkmoe.parallel.RankLostException;
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -21,23 +20,24 @@ public final class LocalTraining {
   /**
    * Trains to the end.
    *
-   * @param ranks number of ranks, usually one with all threads
+   * @param numRanks usually one with all threads
    * @param workers settings by rank
    * @throws FailedRunException when the run cannot go on, with one sentence
+   * @throws IOException when a checkpoint cannot be read or written, whichever end found out
    */
   public static RunResult run(
       RunConfig config,
-      int ranks,
+      int numRanks,
       IntFunction<WorkerSettings> workers,
       CoordinatorSettings settings,
       RunListener listener)
       throws IOException {
     Duration deadline = Duration.ofSeconds(config.cluster().deadlineSeconds());
-    LocalCommunicator.Group group = LocalCommunicator.group(ranks, deadline);
+    LocalCommunicator.Group group = LocalCommunicator.group(numRanks, deadline);
     Queue<Throwable> failures = new ConcurrentLinkedQueue<>();
     List<Thread> threads = new ArrayList<>();
     try {
-      for (int rank = 0; rank < ranks; rank++) {
+      for (int rank = 0; rank < numRanks; rank++) {
         Communicator end = group.rank(rank);
         WorkerSettings own = workers.apply(rank);
         Thread thread = new Thread(() -> work(config, end, own, failures), "rank " + rank);
@@ -45,12 +45,12 @@ public final class LocalTraining {
         thread.start();
       }
       return new Coordinator(config, group.driver(), settings, listener).run();
-    } catch (IOException | RuntimeException e) {
+    } catch (IOException | RuntimeException | Error e) {
       group.driver().abort(String.valueOf(e.getMessage()));
-      join(threads);
+      Threads.join(threads);
       throw cause(e, failures);
     } finally {
-      join(threads);
+      Threads.join(threads);
       group.close();
     }
   }
@@ -66,7 +66,8 @@ public final class LocalTraining {
   }
 
   /** A coordinator that merely lost a rank is not the cause; the rank's own failure is. */
-  private static RuntimeException cause(Exception ofCoordinator, Queue<Throwable> ofRanks) {
+  private static RuntimeException cause(Throwable ofCoordinator, Queue<Throwable> ofRanks)
+      throws IOException {
     Throwable cause = ofCoordinator;
     if (isSecondary(cause)) {
       cause = ofRanks.stream().filter(failure -> !isSecondary(failure)).findFirst().orElse(cause);
@@ -74,22 +75,13 @@ public final class LocalTraining {
     if (cause instanceof Error error) {
       throw error;
     }
-    return cause instanceof RuntimeException unchecked
-        ? unchecked
-        : new UncheckedIOException((IOException) cause);
+    if (cause instanceof IOException unreadable) {
+      throw unreadable;
+    }
+    return (RuntimeException) cause;
   }
 
   private static boolean isSecondary(Throwable failure) {
     return failure instanceof RankLostException || failure instanceof RankLateException;
-  }
-
-  private static void join(List<Thread> threads) {
-    for (Thread thread : threads) {
-      try {
-        thread.join();
-      } catch (InterruptedException e) {
-        Thread.currentThread().interrupt();
-      }
-    }
   }
 }

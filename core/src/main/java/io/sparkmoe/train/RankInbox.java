@@ -25,6 +25,7 @@ final class RankInbox implements AutoCloseable {
   private final BiConsumer<Integer, Frame> gateCalls;
   private final List<BlockingQueue<Object>> queues = new ArrayList<>();
   private final List<Thread> threads = new ArrayList<>();
+  private volatile boolean closed;
 
   /**
    * @param gateCalls takes (rank, frame) of GATE frames, on the rank's thread; null = they wait
@@ -58,6 +59,10 @@ final class RankInbox implements AutoCloseable {
       queues.get(rank).add(failure);
       throw failure;
     }
+    if (next instanceof Error failure) {
+      queues.get(rank).add(failure);
+      throw failure;
+    }
     Frame frame = (Frame) next;
     if (!frame.key().equals(expected)) {
       throw new IllegalStateException(
@@ -71,13 +76,14 @@ final class RankInbox implements AutoCloseable {
     return frame;
   }
 
+  /** The next waiting message of that rank, which must be that one of that step. */
   <T> T next(int rank, Message message, int step, Class<T> type) {
     return Protocol.decode(next(rank, Protocol.key(message, step)).payload(), type);
   }
 
   private void pump(int rank) {
     try {
-      while (true) {
+      while (!closed) {
         Frame frame = communicator.receiveNext(rank);
         if (gateCalls != null && frame.key().kind() == FrameKind.GATE) {
           gateCalls.accept(rank, frame);
@@ -88,15 +94,18 @@ final class RankInbox implements AutoCloseable {
           }
         }
       }
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | Error e) {
       // One late or lost rank keeps all others waiting: every queue gets the failure, whichever is
       // looked at first.
       queues.forEach(queue -> queue.add(e));
     }
   }
 
+  /** Returns when no thread answers a gate call any more. */
   @Override
   public void close() {
+    closed = true;
     threads.forEach(Thread::interrupt);
+    Threads.join(threads);
   }
 }
