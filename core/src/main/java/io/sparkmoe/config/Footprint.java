@@ -120,7 +120,7 @@ public record Footprint(
     Wire up = config.train().precision() == Precision.FP8 ? Wire.BF16 : Wire.FP32;
     return bytes(up, model.hiddenSize())
         + bytes(Wire.FP32, model.hiddenSize())
-        + (2L + 1) * FP32_BYTES * model.numExpertsPerTok();
+        + (Short.BYTES + 2L * FP32_BYTES) * model.numExpertsPerTok();
   }
 
   private static long bytes(Wire wire, long elements) {

@@ -4,8 +4,6 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sparkmoe.config.ConfigValue.Layer;
-import io.sparkmoe.model.HuggingFaceConfig;
-import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.train.RunConfig;
 import io.sparkmoe.train.RunConfigJson;
 import java.util.LinkedHashMap;
@@ -79,14 +77,12 @@ public final class ResolvedConfig {
    *     for, naming its origin
    */
   public RunConfig toRunConfig() {
-    requireComplete("");
-    return named(() -> RunConfigJson.fromJson(toJson()));
-  }
-
-  /** The model alone, for which no other section need make sense. */
-  public ModelConfig toModelConfig() {
-    requireComplete("model.");
-    return named(() -> HuggingFaceConfig.fromJson(toJson().path("model"), note -> {}));
+    requireComplete();
+    try {
+      return RunConfigJson.fromJson(toJson());
+    } catch (IllegalArgumentException e) {
+      throw withOrigin(e);
+    }
   }
 
   /** Sections and keys without origins. */
@@ -122,9 +118,9 @@ public final class ResolvedConfig {
     return yaml.toString();
   }
 
-  private void requireComplete(String prefix) {
+  private void requireComplete() {
     for (ConfigKey key : ConfigKeys.all()) {
-      if (key.fullName().startsWith(prefix) && !values.containsKey(key.fullName())) {
+      if (!values.containsKey(key.fullName())) {
         throw new IllegalArgumentException(
             "incomplete config: "
                 + key.fullName()
@@ -138,17 +134,13 @@ public final class ResolvedConfig {
   }
 
   /** Adds the origin to a complaint about a key. */
-  private <T> T named(java.util.function.Supplier<T> build) {
-    try {
-      return build.get();
-    } catch (IllegalArgumentException e) {
-      String message = e.getMessage();
-      ConfigValue culprit = values.get(message.split("[ :]", 2)[0]);
-      throw new IllegalArgumentException(
-          "impossible config: "
-              + message
-              + (culprit == null ? "" : "; it comes from " + culprit.origin()),
-          e);
-    }
+  private IllegalArgumentException withOrigin(IllegalArgumentException complaint) {
+    String message = complaint.getMessage();
+    ConfigValue culprit = values.get(message.split("[ :]", 2)[0]);
+    return new IllegalArgumentException(
+        "impossible config: "
+            + message
+            + (culprit == null ? "" : "; it comes from " + culprit.origin()),
+        complaint);
   }
 }

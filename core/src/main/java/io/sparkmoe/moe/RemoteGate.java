@@ -26,8 +26,6 @@ public final class RemoteGate implements Gate {
   /** Scopes of training sites between their forward and their backward. */
   private final Map<GateSite, Scope> open = new HashMap<>();
 
-  private long waitNanos;
-
   /**
    * @param communicator a rank's end
    * @param config of the driver's routers
@@ -85,15 +83,8 @@ public final class RemoteGate implements Gate {
     };
   }
 
-  /** Time spent waiting for the driver's answers since this gate was made. */
-  public long waitNanos() {
-    return waitNanos;
-  }
-
   private ByteBuffer receive(FrameKey key, long expectedBytes) {
-    long start = System.nanoTime();
     ByteBuffer answer = communicator.receive(Communicator.DRIVER, key);
-    waitNanos += System.nanoTime() - start;
     if (answer.remaining() != expectedBytes) {
       throw new CorruptFrameException(
           communicator.describe(Communicator.DRIVER)

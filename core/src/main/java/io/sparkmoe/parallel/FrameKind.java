@@ -18,9 +18,7 @@ public enum FrameKind {
   /** Shards of replicated gradients. */
   GRADIENTS("gradients"),
   /** Step control: counts, losses, norms, learning rate, commands, failures. */
-  CONTROL("control"),
-  /** Checkpoint reports and state. */
-  CHECKPOINT("checkpoint");
+  CONTROL("control");
 
   private final String label;
 

@@ -53,7 +53,7 @@ public final class Coordinator {
    */
   public RunResult run() throws IOException {
     DriverCheckpoint checkpoints = new DriverCheckpoint(config, settings, numRanks);
-    String backend = checkpoints.gemmBackend().orElse(settings.gemmBackend());
+    String backend = checkpoints.gemmBackend().orElse(config.cluster().gemmBackend());
     try (ComputeEngine engine = ComputeEngine.open("driver", backend, settings.threads());
         Arena arena = new Arena("driver", settings.memoryLimitBytes());
         GateOwner gates = new GateOwner(config.model(), config.train(), engine.kernels(), arena);
@@ -115,7 +115,6 @@ public final class Coordinator {
         metrics.tokensAfter(last),
         from,
         evaluation,
-        checkpoints.newestStep(),
         settings.store() == null ? null : checkpoints.weightsSha256(),
         all);
   }

@@ -8,7 +8,6 @@ import io.sparkmoe.io.Store;
  * @param store folder of the run, null = write nothing
  * @param resume which checkpoint to start from
  * @param tokenizerSha256 tokenizer of the data, kept in checkpoints; null = not known
- * @param gemmBackend matrix library for all ranks: a name, or "auto" = measure on the driver
  * @param validationRows number of validation rows, 0 = never evaluate
  * @param threads compute threads of the driver's gate and optimizer
  * @param memoryLimitBytes off-heap bytes that the driver may use
@@ -17,7 +16,6 @@ public record CoordinatorSettings(
     Store store,
     Resume resume,
     String tokenizerSha256,
-    String gemmBackend,
     int validationRows,
     int threads,
     long memoryLimitBytes) {
@@ -25,7 +23,7 @@ public record CoordinatorSettings(
   /** The same with another start. */
   public CoordinatorSettings withResume(Resume other) {
     return new CoordinatorSettings(
-        store, other, tokenizerSha256, gemmBackend, validationRows, threads, memoryLimitBytes);
+        store, other, tokenizerSha256, validationRows, threads, memoryLimitBytes);
   }
 
   /**

@@ -70,11 +70,6 @@ public final class DriverCheckpoint {
     return resumedFromStep;
   }
 
-  /** Step of the newest committed checkpoint, 0 = none. */
-  int newestStep() {
-    return newestStep;
-  }
-
   /**
    * Matrix library of the run that wrote the checkpoint; a resumed run keeps it for the sake of
    * equal bits.

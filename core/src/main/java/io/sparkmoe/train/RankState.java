@@ -38,7 +38,6 @@ final class RankState implements AutoCloseable {
   private final Parameters parameters;
   private final AdamW optimizer;
   private final LocalGate localGate;
-  private final RemoteGate remoteGate;
   private final LanguageModel model;
   private final GradientReducer reducer;
   private final GradientWireCheck wireCheck;
@@ -56,9 +55,8 @@ final class RankState implements AutoCloseable {
     this.parameters = Parameters.allocate(model, placement, rank, held, DType.F32, true, arena);
     this.optimizer = new AdamW(config.train(), parameters, rank, OPTIMIZED, kernels, arena);
     this.localGate = gateHere ? Gates.local(parameters, kernels) : null;
-    this.remoteGate =
-        gateHere ? null : new RemoteGate(communicator, Gates.routerConfig(model), kernels);
-    Gate gate = gateHere ? localGate : remoteGate;
+    Gate gate =
+        gateHere ? localGate : new RemoteGate(communicator, Gates.routerConfig(model), kernels);
     ExchangeDispatcher dispatcher =
         new ExchangeDispatcher(
             communicator, placement, kernels, cluster.dispatchWire(), cluster.combineWire());
@@ -106,11 +104,6 @@ final class RankState implements AutoCloseable {
   /** The gate of this rank, or null when the driver evaluates it. */
   LocalGate localGate() {
     return localGate;
-  }
-
-  /** The way to the driver's gate, or null when this rank evaluates it. */
-  RemoteGate remoteGate() {
-    return remoteGate;
   }
 
   /** Tokens by MoE layer and expert that this rank's gate counted, (L, E). */

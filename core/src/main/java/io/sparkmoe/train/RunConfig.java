@@ -2,6 +2,7 @@ package io.sparkmoe.train;
 
 import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.parallel.ClusterConfig;
+import io.sparkmoe.train.TrainConfig.Precision;
 
 /**
  * All that defines a training run.
@@ -12,14 +13,25 @@ import io.sparkmoe.parallel.ClusterConfig;
  */
 public record RunConfig(ModelConfig model, TrainConfig train, ClusterConfig cluster) {
 
-  public RunConfig withModel(ModelConfig other) {
-    return new RunConfig(other, train, cluster);
+  /**
+   * Refuses what a config may say and this version cannot compute.
+   *
+   * @throws IllegalArgumentException in one sentence
+   */
+  public void requireTrainable() {
+    if (train.precision() != Precision.FP32) {
+      throw new IllegalArgumentException(
+          "cannot train in train.precision=fp8: this version computes in fp32 only;"
+              + " set train.precision=fp32 (wires may be fp8)");
+    }
   }
 
+  /** The same with other training settings. */
   public RunConfig withTrain(TrainConfig other) {
     return new RunConfig(model, other, cluster);
   }
 
+  /** The same with other cluster settings. */
   public RunConfig withCluster(ClusterConfig other) {
     return new RunConfig(model, train, other);
   }

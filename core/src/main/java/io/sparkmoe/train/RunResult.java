@@ -10,8 +10,7 @@ import java.util.List;
  * @param tokens tokens trained on, earlier runs included
  * @param resumedFromStep step that this run started after, 0 = the beginning
  * @param evaluation of the last step, null without validation rows
- * @param checkpointStep step of the last checkpoint, 0 when nothing was written
- * @param weightsSha256 of its weights, null when nothing was written
+ * @param weightsSha256 of the weights, null when no checkpoint was written
  * @param metrics one entry for each step of this run
  */
 public record RunResult(
@@ -19,6 +18,5 @@ public record RunResult(
     long tokens,
     int resumedFromStep,
     Evaluation evaluation,
-    int checkpointStep,
     String weightsSha256,
     List<StepMetrics> metrics) {}

@@ -75,7 +75,7 @@ public final class Worker {
         RankCheckpoint.read(
             settings.store(), from, communicator.rank(), communicator.size(), state);
       }
-      tell(Message.READY, 0, new RankReady(describe(engine), ProcessMemory.residentBytes()));
+      tell(Message.READY, 0, new RankReady(describe(engine)));
       for (int step = from + 1; step <= start.lastStep(); step++) {
         trainStep(step, step == start.lastStep(), state, arena);
       }

@@ -137,10 +137,10 @@ public abstract class CommunicatorContract {
       for (int i = 0; i < large.capacity(); i++) {
         large.put(i, (byte) (i * 31));
       }
-      ends.driver().send(0, key(FrameKind.CHECKPOINT, 1), large);
+      ends.driver().send(0, key(FrameKind.CONTROL, 1), large);
       assertThat(ends.rank(0).receive(Communicator.DRIVER, key(FrameKind.CONTROL, 0)).remaining())
           .isZero();
-      ByteBuffer got = ends.rank(0).receive(Communicator.DRIVER, key(FrameKind.CHECKPOINT, 1));
+      ByteBuffer got = ends.rank(0).receive(Communicator.DRIVER, key(FrameKind.CONTROL, 1));
       assertThat(got).isEqualTo(large);
     }
   }

@@ -49,6 +49,7 @@ final class TinyRun {
               0.1));
   private ClusterConfig cluster =
       ClusterConfig.defaults()
+          .withGemmBackend("openblas")
           .withWires(Wire.FP32, Wire.FP32, Wire.FP32)
           .withGatePlacement(GatePlacement.EXECUTOR);
   private int ranks = 1;
@@ -146,7 +147,7 @@ final class TinyRun {
                 store,
                 threads,
                 MEMORY),
-        new CoordinatorSettings(store, resume, null, "openblas", validation.size(), 1, MEMORY),
+        new CoordinatorSettings(store, resume, null, validation.size(), 1, MEMORY),
         listener);
   }
 

@@ -4,6 +4,5 @@ package io.sparkmoe.train.protocol;
  * A rank's answer to {@link RunStart} when its state is in place.
  *
  * @param kernels what the rank computes with, for the log
- * @param residentBytes resident size of the rank's process
  */
-public record RankReady(String kernels, long residentBytes) {}
+public record RankReady(String kernels) {}

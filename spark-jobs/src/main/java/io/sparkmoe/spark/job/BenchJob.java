@@ -76,6 +76,7 @@ public final class BenchJob {
   /** Prints one JSON object on its last line. */
   public void run() throws IOException, InterruptedException {
     RunConfig asked = options.config().toRunConfig();
+    asked.requireTrainable();
     int threads = options.threads() > 0 ? options.threads() : defaultThreads();
     Peak peak = measurePeak(asked, threads * Math.max(1, options.executors()));
     RunConfig config =
@@ -134,13 +135,7 @@ public final class BenchJob {
 
   private static CoordinatorSettings settings(RunConfig config, int numRanks) {
     return new CoordinatorSettings(
-        null,
-        Resume.never(),
-        null,
-        config.cluster().gemmBackend(),
-        0,
-        1,
-        RankMemory.ofDriver(config, numRanks).limitBytes());
+        null, Resume.never(), null, 0, 1, RankMemory.ofDriver(config, numRanks).limitBytes());
   }
 
   /** Random tokens, made on the rank. */

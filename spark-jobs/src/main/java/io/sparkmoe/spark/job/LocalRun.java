@@ -54,7 +54,6 @@ final class LocalRun {
                 plan.folder().store(),
                 plan.resume(),
                 plan.tokenizerSha256(),
-                config.cluster().gemmBackend(),
                 validation.size(),
                 1,
                 RankMemory.ofDriver(config, 1).limitBytes()),

@@ -5,6 +5,7 @@ import io.sparkmoe.spark.data.TokenDataset;
 import io.sparkmoe.train.CoordinatorSettings.Resume;
 import io.sparkmoe.train.RunConfig;
 import io.sparkmoe.train.RunFolder;
+import java.io.IOException;
 
 /**
  * A training run before it is known where it will run.
@@ -23,16 +24,12 @@ record RunPlan(
         dataset.info().train().rows(), config.train().batchSequences(), config.train().seed());
   }
 
-  int validationRows() {
-    return Math.toIntExact(dataset.info().validation().rows());
-  }
-
   String tokenizerSha256() {
     return dataset.info().tokenizerSha256();
   }
 
   /** Writes config and tokenizer, when nothing can be wrong with the input any more. */
-  void writeInputs() throws java.io.IOException {
+  void writeInputs() throws IOException {
     folder.writeInputs(configYaml, dataset.tokenizerJson());
   }
 }

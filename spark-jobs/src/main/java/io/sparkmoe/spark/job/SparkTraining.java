@@ -42,7 +42,6 @@ final class SparkTraining {
             plan.folder().store(),
             plan.resume(),
             plan.tokenizerSha256(),
-            config.cluster().gemmBackend(),
             validation.size(),
             1,
             RankMemory.ofDriver(config, numRanks).limitBytes());

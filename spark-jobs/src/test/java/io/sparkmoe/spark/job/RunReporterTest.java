@@ -115,7 +115,7 @@ class RunReporterTest {
     one[0] = 10;
     other[1] = 30;
     Evaluation evaluation = new Evaluation(100, 50, Map.of(1, Map.of("de", one, "fr", other)));
-    RunResult result = new RunResult(3, 96, 0, evaluation, 3, "00", steps);
+    RunResult result = new RunResult(3, 96, 0, evaluation, "00", steps);
     return new TrainJob.Trained(
         RunSummary.of(runConfig, result, 1.0, 2.0, 2, 1),
         ExpertUses.of(runConfig.model(), evaluation));
