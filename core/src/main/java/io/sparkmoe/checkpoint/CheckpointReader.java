@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sparkmoe.io.CorruptFileException;
+import io.sparkmoe.io.Sha256;
 import io.sparkmoe.io.Store;
 import io.sparkmoe.model.HuggingFaceConfig;
 import io.sparkmoe.model.ModelConfig;
@@ -14,7 +15,6 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.security.MessageDigest;
 import java.util.Collections;
-import java.util.HexFormat;
 import java.util.Map;
 import java.util.Optional;
 import java.util.SortedSet;
@@ -55,6 +55,23 @@ public final class CheckpointReader implements AutoCloseable {
     String path = CheckpointStore.join(folder, Manifest.FILE);
     return new CheckpointReader(
         store, folder, Manifest.parse(store.describe(path), store.readText(path)));
+  }
+
+  /**
+   * Opens a checkpoint whose every file is as the manifest says.
+   *
+   * @param folder as in {@link #open}
+   * @throws CorruptFileException naming the first file that differs
+   */
+  public static CheckpointReader openVerified(Store store, String folder) throws IOException {
+    CheckpointReader reader = open(store, folder);
+    try {
+      reader.verify();
+      return reader;
+    } catch (IOException | RuntimeException e) {
+      reader.close();
+      throw e;
+    }
   }
 
   /** Whether a folder is a committed checkpoint. */
@@ -128,13 +145,13 @@ public final class CheckpointReader implements AutoCloseable {
             store.describe(path),
             "it has " + size + " bytes, the manifest says " + file.sizeBytes());
       }
-      MessageDigest digest = SafetensorsWriter.sha256();
+      MessageDigest digest = Sha256.digest();
       try (InputStream in = store.open(path)) {
         for (int length = in.read(chunk); length >= 0; length = in.read(chunk)) {
           digest.update(chunk, 0, length);
         }
       }
-      String actual = HexFormat.of().formatHex(digest.digest());
+      String actual = Sha256.hex(digest);
       if (!actual.equals(file.sha256())) {
         throw new CorruptFileException(
             store.describe(path),

@@ -75,23 +75,27 @@ public final class CheckpointStore {
     return CheckpointReader.open(store, folder(step));
   }
 
+  /**
+   * Opens a step's checkpoint and verifies it.
+   *
+   * @throws CorruptFileException naming the first file that is not as the manifest says
+   */
+  public CheckpointReader openVerified(int step) throws IOException {
+    CheckpointReader reader = CheckpointReader.openVerified(store, folder(step));
+    verified.add(step);
+    return reader;
+  }
+
   /** Verifies from the newest checkpoint backwards until one is whole. */
   public Newest newestValid() throws IOException {
     List<String> damaged = new ArrayList<>();
     List<Integer> steps = committedSteps();
     Collections.reverse(steps);
     for (int step : steps) {
-      CheckpointReader reader = null;
       try {
-        reader = open(step);
-        reader.verify();
-        verified.add(step);
-        return new Newest(Optional.of(reader), damaged);
+        return new Newest(Optional.of(openVerified(step)), damaged);
       } catch (CorruptFileException e) {
         damaged.add(e.getMessage());
-        if (reader != null) {
-          reader.close();
-        }
       }
     }
     return new Newest(Optional.empty(), damaged);
@@ -179,9 +183,8 @@ public final class CheckpointStore {
     if (verified.contains(step)) {
       return true;
     }
-    try (CheckpointReader reader = open(step)) {
-      reader.verify();
-      verified.add(step);
+    try {
+      openVerified(step).close();
       return true;
     } catch (CorruptFileException e) {
       return false;

@@ -3,6 +3,7 @@ package io.sparkmoe.checkpoint;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.sparkmoe.io.Sha256;
 import io.sparkmoe.io.Store;
 import io.sparkmoe.model.HuggingFaceConfig;
 import io.sparkmoe.model.ModelConfig;
@@ -16,7 +17,6 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HashMap;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -171,8 +171,7 @@ public final class CheckpointWriter {
     String text = JSON.writerWithDefaultPrettyPrinter().writeValueAsString(content) + "\n";
     store.writeText(CheckpointStore.join(folder, name), text);
     byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
-    return new FileEntry(
-        name, bytes.length, HexFormat.of().formatHex(SafetensorsWriter.sha256().digest(bytes)));
+    return new FileEntry(name, bytes.length, Sha256.hex(bytes));
   }
 
   private void requireWritten(FileEntry file) throws IOException {

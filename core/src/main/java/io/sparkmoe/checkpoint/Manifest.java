@@ -8,10 +8,10 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sparkmoe.io.CorruptFileException;
 import io.sparkmoe.io.FormatTooNewException;
+import io.sparkmoe.io.Sha256;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
-import java.util.HexFormat;
 import java.util.List;
 
 /**
@@ -97,6 +97,6 @@ public record Manifest(
 
   private static String checksum(ObjectNode fields) {
     byte[] text = fields.toString().getBytes(StandardCharsets.UTF_8);
-    return HexFormat.of().formatHex(SafetensorsWriter.sha256().digest(text));
+    return Sha256.hex(text);
   }
 }

@@ -1,13 +1,12 @@
 package io.sparkmoe.checkpoint;
 
+import io.sparkmoe.io.Sha256;
 import io.sparkmoe.io.Store;
 import io.sparkmoe.tensor.Tensor;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.ByteOrder;
 import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
-import java.util.HexFormat;
 import java.util.Map;
 
 /** Writes safetensors files, streaming from the tensors' memory and summing SHA-256 on the way. */
@@ -40,7 +39,7 @@ public final class SafetensorsWriter {
     if (ByteOrder.nativeOrder() != ByteOrder.LITTLE_ENDIAN) {
       throw new IllegalStateException("safetensors files need a little-endian machine");
     }
-    MessageDigest digest = sha256();
+    MessageDigest digest = Sha256.digest();
     long[] sizeBytes = {0};
     store.write(
         path,
@@ -53,7 +52,7 @@ public final class SafetensorsWriter {
             sizeBytes[0] += append(out, digest, tensor, chunk);
           }
         });
-    return new FileEntry(path, sizeBytes[0], HexFormat.of().formatHex(digest.digest()));
+    return new FileEntry(path, sizeBytes[0], Sha256.hex(digest));
   }
 
   private static long append(OutputStream out, MessageDigest digest, Tensor tensor, byte[] chunk)
@@ -72,14 +71,5 @@ public final class SafetensorsWriter {
       throws IOException {
     out.write(bytes, 0, length);
     digest.update(bytes, 0, length);
-  }
-
-  static MessageDigest sha256() {
-    try {
-      return MessageDigest.getInstance("SHA-256");
-    } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException(
-          "this Java runtime lacks SHA-256, which every runtime must have", e);
-    }
   }
 }

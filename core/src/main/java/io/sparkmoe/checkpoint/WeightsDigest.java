@@ -1,8 +1,8 @@
 package io.sparkmoe.checkpoint;
 
+import io.sparkmoe.io.Sha256;
 import java.io.IOException;
 import java.security.MessageDigest;
-import java.util.HexFormat;
 
 /**
  * SHA-256 over the little-endian FP32 bytes of all model tensors, selection biases included, in the
@@ -14,10 +14,10 @@ public final class WeightsDigest {
 
   /** Reads all weights of a checkpoint once. */
   public static String of(CheckpointReader checkpoint) throws IOException {
-    MessageDigest digest = SafetensorsWriter.sha256();
+    MessageDigest digest = Sha256.digest();
     for (String name : checkpoint.modelTensors()) {
       checkpoint.digest(name, digest);
     }
-    return HexFormat.of().formatHex(digest.digest());
+    return Sha256.hex(digest);
   }
 }

@@ -3,12 +3,12 @@ package io.sparkmoe.config;
 import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.model.Parameters;
 import io.sparkmoe.model.Part;
-import io.sparkmoe.model.TensorShape;
 import io.sparkmoe.parallel.ClusterConfig.GatePlacement;
 import io.sparkmoe.parallel.ExpertPlacement;
 import io.sparkmoe.parallel.Wire;
 import io.sparkmoe.train.RunConfig;
 import io.sparkmoe.train.TrainConfig.Precision;
+import java.util.EnumSet;
 
 /**
  * What a run takes on one of P executors, from its configuration alone. Memory is that of the
@@ -83,10 +83,7 @@ public record Footprint(
   }
 
   private static long elements(ModelConfig model, Part part) {
-    return Parameters.shapes(model).stream()
-        .filter(shape -> shape.part() == part)
-        .mapToLong(TensorShape::numElements)
-        .sum();
+    return Parameters.numElements(model, EnumSet.of(part));
   }
 
   /**

@@ -1,6 +1,5 @@
 package io.sparkmoe.data;
 
-import java.util.ArrayList;
 import java.util.List;
 
 /** Rows of a rank from a dataset held in memory; any step at any time. */
@@ -27,12 +26,9 @@ public final class InMemoryRowSource implements RowSource {
 
   @Override
   public List<TokenRow> rowsOf(int step) {
-    long first = order.positionOf(step) + order.firstSlot(rank, numRanks);
-    long end = order.positionOf(step) + order.firstSlot(rank + 1, numRanks);
-    List<TokenRow> slice = new ArrayList<>();
-    for (long position = first; position < end; position++) {
-      slice.add(rows.get((int) order.rowAt(position)));
-    }
-    return slice;
+    return order
+        .positionsOf(step, rank, numRanks)
+        .mapToObj(position -> rows.get((int) order.rowAt(position)))
+        .toList();
   }
 }

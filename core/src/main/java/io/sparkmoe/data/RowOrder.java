@@ -1,6 +1,7 @@
 package io.sparkmoe.data;
 
 import java.io.Serializable;
+import java.util.stream.LongStream;
 
 /**
  * The order in which rows are trained on: every epoch is a seeded permutation of all rows, step s
@@ -41,7 +42,24 @@ public record RowOrder(long numRows, int batchSequences, long seed) implements S
    * rank's begins.
    */
   public int firstSlot(int rank, int numRanks) {
-    return (int) ((long) batchSequences * rank / numRanks);
+    return sliceStart(batchSequences, rank, numRanks);
+  }
+
+  /** Positions of the rank's slice of a step, ascending. */
+  public LongStream positionsOf(int step, int rank, int numRanks) {
+    long first = positionOf(step);
+    return LongStream.range(
+        first + firstSlot(rank, numRanks), first + firstSlot(rank + 1, numRanks));
+  }
+
+  /**
+   * First row of a slice when rows are cut into contiguous slices of nearly equal size; it ends
+   * where the next one begins.
+   *
+   * @param slice number of the slice in [0, numSlices]
+   */
+  public static int sliceStart(int numRows, int slice, int numSlices) {
+    return (int) ((long) numRows * slice / numSlices);
   }
 
   /** Rank that a position of the training order falls to. */

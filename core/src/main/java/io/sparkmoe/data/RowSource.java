@@ -1,5 +1,7 @@
 package io.sparkmoe.data;
 
+import java.util.List;
+
 /** The rows of a dataset that this rank will be asked for, by training order. */
 public interface RowSource extends AutoCloseable {
 
@@ -9,7 +11,7 @@ public interface RowSource extends AutoCloseable {
    * @param step optimizer step, from 1
    * @return rows in global batch order
    */
-  java.util.List<TokenRow> rowsOf(int step);
+  List<TokenRow> rowsOf(int step);
 
   @Override
   default void close() {}

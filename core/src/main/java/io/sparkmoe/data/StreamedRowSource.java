@@ -1,6 +1,5 @@
 package io.sparkmoe.data;
 
-import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 
@@ -34,13 +33,7 @@ public final class StreamedRowSource implements RowSource {
           "rows are streamed in step order: step " + step + " asked after step " + lastStep);
     }
     lastStep = step;
-    long first = order.positionOf(step) + order.firstSlot(rank, numRanks);
-    long end = order.positionOf(step) + order.firstSlot(rank + 1, numRanks);
-    List<TokenRow> slice = new ArrayList<>();
-    for (long position = first; position < end; position++) {
-      slice.add(rowAt(position));
-    }
-    return slice;
+    return order.positionsOf(step, rank, numRanks).mapToObj(this::rowAt).toList();
   }
 
   private TokenRow rowAt(long position) {

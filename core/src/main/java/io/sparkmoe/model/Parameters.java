@@ -153,6 +153,14 @@ public final class Parameters implements AutoCloseable {
     }
   }
 
+  /** Elements of all tensors of some parts, MTP modules included, over all ranks together. */
+  public static long numElements(ModelConfig config, Set<Part> parts) {
+    return shapes(config).stream()
+        .filter(shape -> parts.contains(shape.part()))
+        .mapToLong(TensorShape::numElements)
+        .sum();
+  }
+
   /** Prefix of a layer's names. */
   public static String layerPrefix(int layer) {
     return "model.layers." + layer + ".";

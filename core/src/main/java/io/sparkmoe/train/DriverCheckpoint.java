@@ -1,7 +1,5 @@
 package io.sparkmoe.train;
 
-import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sparkmoe.checkpoint.CheckpointReader;
 import io.sparkmoe.checkpoint.CheckpointStore;
 import io.sparkmoe.checkpoint.CheckpointStore.Newest;
@@ -20,11 +18,7 @@ import java.util.Optional;
  * ranks write, and commits it when they have. Without a store it does nothing and every run starts
  * from the beginning.
  */
-public final class DriverCheckpoint {
-
-  private static final ObjectMapper JSON = new ObjectMapper();
-  private static final String TOKENIZER = "tokenizerSha256";
-  private static final String BATCH = "batchSequences";
+final class DriverCheckpoint {
 
   private final RunConfig config;
   private final String tokenizerSha256;
@@ -49,7 +43,7 @@ public final class DriverCheckpoint {
       if (reader == null) {
         return;
       }
-      requireCompatible(reader, config, tokenizerSha256);
+      CheckpointState.requireCompatible(reader, config, tokenizerSha256);
       resumedFromStep = reader.manifest().step();
       newestStep = resumedFromStep;
       storedBackend = reader.manifest().gemmBackend();
@@ -116,7 +110,12 @@ public final class DriverCheckpoint {
     boolean last = step == config.train().steps();
     writer.commit(
         new RunState(
-            config.model(), RunConfigJson.toJson(config), state(step), numRanks, gemmBackend, last),
+            config.model(),
+            RunConfigJson.toJson(config),
+            CheckpointState.of(config, step, tokenizerSha256),
+            numRanks,
+            gemmBackend,
+            last),
         files);
     newestStep = step;
     checkpoints.prune(config.train().keepCheckpoints());
@@ -131,9 +130,7 @@ public final class DriverCheckpoint {
 
   private Optional<CheckpointReader> find(Resume resume) throws IOException {
     if (resume.mode() == Resume.Mode.CHECKPOINT) {
-      CheckpointReader reader = checkpoints.open(resume.step());
-      reader.verify();
-      return Optional.of(reader);
+      return Optional.of(checkpoints.openVerified(resume.step()));
     }
     Newest newest = checkpoints.newestValid();
     if (newest.checkpoint().isEmpty() && !newest.damaged().isEmpty()) {
@@ -144,74 +141,5 @@ public final class DriverCheckpoint {
     }
     newest.damaged().forEach(sentence -> notes.add("checkpoint passed over: " + sentence));
     return newest.checkpoint();
-  }
-
-  /**
-   * Refuses a checkpoint that this run cannot go on from: another model, another tokenizer, another
-   * batch (the data cursor counts steps of equal batches), or one that has seen all steps.
-   *
-   * @param tokenizerSha256 tokenizer of the run's dataset, null = do not care
-   */
-  static void requireCompatible(CheckpointReader reader, RunConfig config, String tokenizerSha256)
-      throws IOException {
-    reader.requireModel(config.model());
-    String where = "checkpoint " + reader.location();
-    requireTokenizer(reader, tokenizerSha256);
-    int batchThen = reader.state().path(BATCH).asInt();
-    int batch = config.train().batchSequences();
-    if (batchThen != batch) {
-      throw new IllegalArgumentException(
-          where
-              + " was trained with train.batch_sequences="
-              + batchThen
-              + ", this run has "
-              + batch
-              + "; keep the batch size or start in another folder");
-    }
-    int steps = reader.manifest().step();
-    if (steps >= config.train().steps()) {
-      throw new IllegalArgumentException(
-          where
-              + " has seen "
-              + steps
-              + " steps, train.steps is "
-              + config.train().steps()
-              + "; raise train.steps to train on");
-    }
-  }
-
-  /**
-   * Refuses a checkpoint whose model was trained on ids of another tokenizer.
-   *
-   * @param tokenizerSha256 tokenizer of the dataset, null = do not care
-   */
-  public static void requireTokenizer(CheckpointReader reader, String tokenizerSha256)
-      throws IOException {
-    String then = reader.state().path(TOKENIZER).asText(null);
-    if (tokenizerSha256 != null && then != null && !then.equals(tokenizerSha256)) {
-      throw new IllegalArgumentException(
-          "checkpoint "
-              + reader.location()
-              + " was trained on data of the tokenizer with SHA-256 "
-              + then
-              + ", this dataset's is "
-              + tokenizerSha256
-              + "; prepare the data with the run's tokenizer.json");
-    }
-  }
-
-  /**
-   * All random numbers come from the seed and the name of what they are for, and rows from the
-   * step, so the step is the whole cursor; the balance state is the selection biases, which lie
-   * with the gates.
-   */
-  private ObjectNode state(int step) {
-    ObjectNode state = JSON.createObjectNode();
-    state.put("step", step);
-    state.put("nextRowPosition", (long) step * config.train().batchSequences());
-    state.put(BATCH, config.train().batchSequences());
-    state.put("seed", config.train().seed());
-    state.put(TOKENIZER, tokenizerSha256);
-    return state;
   }
 }

@@ -1,8 +1,8 @@
 package io.sparkmoe.train;
 
+import io.sparkmoe.data.RowOrder;
 import io.sparkmoe.data.TokenRow;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 
 /**
@@ -13,6 +13,11 @@ import java.util.List;
 final class MicroBatches {
 
   private MicroBatches() {}
+
+  /** Rows of the rank that has most of that many. */
+  static int largestSlice(int rows, int numRanks) {
+    return (rows + numRanks - 1) / numRanks;
+  }
 
   /**
    * Forward passes over a batch.
@@ -31,16 +36,14 @@ final class MicroBatches {
   static List<List<TokenRow>> split(List<TokenRow> rows, int passes, int seqLen) {
     List<List<TokenRow>> groups = new ArrayList<>(passes);
     for (int pass = 0; pass < passes; pass++) {
-      int from = (int) ((long) rows.size() * pass / passes);
-      int to = (int) ((long) rows.size() * (pass + 1) / passes);
+      int from = RowOrder.sliceStart(rows.size(), pass, passes);
+      int to = RowOrder.sliceStart(rows.size(), pass + 1, passes);
       groups.add(from == to ? List.of(padding(seqLen)) : rows.subList(from, to));
     }
     return groups;
   }
 
   private static TokenRow padding(int seqLen) {
-    int[] tokens = new int[seqLen + 1];
-    Arrays.fill(tokens, 0);
-    return new TokenRow(-1, tokens, new int[0], 0, "");
+    return new TokenRow(-1, new int[seqLen + 1], new int[0], 0, "");
   }
 }

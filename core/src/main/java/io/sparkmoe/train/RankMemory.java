@@ -3,9 +3,9 @@ package io.sparkmoe.train;
 import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.model.Parameters;
 import io.sparkmoe.model.Part;
-import io.sparkmoe.model.TensorShape;
 import io.sparkmoe.parallel.ClusterConfig.GatePlacement;
 import io.sparkmoe.parallel.ExpertPlacement;
+import java.util.EnumSet;
 
 /**
  * Off-heap bytes that a rank or the driver needs, from the config alone.
@@ -80,7 +80,7 @@ public record RankMemory(long stateBytes, long activationBytes) {
 
   private static long tokensPerPass(RunConfig config, int numRanks) {
     TrainConfig train = config.train();
-    int slice = (train.batchSequences() + numRanks - 1) / numRanks;
+    int slice = MicroBatches.largestSlice(train.batchSequences(), numRanks);
     int rows =
         train.microBatchSequences() == 0 ? slice : Math.min(slice, train.microBatchSequences());
     return (long) rows * train.seqLen();
@@ -109,9 +109,6 @@ public record RankMemory(long stateBytes, long activationBytes) {
   }
 
   private static long elements(ModelConfig model, Part part) {
-    return Parameters.shapes(model).stream()
-        .filter(shape -> shape.part() == part)
-        .mapToLong(TensorShape::numElements)
-        .sum();
+    return Parameters.numElements(model, EnumSet.of(part));
   }
 }

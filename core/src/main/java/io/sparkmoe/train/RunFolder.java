@@ -14,8 +14,10 @@ import java.util.List;
  */
 public final class RunFolder {
 
+  /** The resolved config, origins included. */
   public static final String CONFIG_FILE = "config.yaml";
 
+  /** The tokenizer of the run's dataset. */
   public static final String TOKENIZER_FILE = "tokenizer.json";
 
   /** A dataset that was prepared into the run's folder; it may be there before the run. */
@@ -66,7 +68,7 @@ public final class RunFolder {
             : steps.isEmpty() ? 0 : steps.get(steps.size() - 1);
     if (step > 0) {
       try (CheckpointReader reader = checkpoints.open(step)) {
-        DriverCheckpoint.requireCompatible(reader, config, tokenizerSha256);
+        CheckpointState.requireCompatible(reader, config, tokenizerSha256);
       }
     }
   }

@@ -2,7 +2,6 @@ package io.sparkmoe.train;
 
 import com.fasterxml.jackson.annotation.JsonInclude;
 import io.sparkmoe.parallel.ClusterConfig;
-import io.sparkmoe.parallel.Phase;
 import java.util.Locale;
 
 /**
@@ -52,8 +51,8 @@ public record RunSummary(
     Double loss = null;
     Double bitsPerByte = null;
     if (result.evaluation() != null) {
-      loss = result.evaluation().lossSum() / result.evaluation().targets();
-      bitsPerByte = loss / Math.log(2) / validationBytesPerToken;
+      loss = result.evaluation().meanLoss();
+      bitsPerByte = result.evaluation().bitsPerByte(validationBytesPerToken);
     }
     ClusterConfig cluster = config.cluster();
     return new RunSummary(
@@ -76,9 +75,7 @@ public record RunSummary(
   private static double tokensPerSecond(RunConfig config, RunResult result) {
     double seconds = 0;
     for (StepMetrics step : result.metrics()) {
-      seconds += step.stepSeconds();
-      seconds -= step.phaseSeconds().getOrDefault(Phase.EVALUATE.label(), 0.0);
-      seconds -= step.phaseSeconds().getOrDefault(Phase.CHECKPOINT.label(), 0.0);
+      seconds += step.trainSeconds();
     }
     long tokens =
         (long) result.metrics().size() * config.train().batchSequences() * config.train().seqLen();

@@ -1,6 +1,7 @@
 package io.sparkmoe.train;
 
 import com.fasterxml.jackson.annotation.JsonInclude;
+import io.sparkmoe.parallel.Phase;
 import io.sparkmoe.train.protocol.WireQuality;
 import java.util.Map;
 
@@ -49,4 +50,17 @@ public record StepMetrics(
     double gateWaitShare,
     WireQuality gradientWire,
     long residentBytes,
-    Double validationLoss) {}
+    Double validationLoss) {
+
+  /** Seconds of the step without evaluation and checkpoint. */
+  public double trainSeconds() {
+    return trainSeconds(stepSeconds, phaseSeconds);
+  }
+
+  static double trainSeconds(double stepSeconds, Map<String, Double> phaseSeconds) {
+    double pauses =
+        phaseSeconds.getOrDefault(Phase.EVALUATE.label(), 0.0)
+            + phaseSeconds.getOrDefault(Phase.CHECKPOINT.label(), 0.0);
+    return stepSeconds - pauses;
+  }
+}

@@ -6,7 +6,6 @@ import io.sparkmoe.parallel.FrameKind;
 import io.sparkmoe.parallel.Phase;
 import io.sparkmoe.train.protocol.StepCounts;
 import io.sparkmoe.train.protocol.StepEnd;
-import io.sparkmoe.train.protocol.StepEnd.Evaluation;
 import io.sparkmoe.train.protocol.StepReport;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -55,10 +54,7 @@ final class StepMetricsBuilder {
 
     Map<String, Double> phases = phaseSeconds(result);
     double stepSeconds = phases.values().stream().mapToDouble(Double::doubleValue).sum();
-    double pauses =
-        phases.getOrDefault(Phase.EVALUATE.label(), 0.0)
-            + phases.getOrDefault(Phase.CHECKPOINT.label(), 0.0);
-    double trainSeconds = stepSeconds - pauses;
+    double trainSeconds = StepMetrics.trainSeconds(stepSeconds, phases);
     long stepTokens = tokensAfter(1);
     return new StepMetrics(
         step,
@@ -80,7 +76,7 @@ final class StepMetricsBuilder {
         phases.getOrDefault(Phase.GATE_WAIT.label(), 0.0) / trainSeconds,
         result.reports().get(0).wireQuality(),
         result.ends().stream().mapToLong(StepEnd::residentBytes).max().orElse(-1),
-        validationLoss(result.evaluation()));
+        result.evaluation() == null ? null : result.evaluation().meanLoss());
   }
 
   private double mtpLoss(StepResult result) {
@@ -122,10 +118,6 @@ final class StepMetricsBuilder {
     }
     driverSentBefore = driverSent;
     return bytes;
-  }
-
-  private static Double validationLoss(Evaluation evaluation) {
-    return evaluation == null ? null : mean(evaluation.lossSum(), evaluation.targets());
   }
 
   private static double mean(double sum, long count) {

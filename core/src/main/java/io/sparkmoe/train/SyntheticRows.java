@@ -3,7 +3,6 @@ package io.sparkmoe.train;
 import io.sparkmoe.data.RowOrder;
 import io.sparkmoe.data.RowSource;
 import io.sparkmoe.data.TokenRow;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.SplittableRandom;
 
@@ -26,14 +25,12 @@ public final class SyntheticRows implements RowSource {
 
   @Override
   public List<TokenRow> rowsOf(int step) {
-    long first = order.positionOf(step) + order.firstSlot(rank, numRanks);
-    long end = order.positionOf(step) + order.firstSlot(rank + 1, numRanks);
-    List<TokenRow> rows = new ArrayList<>();
-    for (long position = first; position < end; position++) {
-      SplittableRandom random = new SplittableRandom(order.seed() ^ position);
-      int[] tokens = random.ints(seqLen + 1L, 0, vocabSize).toArray();
-      rows.add(new TokenRow(position, tokens, new int[] {0}, tokens.length, "random"));
-    }
-    return rows;
+    return order.positionsOf(step, rank, numRanks).mapToObj(this::rowAt).toList();
+  }
+
+  private TokenRow rowAt(long position) {
+    SplittableRandom random = new SplittableRandom(order.seed() ^ position);
+    int[] tokens = random.ints(seqLen + 1L, 0, vocabSize).toArray();
+    return new TokenRow(position, tokens, new int[] {0}, tokens.length, "random");
   }
 }

@@ -218,10 +218,11 @@ public final class Worker {
 
   private Evaluation evaluate(int step, boolean last, RankState state, Arena arena) {
     List<TokenRow> all = last ? settings.validation() : sample(settings.validation());
-    RowOrder slices = new RowOrder(1, Math.max(1, all.size()), 0);
-    int from = slices.firstSlot(communicator.rank(), communicator.size());
-    int to = slices.firstSlot(communicator.rank() + 1, communicator.size());
-    List<TokenRow> own = all.isEmpty() ? List.of() : all.subList(from, to);
+    int rank = communicator.rank();
+    List<TokenRow> own =
+        all.subList(
+            RowOrder.sliceStart(all.size(), rank, communicator.size()),
+            RowOrder.sliceStart(all.size(), rank + 1, communicator.size()));
     int evalPasses = MicroBatches.passes(largestSlice(all.size()), evaluationRows());
     Evaluator evaluator =
         new Evaluator(state.model(), config.model(), config.train().seqLen(), arena);
@@ -253,7 +254,7 @@ public final class Worker {
   }
 
   private int largestSlice(int rows) {
-    return (rows + communicator.size() - 1) / communicator.size();
+    return MicroBatches.largestSlice(rows, communicator.size());
   }
 
   private long[] sentSinceLast() {

@@ -21,11 +21,28 @@ public record StepEnd(
     long residentBytes) {
 
   /**
+   * Sums over validation rows.
+   *
    * @param lossSum sum of next-token losses
    * @param targets number of next-token targets
    * @param expertTokens tokens by source and expert, for each MoE layer: layer -> source -> count
    *     by expert
    */
   public record Evaluation(
-      double lossSum, long targets, Map<Integer, Map<String, long[]>> expertTokens) {}
+      double lossSum, long targets, Map<Integer, Map<String, long[]>> expertTokens) {
+
+    /** Mean next-token loss, nats; 0 without targets. */
+    public double meanLoss() {
+      return targets == 0 ? 0 : lossSum / targets;
+    }
+
+    /**
+     * The same in bits per byte of text.
+     *
+     * @param bytesPerToken bytes of text in a token of the rows
+     */
+    public double bitsPerByte(double bytesPerToken) {
+      return meanLoss() / Math.log(2) / bytesPerToken;
+    }
+  }
 }

@@ -4,8 +4,6 @@ import io.sparkmoe.data.DatasetInfo;
 import io.sparkmoe.data.TokenRow;
 import io.sparkmoe.data.Tokenizer;
 import java.io.IOException;
-import java.io.OutputStream;
-import java.nio.charset.StandardCharsets;
 import java.util.List;
 import org.apache.spark.api.java.JavaRDD;
 import org.apache.spark.sql.Row;
@@ -61,10 +59,10 @@ public final class DatasetWriter {
   public void write(PackedRows rows, Tokenizer tokenizer) throws IOException {
     requireSpace(rows.info());
     try {
-      writeText(TokenDataset.TOKENIZER_JSON, tokenizer.toJson());
+      out.writeText(TokenDataset.TOKENIZER_JSON, tokenizer.toJson());
       writeRows(rows.rows(false), TokenDataset.TRAIN);
       writeRows(rows.rows(true), TokenDataset.VALIDATION);
-      writeText(TokenDataset.DATASET_JSON, rows.info().toJson());
+      out.writeText(TokenDataset.DATASET_JSON, rows.info().toJson());
     } catch (Exception e) { // Spark throws checked exceptions undeclared
       for (String path :
           List.of(
@@ -100,12 +98,6 @@ public final class DatasetWriter {
                 RowFactory.create(
                     row.tokens(), row.docStarts(), row.source(), row.rowId(), row.numTokens()));
     spark.createDataFrame(table, SCHEMA).write().parquet(out.location() + "/" + split);
-  }
-
-  private void writeText(String path, String text) throws IOException {
-    try (OutputStream file = out.create(path)) {
-      file.write(text.getBytes(StandardCharsets.UTF_8));
-    }
   }
 
   private void deleteAfter(Exception failure, String path) {

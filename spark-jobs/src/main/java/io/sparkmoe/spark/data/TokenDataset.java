@@ -9,8 +9,6 @@ import io.sparkmoe.data.Tokenizer;
 import io.sparkmoe.data.Tokenizers;
 import java.io.FileNotFoundException;
 import java.io.IOException;
-import java.io.InputStream;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.Iterator;
@@ -36,7 +34,9 @@ public final class TokenDataset {
   /** Name of the half that is held out, and of its folder. */
   public static final String VALIDATION = "validation";
 
-  static final String DATASET_JSON = "dataset.json";
+  /** Name of the file whose presence makes a folder a dataset. */
+  public static final String DATASET_JSON = "dataset.json";
+
   static final String TOKENIZER_JSON = "tokenizer.json";
 
   private final HadoopStore store;
@@ -63,8 +63,8 @@ public final class TokenDataset {
     DatasetInfo info;
     String tokenizer;
     try {
-      info = DatasetInfo.fromJson(text(store, DATASET_JSON), location + "/" + DATASET_JSON);
-      tokenizer = text(store, TOKENIZER_JSON);
+      info = DatasetInfo.fromJson(store.readText(DATASET_JSON), location + "/" + DATASET_JSON);
+      tokenizer = store.readText(TOKENIZER_JSON);
     } catch (FileNotFoundException e) {
       throw new IllegalArgumentException(
           "--data "
@@ -76,12 +76,6 @@ public final class TokenDataset {
           e);
     }
     return new TokenDataset(store, configuration, info, tokenizer);
-  }
-
-  private static String text(HadoopStore store, String path) throws IOException {
-    try (InputStream in = store.open(path)) {
-      return new String(in.readAllBytes(), StandardCharsets.UTF_8);
-    }
   }
 
   /** What dataset.json says. */
@@ -150,27 +144,6 @@ public final class TokenDataset {
               + "; set model.vocab_size to "
               + info.vocabSize()
               + " or more");
-    }
-  }
-
-  /**
-   * Refuses a dataset made with another tokenizer.
-   *
-   * @param tokenizerSha256 of the tokenizer that is expected
-   * @param owner what expects it, such as "checkpoint runs/a/checkpoints/step-00000100"
-   */
-  public void requireTokenizer(String tokenizerSha256, String owner) {
-    if (!info.tokenizerSha256().equals(tokenizerSha256)) {
-      throw new IllegalArgumentException(
-          "dataset "
-              + location()
-              + " was made with another tokenizer (SHA-256 "
-              + info.tokenizerSha256()
-              + ") than "
-              + owner
-              + " ("
-              + tokenizerSha256
-              + "); run moe prepare with --tokenizer and that tokenizer.json");
     }
   }
 

@@ -7,7 +7,7 @@ import io.sparkmoe.data.TokenRow;
 import io.sparkmoe.kernel.ComputeEngine;
 import io.sparkmoe.model.ModelFlops;
 import io.sparkmoe.model.Parameters;
-import io.sparkmoe.model.TensorShape;
+import io.sparkmoe.model.Part;
 import io.sparkmoe.train.CoordinatorSettings;
 import io.sparkmoe.train.CoordinatorSettings.Resume;
 import io.sparkmoe.train.LocalTraining;
@@ -23,6 +23,7 @@ import java.io.PrintStream;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
+import java.util.EnumSet;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -164,9 +165,7 @@ public final class BenchJob {
     ObjectNode report = JSON.createObjectNode();
     report.put("tokensPerSecond", batch * seqLen / stepSeconds);
     report.put("stepSeconds", stepSeconds);
-    report.put(
-        "parameters",
-        Parameters.shapes(config.model()).stream().mapToLong(TensorShape::numElements).sum());
+    report.put("parameters", Parameters.numElements(config.model(), EnumSet.allOf(Part.class)));
     report.put("threads", threads);
     report.put("executors", options.executors());
     report.put("precision", config.train().precision().name().toLowerCase(Locale.ROOT));

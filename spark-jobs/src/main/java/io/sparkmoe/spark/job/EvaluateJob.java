@@ -8,15 +8,16 @@ import io.sparkmoe.checkpoint.CheckpointStore.Newest;
 import io.sparkmoe.data.TokenRow;
 import io.sparkmoe.io.Store;
 import io.sparkmoe.model.Parameters;
-import io.sparkmoe.model.TensorShape;
+import io.sparkmoe.model.Part;
 import io.sparkmoe.moe.LoadBalancer;
 import io.sparkmoe.spark.data.HadoopStore;
 import io.sparkmoe.spark.data.TokenDataset;
 import io.sparkmoe.train.CheckpointEvaluation;
-import io.sparkmoe.train.DriverCheckpoint;
+import io.sparkmoe.train.CheckpointState;
 import io.sparkmoe.train.protocol.StepEnd.Evaluation;
 import java.io.IOException;
 import java.io.PrintStream;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
 import org.apache.hadoop.conf.Configuration;
@@ -43,7 +44,7 @@ public final class EvaluateJob {
     TokenDataset dataset = TokenDataset.open(options.data(), hadoop);
     try (Store store = HadoopStore.open(options.checkpoint(), hadoop);
         CheckpointReader checkpoint = open(store)) {
-      DriverCheckpoint.requireTokenizer(checkpoint, dataset.info().tokenizerSha256());
+      CheckpointState.requireTokenizer(checkpoint, dataset.info().tokenizerSha256());
       List<TokenRow> rows = dataset.readLocally(TokenDataset.VALIDATION);
       if (rows.isEmpty()) {
         throw new IllegalArgumentException(
@@ -52,8 +53,7 @@ public final class EvaluateJob {
                 + " has no validation rows, expected at least one; prepare it with --validation above 0");
       }
       long weightBytes =
-          Parameters.shapes(checkpoint.model()).stream().mapToLong(TensorShape::numElements).sum()
-              * Float.BYTES;
+          Parameters.numElements(checkpoint.model(), EnumSet.allOf(Part.class)) * Float.BYTES;
       Evaluation evaluation =
           CheckpointEvaluation.of(
               checkpoint,
@@ -66,15 +66,15 @@ public final class EvaluateJob {
   }
 
   private ObjectNode report(Evaluation evaluation, TokenDataset dataset) {
-    double loss = evaluation.lossSum() / evaluation.targets();
     double worst = 0;
     for (Map<String, long[]> bySource : evaluation.expertTokens().values()) {
       worst = Math.max(worst, LoadBalancer.maxOverMean(sum(bySource)));
     }
     ObjectNode report = JSON.createObjectNode();
-    report.put("validationLoss", loss);
+    report.put("validationLoss", evaluation.meanLoss());
     report.put(
-        "validationBitsPerByte", loss / Math.log(2) / dataset.info().validation().bytesPerToken());
+        "validationBitsPerByte",
+        evaluation.bitsPerByte(dataset.info().validation().bytesPerToken()));
     report.put("tokens", evaluation.targets());
     report.put("expertLoadMaxOverMean", worst);
     return report;
@@ -96,9 +96,7 @@ public final class EvaluateJob {
   /** The folder itself, or the newest whole checkpoint of a run's folder. */
   private CheckpointReader open(Store store) throws IOException {
     if (CheckpointReader.isCommitted(store, "")) {
-      CheckpointReader reader = CheckpointReader.open(store, "");
-      reader.verify();
-      return reader;
+      return CheckpointReader.openVerified(store, "");
     }
     Newest newest = new CheckpointStore(store).newestValid();
     newest.damaged().forEach(out::println);

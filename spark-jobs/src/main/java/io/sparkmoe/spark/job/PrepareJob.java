@@ -10,6 +10,7 @@ import io.sparkmoe.spark.data.PackedRows;
 import io.sparkmoe.spark.data.SourceRule;
 import io.sparkmoe.spark.data.TokenizerSpec;
 import java.io.IOException;
+import java.util.Locale;
 import java.util.Optional;
 import org.apache.spark.sql.SparkSession;
 import org.slf4j.Logger;
@@ -69,7 +70,7 @@ public final class PrepareJob {
           rows.info().train().rows(),
           rows.info().validation().rows(),
           options.seqLen() + 1,
-          String.format("%.3f", rows.info().train().bytesPerToken()));
+          String.format(Locale.ROOT, "%.3f", rows.info().train().bytesPerToken()));
       return rows.info();
     }
   }

@@ -29,7 +29,8 @@ public final class QuickstartJob {
 
   private static final String CORPUS = "quickstart-corpus.txt";
   private static final String LAUNCHER = "deploy/bin/moe";
-  private static final String DATASET_JSON = RunFolder.DATA_FOLDER + "/dataset.json";
+  private static final String DATASET_JSON =
+      RunFolder.DATA_FOLDER + "/" + TokenDataset.DATASET_JSON;
 
   private final QuickstartOptions options;
   private final PrintStream out;

@@ -1,5 +1,6 @@
 package io.sparkmoe.spark.job;
 
+import io.sparkmoe.checkpoint.CheckpointStore;
 import io.sparkmoe.data.Tokenizer;
 import io.sparkmoe.io.Store;
 import io.sparkmoe.report.ExpertUse;
@@ -77,7 +78,7 @@ final class RunReporter {
   private static List<Line> places(Store run, TokenDataset data) throws IOException {
     String folder = run.location() + "/";
     List<Line> places = new ArrayList<>();
-    places.add(new Line("checkpoints", folder + "checkpoints"));
+    places.add(new Line("checkpoints", folder + CheckpointStore.FOLDER));
     places.add(new Line("every step", folder + MetricsLog.FILE));
     places.add(new Line("summary", folder + RunSummary.FILE));
     places.add(new Line("this report", folder + FILE));

@@ -1,0 +1,90 @@
+package io.sparkmoe.train;
+
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.sparkmoe.checkpoint.CheckpointReader;
+import java.io.IOException;
+
+/**
+ * What a checkpoint's {@code state.json} says of the data that were seen, and what a run must have
+ * in common with it to go on.
+ */
+public final class CheckpointState {
+
+  private static final String TOKENIZER = "tokenizerSha256";
+  private static final String BATCH = "batchSequences";
+
+  private CheckpointState() {}
+
+  /**
+   * All random numbers come from the seed and the name of what they are for, and rows from the
+   * step, so the step is the whole cursor; the balance state is the selection biases, which lie
+   * with the gates.
+   *
+   * @param step optimizer steps taken
+   * @param tokenizerSha256 tokenizer of the run's dataset, null = not known
+   */
+  static ObjectNode of(RunConfig config, int step, String tokenizerSha256) {
+    ObjectNode state = JsonNodeFactory.instance.objectNode();
+    state.put("step", step);
+    state.put("nextRowPosition", (long) step * config.train().batchSequences());
+    state.put(BATCH, config.train().batchSequences());
+    state.put("seed", config.train().seed());
+    state.put(TOKENIZER, tokenizerSha256);
+    return state;
+  }
+
+  /**
+   * Refuses a checkpoint that this run cannot go on from: another model, another tokenizer, another
+   * batch (the data cursor counts steps of equal batches), or one that has seen all steps.
+   *
+   * @param tokenizerSha256 tokenizer of the run's dataset, null = do not care
+   */
+  static void requireCompatible(CheckpointReader reader, RunConfig config, String tokenizerSha256)
+      throws IOException {
+    reader.requireModel(config.model());
+    String where = "checkpoint " + reader.location();
+    requireTokenizer(reader, tokenizerSha256);
+    int batchThen = reader.state().path(BATCH).asInt();
+    int batch = config.train().batchSequences();
+    if (batchThen != batch) {
+      throw new IllegalArgumentException(
+          where
+              + " was trained with train.batch_sequences="
+              + batchThen
+              + ", this run has "
+              + batch
+              + "; keep the batch size or start in another folder");
+    }
+    int steps = reader.manifest().step();
+    if (steps >= config.train().steps()) {
+      throw new IllegalArgumentException(
+          where
+              + " has seen "
+              + steps
+              + " steps, train.steps is "
+              + config.train().steps()
+              + "; raise train.steps to train on");
+    }
+  }
+
+  /**
+   * Refuses a checkpoint whose model was trained on ids of another tokenizer.
+   *
+   * @param tokenizerSha256 tokenizer of the dataset, null = do not care
+   */
+  public static void requireTokenizer(CheckpointReader reader, String tokenizerSha256)
+      throws IOException {
+    String then = reader.state().path(TOKENIZER).asText(null);
+    if (tokenizerSha256 != null && then != null && !then.equals(tokenizerSha256)) {
+      throw new IllegalArgumentException(
+          "checkpoint "
+              + reader.location()
+              + " was trained on data of the tokenizer with SHA-256 "
+              + then
+              + ", this dataset's is "
+              + tokenizerSha256
+              + "; prepare the data with the run's tokenizer.json");
+    }
+  }
+}
