@@ -5,19 +5,15 @@ import java.nio.ByteOrder;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.atomic.AtomicLongArray;
 
 /**
  * Ranks and driver as threads of one process. Frames are copied, so that a sender may reuse its
  * buffers as over a network, and sizes are counted as {@link FrameCodec} would put them on the
  * wire.
  */
-public final class LocalCommunicator implements Communicator {
+public final class LocalCommunicator extends MailboxCommunicator {
 
-  private final int rank;
   private final Group group;
-  private final Mailbox mailbox;
-  private final AtomicLongArray sentBytes = new AtomicLongArray(FrameKind.values().length);
 
   /** A driver and its ranks. */
   public static final class Group implements AutoCloseable {
@@ -50,9 +46,8 @@ public final class LocalCommunicator implements Communicator {
   }
 
   private LocalCommunicator(int rank, Group group, int numRanks, Duration deadline) {
-    this.rank = rank;
+    super(rank, numRanks, deadline);
     this.group = group;
-    this.mailbox = new Mailbox(rank, numRanks, deadline, this::describe);
   }
 
   /**
@@ -69,73 +64,30 @@ public final class LocalCommunicator implements Communicator {
   }
 
   @Override
-  public int rank() {
-    return rank;
-  }
-
-  @Override
-  public int size() {
-    return group.ends.size() - 1;
-  }
-
-  @Override
-  public String describe(int rank) {
-    return rank == DRIVER
+  public String describe(int other) {
+    return other == DRIVER
         ? "the driver (this process)"
-        : "rank " + rank + " (a thread of this process)";
+        : "rank " + other + " (a thread of this process)";
   }
 
   @Override
-  public void send(int to, FrameKey key, ByteBuffer... parts) {
-    if (to < DRIVER || to >= size() || to == rank) {
-      throw new IllegalArgumentException(
-          describe(rank)
-              + " can send to the driver (-1) and to other ranks below "
-              + size()
-              + ", got "
-              + to);
-    }
-    String failure = mailbox.failure();
-    if (failure != null) {
-      throw new RankLostException(failure + " (" + describe(rank) + " was sending " + key + ")");
-    }
-    int payloadBytes = FrameCodec.payloadBytes(key, parts);
+  protected void move(int to, FrameKey key, int payloadBytes, ByteBuffer... parts) {
     ByteBuffer payload = ByteBuffer.allocate(payloadBytes).order(ByteOrder.LITTLE_ENDIAN);
     FrameCodec.copy(payload, parts);
-    group.end(to).mailbox.deliver(rank, new Frame(key, payload.flip()));
-    sentBytes.addAndGet(key.kind().ordinal(), FrameCodec.HEADER_BYTES + payloadBytes);
-  }
-
-  @Override
-  public ByteBuffer receive(int from, FrameKey key) {
-    return mailbox.receive(from, key).payload();
-  }
-
-  @Override
-  public Frame receiveNext(int from) {
-    return mailbox.receiveNext(from);
-  }
-
-  @Override
-  public long[] sentBytes() {
-    long[] bytes = new long[sentBytes.length()];
-    for (int kind = 0; kind < bytes.length; kind++) {
-      bytes[kind] = sentBytes.get(kind);
-    }
-    return bytes;
+    group.end(to).mailbox().deliver(rank(), new Frame(key, payload.flip()));
   }
 
   @Override
   public void abort(String reason) {
     for (LocalCommunicator end : group.ends) {
       if (end != this) {
-        end.mailbox.fail(rank, reason);
+        end.mailbox().fail(rank(), reason);
       }
     }
   }
 
   @Override
   public void close() {
-    mailbox.close();
+    mailbox().close();
   }
 }

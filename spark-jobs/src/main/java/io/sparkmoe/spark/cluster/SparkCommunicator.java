@@ -2,19 +2,14 @@ package io.sparkmoe.spark.cluster;
 
 import io.netty.channel.Channel;
 import io.netty.channel.ChannelFuture;
-import io.sparkmoe.parallel.Communicator;
-import io.sparkmoe.parallel.FrameCodec;
 import io.sparkmoe.parallel.FrameKey;
-import io.sparkmoe.parallel.FrameKind;
-import io.sparkmoe.parallel.Mailbox;
-import io.sparkmoe.parallel.RankLostException;
+import io.sparkmoe.parallel.MailboxCommunicator;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
-import java.util.concurrent.atomic.AtomicLongArray;
 import java.util.concurrent.atomic.AtomicReferenceArray;
 
 /**
@@ -23,7 +18,7 @@ import java.util.concurrent.atomic.AtomicReferenceArray;
  * driver. Several threads may send; a sender waits only while {@link Peer}'s limit of unsent chunks
  * is reached, which needs the other process's network threads to be slow, never its task.
  */
-final class SparkCommunicator implements Communicator, Peer.Listener {
+final class SparkCommunicator extends MailboxCommunicator implements Peer.Listener {
 
   private static final long CLOSE_SECONDS = 5;
 
@@ -32,15 +27,11 @@ final class SparkCommunicator implements Communicator, Peer.Listener {
     void failed(boolean fatal, String reason);
   }
 
-  private final int rank;
-  private final int size;
   private final Duration deadline;
   private final String driverAddress;
-  private final Mailbox mailbox;
   private final FailureListener failures;
   private final AtomicReferenceArray<Peer> peers;
   private final AtomicReferenceArray<String> places;
-  private final AtomicLongArray sentBytes = new AtomicLongArray(FrameKind.values().length);
   private final AtomicBoolean closed = new AtomicBoolean();
   private SparkTransport transport;
 
@@ -55,14 +46,12 @@ final class SparkCommunicator implements Communicator, Peer.Listener {
    */
   SparkCommunicator(
       int rank, int size, Duration deadline, String driverAddress, FailureListener failures) {
-    this.rank = rank;
-    this.size = size;
+    super(rank, size, deadline);
     this.deadline = deadline;
     this.driverAddress = driverAddress;
     this.failures = failures;
     this.peers = new AtomicReferenceArray<>(size + 1);
     this.places = new AtomicReferenceArray<>(size);
-    this.mailbox = new Mailbox(rank, size, deadline, this::describe);
   }
 
   /** Adds the channel to another end. */
@@ -88,17 +77,7 @@ final class SparkCommunicator implements Communicator, Peer.Listener {
 
   /** Why the group has failed, naming the rank, or null. */
   String failure() {
-    return mailbox.failure();
-  }
-
-  @Override
-  public int rank() {
-    return rank;
-  }
-
-  @Override
-  public int size() {
-    return size;
+    return mailbox().failure();
   }
 
   @Override
@@ -106,46 +85,13 @@ final class SparkCommunicator implements Communicator, Peer.Listener {
     if (other == DRIVER) {
       return "the driver (" + driverAddress + ")";
     }
-    String place = other >= 0 && other < size ? places.get(other) : null;
+    String place = other >= 0 && other < size() ? places.get(other) : null;
     return "rank " + other + (place == null ? "" : " (" + place + ")");
   }
 
   @Override
-  public void send(int to, FrameKey key, ByteBuffer... parts) {
-    if (to < DRIVER || to >= size || to == rank) {
-      throw new IllegalArgumentException(
-          describe(rank)
-              + " can send to the driver (-1) and to other ranks below "
-              + size
-              + ", got "
-              + to);
-    }
-    String failure = mailbox.failure();
-    if (failure != null) {
-      throw new RankLostException(failure + " (" + describe(rank) + " was sending " + key + ")");
-    }
-    int payloadBytes = FrameCodec.payloadBytes(key, parts);
+  protected void move(int to, FrameKey key, int payloadBytes, ByteBuffer... parts) {
     peer(to).send(key, payloadBytes, parts);
-    sentBytes.addAndGet(key.kind().ordinal(), FrameCodec.HEADER_BYTES + (long) payloadBytes);
-  }
-
-  @Override
-  public ByteBuffer receive(int from, FrameKey key) {
-    return mailbox.receive(from, key).payload();
-  }
-
-  @Override
-  public Frame receiveNext(int from) {
-    return mailbox.receiveNext(from);
-  }
-
-  @Override
-  public long[] sentBytes() {
-    long[] bytes = new long[sentBytes.length()];
-    for (int kind = 0; kind < bytes.length; kind++) {
-      bytes[kind] = sentBytes.get(kind);
-    }
-    return bytes;
   }
 
   @Override
@@ -169,7 +115,7 @@ final class SparkCommunicator implements Communicator, Peer.Listener {
 
   @Override
   public void arrived(int from, Frame frame) {
-    mailbox.deliver(from, frame);
+    mailbox().deliver(from, frame);
   }
 
   @Override
@@ -177,7 +123,7 @@ final class SparkCommunicator implements Communicator, Peer.Listener {
     if (closed.get()) {
       return;
     }
-    mailbox.fail(other, reason);
+    mailbox().fail(other, reason);
     failures.failed(fatal, reason);
   }
 
@@ -187,7 +133,7 @@ final class SparkCommunicator implements Communicator, Peer.Listener {
     if (!closed.compareAndSet(false, true)) {
       return;
     }
-    mailbox.close();
+    mailbox().close();
     List<ChannelFuture> goodbyes = new ArrayList<>();
     for (int i = 0; i < peers.length(); i++) {
       if (peers.get(i) != null) {
