@@ -185,7 +185,7 @@ public final class CheckpointReader implements AutoCloseable {
     for (Parameter parameter : byName(firstMoments).values()) {
       String first = parameter.name() + CheckpointWriter.FIRST_MOMENT;
       String second = parameter.name() + CheckpointWriter.SECOND_MOMENT;
-      if (isTrained(parameter)) {
+      if (!Parameters.isSelectionBias(parameter.name())) {
         find(moments, first).read(first, parameter.value());
         find(moments, second).read(second, secondMoments.find(parameter.name()).value());
       }
@@ -232,10 +232,6 @@ public final class CheckpointReader implements AutoCloseable {
               + ", expected F32 master weights");
     }
     reader.digest(name, digest);
-  }
-
-  private static boolean isTrained(Parameter parameter) {
-    return !parameter.name().endsWith(".e_score_correction_bias");
   }
 
   private static Map<String, Parameter> byName(Parameters parameters) {

@@ -78,7 +78,8 @@ public final class ConfigKeys {
     table.integer(
         "vocab_size",
         null,
-        "Token ids; taken from the dataset's tokenizer unless a file, Spark conf or --set gives it.");
+        "Token ids; taken from the dataset's tokenizer unless a file, Spark conf or --set gives"
+            + " it.");
     table.integer("hidden_size", null, "Model width.", "d_model", "dim", "n_embd");
     table.integer(
         "num_hidden_layers",
@@ -118,7 +119,8 @@ public final class ConfigKeys {
         Kind.GROUP,
         List.of(),
         JSON.nullNode(),
-        "YaRN scaling {rope_type: yarn, factor, beta_fast, beta_slow, mscale, mscale_all_dim, original_max_position_embeddings}; null = none. rope_scaling is read too.");
+        "YaRN scaling {rope_type: yarn, factor, beta_fast, beta_slow, mscale, mscale_all_dim,"
+            + " original_max_position_embeddings}; null = none. rope_scaling is read too.");
     table.integer(
         "max_position_embeddings", 4096, "Longest sequence that the model is meant for, tokens.");
     table.integer(

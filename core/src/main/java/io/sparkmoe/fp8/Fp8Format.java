@@ -9,7 +9,8 @@ import io.sparkmoe.tensor.Tensor;
  *
  * <pre>
  * E4M3  s eeee mmm   bias  7, largest   448, smallest 2^-9,  no infinity, NaN = s.1111.111
- * E5M2  s eeeee mm   bias 15, largest 57344, smallest 2^-16, infinity = s.11111.00, NaN = s.11111.{01,10,11}
+ * E5M2  s eeeee mm   bias 15, largest 57344, smallest 2^-16, infinity = s.11111.00,
+ *                                                           NaN = s.11111.{01,10,11}
  * </pre>
  *
  * E4M3 has one more bit of precision and, with one scale per tile of 128 values, range enough: it

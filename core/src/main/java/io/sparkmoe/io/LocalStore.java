@@ -50,8 +50,12 @@ public final class LocalStore implements Store {
       throw new FileNotFoundException(describe(path) + " does not exist or is no file");
     }
     FileChannel channel = FileChannel.open(file, StandardOpenOption.READ);
-    channel.position(offsetBytes);
-    return Channels.newInputStream(channel);
+    try {
+      return Channels.newInputStream(channel.position(offsetBytes));
+    } catch (IOException | RuntimeException e) {
+      channel.close();
+      throw e;
+    }
   }
 
   @Override

@@ -44,7 +44,8 @@ public final class ComputeEngine implements AutoCloseable {
   private static Kernels openKernels(Gemm gemm, Parallel parallel) {
     if (ModuleLayer.boot().findModule(VECTOR_MODULE).isEmpty()) {
       LOG.warn(
-          "the reference kernels run, some hundred times slower: start Java with --add-modules={} for the fast ones",
+          "the reference kernels run, some hundred times slower: start Java with"
+              + " --add-modules={} for the fast ones",
           VECTOR_MODULE);
       return new ReferenceKernels();
     }

@@ -18,7 +18,6 @@ import io.sparkmoe.tensor.Tensor;
 public interface Kernels {
 
   // ---- matrix products
-  // -------------------------------------------------------------------------------------------
 
   /**
    * {@code c = op(a) op(b)}, or {@code c += ...} with {@code accumulate}.
@@ -51,7 +50,6 @@ public interface Kernels {
   void groupedWeightGradient(Tensor dw, Tensor dy, Tensor x, int[] rowStarts);
 
   // ---- element-wise
-  // ----------------------------------------------------------------------------------------------
 
   /** {@code y += x}, any equal shapes. */
   void add(Tensor y, Tensor x);
@@ -93,7 +91,6 @@ public interface Kernels {
   void swiGluBackward(Tensor dGateUp, Tensor dh, Tensor gateUp);
 
   // ---- rows
-  // ------------------------------------------------------------------------------------------------------
 
   /** {@code y[i] = x[index[i]]}: y (n, D) written, x (rows, D), index I32 (n). */
   void gatherRows(Tensor y, Tensor x, Tensor index);
@@ -122,7 +119,6 @@ public interface Kernels {
   void splitColumnsAdd(Tensor da, Tensor db, Tensor dy);
 
   // ---- attention
-  // -------------------------------------------------------------------------------------------------
 
   /**
    * Queries by head, rotated: query (B, H, S, N+R) written from q (T, H*(N+R)), per head [N without
@@ -175,7 +171,6 @@ public interface Kernels {
       double scale);
 
   // ---- router
-  // ----------------------------------------------------------------------------------------------------
 
   /** {@code y = 1/(1+exp(-x))}, written. */
   void sigmoid(Tensor y, Tensor x);
@@ -219,7 +214,6 @@ public interface Kernels {
   double balanceLoss(Tensor dScores, Tensor scores, Tensor valid, int topK, double gradientScale);
 
   // ---- loss and optimizer
-  // ----------------------------------------------------------------------------------------
 
   /**
    * Softmax cross-entropy of a block of rows, and its gradient in place: with {@code gradientScale
@@ -254,7 +248,6 @@ public interface Kernels {
       double gradientScale) {}
 
   // ---- conversions
-  // -----------------------------------------------------------------------------------------------
 
   /** F32 to BF16, nearest even. */
   void toBfloat16(Tensor bf16, Tensor f32);

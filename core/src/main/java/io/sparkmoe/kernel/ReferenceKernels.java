@@ -11,7 +11,6 @@ import io.sparkmoe.tensor.Tensor;
 public final class ReferenceKernels implements Kernels {
 
   // ---- matrix products
-  // -------------------------------------------------------------------------------------------
 
   @Override
   public void matmul(
@@ -101,7 +100,6 @@ public final class ReferenceKernels implements Kernels {
   }
 
   // ---- element-wise
-  // ----------------------------------------------------------------------------------------------
 
   @Override
   public void add(Tensor y, Tensor x) {
@@ -218,7 +216,6 @@ public final class ReferenceKernels implements Kernels {
   }
 
   // ---- rows
-  // ------------------------------------------------------------------------------------------------------
 
   @Override
   public void gatherRows(Tensor y, Tensor x, Tensor index) {
@@ -307,7 +304,6 @@ public final class ReferenceKernels implements Kernels {
   }
 
   // ---- attention
-  // -------------------------------------------------------------------------------------------------
 
   @Override
   public void assembleQuery(Tensor query, Tensor q, Tensor cos, Tensor sin) {
@@ -354,7 +350,6 @@ public final class ReferenceKernels implements Kernels {
   }
 
   // ---- router
-  // ----------------------------------------------------------------------------------------------------
 
   @Override
   public void sigmoid(Tensor y, Tensor x) {
@@ -399,7 +394,6 @@ public final class ReferenceKernels implements Kernels {
   }
 
   // ---- loss and optimizer
-  // ----------------------------------------------------------------------------------------
 
   @Override
   public void crossEntropy(Tensor losses, Tensor logits, Tensor targets, double gradientScale) {
@@ -445,7 +439,6 @@ public final class ReferenceKernels implements Kernels {
   }
 
   // ---- conversions
-  // -----------------------------------------------------------------------------------------------
 
   @Override
   public void toBfloat16(Tensor bf16, Tensor f32) {

@@ -43,7 +43,6 @@ public final class VectorKernels implements Kernels {
   }
 
   // ---- matrix products
-  // -------------------------------------------------------------------------------------------
 
   @Override
   public void matmul(
@@ -69,7 +68,6 @@ public final class VectorKernels implements Kernels {
   }
 
   // ---- element-wise
-  // ----------------------------------------------------------------------------------------------
 
   @Override
   public void add(Tensor y, Tensor x) {
@@ -134,7 +132,6 @@ public final class VectorKernels implements Kernels {
   }
 
   // ---- rows
-  // ------------------------------------------------------------------------------------------------------
 
   @Override
   public void gatherRows(Tensor y, Tensor x, Tensor index) {
@@ -189,7 +186,6 @@ public final class VectorKernels implements Kernels {
   }
 
   // ---- attention
-  // -------------------------------------------------------------------------------------------------
 
   @Override
   public void assembleQuery(Tensor query, Tensor q, Tensor cos, Tensor sin) {
@@ -245,7 +241,6 @@ public final class VectorKernels implements Kernels {
   }
 
   // ---- router
-  // ----------------------------------------------------------------------------------------------------
 
   @Override
   public void sigmoid(Tensor y, Tensor x) {
@@ -291,7 +286,6 @@ public final class VectorKernels implements Kernels {
   }
 
   // ---- loss and optimizer
-  // ----------------------------------------------------------------------------------------
 
   @Override
   public void crossEntropy(Tensor losses, Tensor logits, Tensor targets, double gradientScale) {
@@ -311,7 +305,6 @@ public final class VectorKernels implements Kernels {
   }
 
   // ---- conversions
-  // -----------------------------------------------------------------------------------------------
 
   @Override
   public void toBfloat16(Tensor bf16, Tensor f32) {

@@ -141,7 +141,8 @@ public record ModelConfig(
       int groupSize = numRoutedExperts / numGroups;
       require(
           numGroups == 1 || groupSize >= 2,
-          "n_group must leave a group 2 experts (its score is the sum of its two best), got n_routed_experts="
+          "n_group must leave a group 2 experts (its score is the sum of its two best), got"
+              + " n_routed_experts="
               + numRoutedExperts
               + " in n_group="
               + numGroups);

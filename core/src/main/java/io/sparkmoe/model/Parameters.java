@@ -27,6 +27,8 @@ import java.util.SplittableRandom;
  */
 public final class Parameters implements AutoCloseable {
 
+  private static final String SELECTION_BIAS = "mlp.gate.e_score_correction_bias";
+
   private final List<ParameterBlock> blocks = new ArrayList<>();
   private final Map<String, Parameter> byName = new LinkedHashMap<>();
   private final Map<String, Weight> weights = new LinkedHashMap<>();
@@ -71,7 +73,7 @@ public final class Parameters implements AutoCloseable {
     return parameters;
   }
 
-  /** All parts on one end, in F32 with gradients: the single-process model. */
+  /** All parts on one end, with gradients: the single-process model. */
   public static Parameters allocateAll(ModelConfig config, DType type, Arena arena) {
     return allocate(
         config,
@@ -173,11 +175,12 @@ public final class Parameters implements AutoCloseable {
 
   /** Name of a layer's selection bias, (E). */
   public static String selectionBiasName(int layer) {
-    return layerPrefix(layer) + "mlp.gate.e_score_correction_bias";
+    return layerPrefix(layer) + SELECTION_BIAS;
   }
 
-  private static boolean isSelectionBias(String name) {
-    return name.endsWith("e_score_correction_bias");
+  /** Whether a tensor is a selection bias, which is balanced and not trained. */
+  public static boolean isSelectionBias(String name) {
+    return name.endsWith(SELECTION_BIAS);
   }
 
   @Override
@@ -222,7 +225,6 @@ public final class Parameters implements AutoCloseable {
   }
 
   // ---- layout
-  // ----------------------------------------------------------------------------------------------------
 
   /** One tensor to lay: shape of storage, and the Hugging Face views cut from it row by row. */
   private record Item(String name, int[] shape, List<View> views) {}

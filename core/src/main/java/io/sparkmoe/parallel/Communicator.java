@@ -4,10 +4,11 @@ import java.nio.ByteBuffer;
 
 /**
  * One end of a group of {@link #size} ranks and a driver that exchange frames. Sending never waits
- * for the receiver; receiving waits until the frame is there, at most until the deadline, and then
- * names who is late. Frames between two ends arrive in the order sent. One thread per end sends and
- * receives, unless an implementation says more; the driver's end may be received from by one thread
- * per rank. Both implementations run {@code CommunicatorContract} in the tests.
+ * for the receiver to take a frame; receiving waits until the frame is there, at most until the
+ * deadline, and then names who is late. Frames between two ends arrive in the order sent by one
+ * thread. A rank's end belongs to one thread; on the driver's end several threads may send, and one
+ * per rank receive, at a time. Any thread may {@link #abort}. Both implementations run {@code
+ * CommunicatorContract} in the tests.
  */
 public interface Communicator extends AutoCloseable {
 
@@ -28,7 +29,8 @@ public interface Communicator extends AutoCloseable {
    * their positions and may be reused on return.
    *
    * @param to a rank or {@link #DRIVER}, not this end itself
-   * @throws RankLostException when the other end is known to be gone
+   * @throws RankLostException when the other end, or any that has aborted, is known to be gone
+   * @throws RankLateException when the network has taken nothing before the deadline
    */
   void send(int to, FrameKey key, ByteBuffer... parts);
 
@@ -41,7 +43,10 @@ public interface Communicator extends AutoCloseable {
    */
   ByteBuffer receive(int from, FrameKey key);
 
-  /** Waits for the next frame from that end, of any key, in order of arrival. */
+  /**
+   * Waits for the next frame from that end, of any key, in order of arrival; fails as {@link
+   * #receive} does.
+   */
   Frame receiveNext(int from);
 
   /** Bytes sent by this end so far, by kind (index = ordinal), frame headers included. */

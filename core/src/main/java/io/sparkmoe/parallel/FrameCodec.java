@@ -6,7 +6,7 @@ import java.nio.ByteOrder;
 /**
  * A frame's bytes on the wire, little-endian: kind (u8, ordinal of {@link FrameKind}), step (i32),
  * part (i32), layer (i32), payload length in bytes (i32), payload. Nothing read here is trusted
- * before it is checked: a wrong length can neither allocate memory nor read past the frame.
+ * before it is checked against what one frame may hold, and a whole frame against its own size.
  */
 public final class FrameCodec {
 

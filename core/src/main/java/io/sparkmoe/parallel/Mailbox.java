@@ -150,7 +150,8 @@ public final class Mailbox implements AutoCloseable {
                   + wanted(key)
                   + " within "
                   + seconds()
-                  + " s; see that process's log, or raise cluster.deadline_seconds if it needs longer");
+                  + " s; see that process's log, or raise cluster.deadline_seconds if it needs"
+                  + " longer");
         }
         leftNanos = queue.changed.awaitNanos(leftNanos);
       }

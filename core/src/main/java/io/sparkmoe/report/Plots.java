@@ -114,7 +114,8 @@ public final class Plots {
             .height(120 + 26 * use.sources().size())
             .title("Which experts each source leans on, " + use.layer())
             .xAxisTitle(
-                "expert ids, grouped by the source that they lean to; colour: log2 of share over mean share")
+                "expert ids, grouped by the source that they lean to; colour: log2 of share over"
+                    + " mean share")
             .theme(ChartTheme.GGPlot2)
             .build();
     int[] experts = use.expertsByLeaning();

@@ -4,6 +4,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Arrays;
 import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.Pointer;
 
 /**
  * A dense, row-major array of one element type in off-heap memory. A tensor from an {@link
@@ -189,7 +190,7 @@ public final class Tensor implements AutoCloseable {
   }
 
   void fillBytes(byte value) {
-    org.bytedeco.javacpp.Pointer.memset(pointer, value & 0xFF, sizeBytes());
+    Pointer.memset(pointer, value & 0xFF, sizeBytes());
   }
 
   /** Copies all bytes from a tensor of the same type and element count. */
@@ -197,7 +198,7 @@ public final class Tensor implements AutoCloseable {
     if (source.type != type || source.size != size) {
       throw new IllegalArgumentException("cannot copy " + source + " to " + this);
     }
-    org.bytedeco.javacpp.Pointer.memcpy(pointer, source.pointer, sizeBytes());
+    Pointer.memcpy(pointer, source.pointer, sizeBytes());
   }
 
   /** Copies {@code values} to an F32 or F64 tensor of the same element count. */

@@ -33,6 +33,10 @@ public final class Coordinator {
   private final RunListener listener;
   private final int numRanks;
 
+  /**
+   * @param communicator the driver's end
+   * @param listener hears of every step, on the thread that runs
+   */
   public Coordinator(
       RunConfig config,
       Communicator communicator,

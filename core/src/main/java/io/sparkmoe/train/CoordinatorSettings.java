@@ -27,25 +27,30 @@ public record CoordinatorSettings(
   }
 
   /**
-   * Where a run starts: {@code AUTO} = the newest valid checkpoint or the beginning, {@code NEVER},
-   * or one by step.
+   * Where a run starts.
+   *
+   * @param step of the checkpoint, where the mode asks for one
    */
   public record Resume(Mode mode, int step) {
 
+    /** How the checkpoint is chosen. */
     public enum Mode {
       AUTO,
       NEVER,
       CHECKPOINT
     }
 
+    /** From the newest valid checkpoint, or the beginning. */
     public static Resume auto() {
       return new Resume(Mode.AUTO, 0);
     }
 
+    /** From the beginning. */
     public static Resume never() {
       return new Resume(Mode.NEVER, 0);
     }
 
+    /** From the checkpoint of that step. */
     public static Resume from(int step) {
       return new Resume(Mode.CHECKPOINT, step);
     }

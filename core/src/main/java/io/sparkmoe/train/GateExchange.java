@@ -23,13 +23,15 @@ import java.util.List;
  */
 final class GateExchange {
 
-  /** Parts of GATE frames that no gate call uses: calls count up from zero. */
+  /** A part of GATE frames that no gate call uses: calls count up from zero. */
   private static final int REPORT = Integer.MAX_VALUE;
 
+  /** Another one. */
   private static final int SNAPSHOT = Integer.MAX_VALUE - 1;
 
   private GateExchange() {}
 
+  /** Key of a rank's report, which the coordinator waits for. */
   static FrameKey reportKey(int step) {
     return new FrameKey(FrameKind.GATE, step, REPORT, 0);
   }
@@ -81,6 +83,7 @@ final class GateExchange {
     }
   }
 
+  /** Sends the driver's weights and selection biases to a rank. */
   static void sendSnapshot(Communicator communicator, int to, int step, Parameters gates) {
     List<ByteBuffer> parts = new ArrayList<>();
     for (Tensor tensor : snapshotTensors(gates)) {
@@ -89,6 +92,7 @@ final class GateExchange {
     communicator.send(to, snapshotKey(step), parts.toArray(new ByteBuffer[0]));
   }
 
+  /** Replaces this rank's weights and selection biases by the driver's. */
   static void receiveSnapshot(Communicator communicator, int step, Parameters gates) {
     ByteBuffer payload = communicator.receive(Communicator.DRIVER, snapshotKey(step));
     List<Tensor> tensors = snapshotTensors(gates);

@@ -58,7 +58,8 @@ public final class RunFolder {
       throw new IllegalArgumentException(
           "--out "
               + store.location()
-              + " holds another run, --resume never needs an empty or new folder; name another one, or resume");
+              + " holds another run, --resume never needs an empty or new folder; name another"
+              + " one, or resume");
     }
     CheckpointStore checkpoints = new CheckpointStore(store);
     List<Integer> steps = checkpoints.committedSteps();

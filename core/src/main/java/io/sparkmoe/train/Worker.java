@@ -43,6 +43,9 @@ public final class Worker {
   private final PhaseClock clock = new PhaseClock(Phase.CONTROL);
   private long[] sentBefore;
 
+  /**
+   * @param communicator this rank's end
+   */
   public Worker(RunConfig config, Communicator communicator, WorkerSettings settings) {
     this.config = config;
     this.communicator = communicator;

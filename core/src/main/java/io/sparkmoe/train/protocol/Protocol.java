@@ -13,7 +13,7 @@ import java.nio.charset.StandardCharsets;
  * and answers {@link RankReady} (as step 0). In a step every rank sends {@link StepCounts} and gets
  * the global ones back; after its backward pass it sends a {@link StepReport} and gets the {@link
  * StepOrder}; when its update, and what the order asked for, is done it sends {@link StepEnd} and
- * goes on. JSON carries doubles without loss.
+ * goes on; after the last step it sends DONE. JSON carries doubles without loss.
  */
 public final class Protocol {
 
@@ -21,7 +21,7 @@ public final class Protocol {
 
   private Protocol() {}
 
-  /** Place of a message in the step; its ordinal is the frame's part. */
+  /** The messages in the order of a run; the ordinal is the frame's part. */
   public enum Message {
     START,
     READY,
@@ -32,15 +32,18 @@ public final class Protocol {
     DONE
   }
 
+  /** Key of a message's frame. */
   public static FrameKey key(Message message, int step) {
     return new FrameKey(FrameKind.CONTROL, step, message.ordinal(), 0);
   }
 
+  /** Sends a message to one end. */
   public static void send(
       Communicator communicator, int to, Message message, int step, Object body) {
     communicator.send(to, key(message, step), ByteBuffer.wrap(encode(body)));
   }
 
+  /** Waits for that message from one end; fails as {@link Communicator#receive} does. */
   public static <T> T receive(
       Communicator communicator, int from, Message message, int step, Class<T> type) {
     return decode(communicator.receive(from, key(message, step)), type);
@@ -55,7 +58,9 @@ public final class Protocol {
   }
 
   /**
-   * @throws IllegalStateException when the payload is not such a message
+   * Reads a message.
+   *
+   * @throws IllegalStateException when the payload is not one of that type
    */
   public static <T> T decode(ByteBuffer payload, Class<T> type) {
     String text = StandardCharsets.UTF_8.decode(payload).toString();

@@ -20,7 +20,8 @@ import picocli.CommandLine.Parameters;
 @Command(
     name = "inspect",
     description =
-        "Show a preset's, config's or checkpoint's parameters, memory, bytes on the wire and manifest.")
+        "Show a preset's, config's or checkpoint's parameters, memory, bytes on the wire and"
+            + " manifest.")
 final class InspectCommand implements Callable<Integer> {
 
   /**
@@ -36,7 +37,8 @@ final class InspectCommand implements Callable<Integer> {
   @Parameters(
       paramLabel = "PATH|PRESET",
       description =
-          "A preset, a YAML file, a config.json, a checkpoint's folder, or a run's for its newest checkpoint.")
+          "A preset, a YAML file, a config.json, a checkpoint's folder, or a run's for its"
+              + " newest checkpoint.")
   private String subject;
 
   @Option(names = "--verify", description = "Compare every checksum of a checkpoint.")

@@ -21,7 +21,8 @@ import picocli.CommandLine.Spec;
     synopsisSubcommandLabel = "COMMAND",
     footer = {
       "",
-      "Every command takes --help. Spark's options pass through: --master, --conf, --properties-file, --num-executors,",
+      "Every command takes --help. Spark's options pass through: --master, --conf,"
+          + " --properties-file, --num-executors,",
       "--executor-cores, --executor-memory, --driver-memory."
     })
 public final class Main implements Runnable {

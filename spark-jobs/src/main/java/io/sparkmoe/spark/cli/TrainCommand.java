@@ -44,7 +44,8 @@ final class TrainCommand implements Callable<Integer> {
       paramLabel = "auto|never|CHECKPOINT",
       defaultValue = TrainOptions.RESUME_AUTO,
       description =
-          "Where to go on from; auto takes the newest whole checkpoint in --out (default: ${DEFAULT-VALUE}).")
+          "Where to go on from; auto takes the newest whole checkpoint in --out (default:"
+              + " ${DEFAULT-VALUE}).")
   private String resume;
 
   @Option(

@@ -3,6 +3,7 @@ package io.sparkmoe.spark.cluster;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.apache.spark.SparkConf;
+import org.apache.spark.network.util.ByteUnit;
 import org.apache.spark.network.util.JavaUtils;
 
 /**
@@ -90,7 +91,8 @@ public record ClusterShape(
   public int requireNumExecutors() {
     if (numExecutors < 0) {
       throw new PreflightException(
-          "a standalone cluster's settings do not say how many executors will come, expected a number: set"
+          "a standalone cluster's settings do not say how many executors will come, expected a"
+              + " number: set"
               + " --executors");
     }
     return numExecutors;
@@ -103,8 +105,6 @@ public record ClusterShape(
   }
 
   static long bytes(SparkConf conf, String key, String defaultValue) {
-    return JavaUtils.byteStringAs(
-            conf.get(key, defaultValue), org.apache.spark.network.util.ByteUnit.MiB)
-        << 20;
+    return JavaUtils.byteStringAs(conf.get(key, defaultValue), ByteUnit.MiB) << 20;
   }
 }

@@ -131,7 +131,8 @@ final class Peer {
                 + key
                 + " within "
                 + deadline.toSeconds()
-                + " s; see that process's log, or raise cluster.deadline_seconds if it needs longer");
+                + " s; see that process's log, or raise cluster.deadline_seconds if it needs"
+                + " longer");
       }
       if (!channel.isActive()) {
         inFlight.release();

@@ -43,12 +43,14 @@ public final class Preflight {
     checkCipher(conf, sparkVersion);
     if (!hasVectorModule()) {
       throw new PreflightException(
-          "the driver runs without the module jdk.incubator.vector; add --add-modules=jdk.incubator.vector to"
+          "the driver runs without the module jdk.incubator.vector; add"
+              + " --add-modules=jdk.incubator.vector to"
               + " spark.driver.extraJavaOptions");
     }
     if (conf.getBoolean("spark.dynamicAllocation.enabled", false)) {
       throw new PreflightException(
-          "spark.dynamicAllocation.enabled is true, but a barrier stage needs all its executors at once: set it to"
+          "spark.dynamicAllocation.enabled is true, but a barrier stage needs all its executors"
+              + " at once: set it to"
               + " false");
     }
     ClusterShape shape = ClusterShape.of(conf);
@@ -154,7 +156,8 @@ public final class Preflight {
         + " task(s), expected "
         + numRanks
         + " (one per rank): the settings ask for"
-        + " enough, so see the executors' logs and whether other applications hold the cluster's cores";
+        + " enough, so see the executors' logs and whether other applications hold the cluster's"
+        + " cores";
   }
 
   private static String tooFewSlots(String who, ClusterShape shape, int slots, int numRanks) {

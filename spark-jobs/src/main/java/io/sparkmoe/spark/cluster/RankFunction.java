@@ -1,6 +1,7 @@
 package io.sparkmoe.spark.cluster;
 
 import java.io.Serializable;
+import java.util.List;
 import org.apache.spark.BarrierTaskContext;
 import org.apache.spark.SparkEnv;
 import scala.Tuple2;
@@ -41,8 +42,7 @@ final class RankFunction<T>
     try (SparkCommunicator communicator =
         RankJoin.join(ticket, context, SparkTransport::ofThisProcess)) {
       byte[] result = run(communicator, rows, context);
-      return CollectionConverters.asScala(
-          java.util.List.of(new Tuple2<>(context.rank(), result)).iterator());
+      return CollectionConverters.asScala(List.of(new Tuple2<>(context.rank(), result)).iterator());
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new IllegalStateException(

@@ -20,12 +20,14 @@ final class RankPreflight {
               + (ompNumThreads == null ? "not set" : ompNumThreads)
               + " in "
               + where
-              + ", expected 1; set spark.executorEnv.OMP_NUM_THREADS=1 (with --master local[n]: export it)");
+              + ", expected 1; set spark.executorEnv.OMP_NUM_THREADS=1 (with --master local[n]:"
+              + " export it)");
     }
     if (!hasVectorModule) {
       throw new FatalRunException(
           where
-              + " runs without the module jdk.incubator.vector; add --add-modules=jdk.incubator.vector to"
+              + " runs without the module jdk.incubator.vector; add"
+              + " --add-modules=jdk.incubator.vector to"
               + " spark.executor.extraJavaOptions");
     }
   }

@@ -227,7 +227,8 @@ final class Rendezvous extends FrameHandler implements AutoCloseable {
     long executors = Arrays.stream(addresses).map(Message.Address::executorId).distinct().count();
     if (executors < addresses.length) {
       LOG.warn(
-          "{} ranks share {} executors and compete for memory; set spark.task.cpus to spark.executor.cores",
+          "{} ranks share {} executors and compete for memory; set spark.task.cpus to"
+              + " spark.executor.cores",
           addresses.length,
           executors);
     }

@@ -115,7 +115,8 @@ final class SparkTransport implements AutoCloseable {
               + ":"
               + port
               + " is not encrypted although spark.network.crypto.enabled,"
-              + " spark.authenticate.enableSaslEncryption or spark.ssl.rpc.enabled is on; give driver and executors the"
+              + " spark.authenticate.enableSaslEncryption or spark.ssl.rpc.enabled is on; give"
+              + " driver and executors the"
               + " same settings");
     }
     return client;

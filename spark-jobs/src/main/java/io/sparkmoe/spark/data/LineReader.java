@@ -12,6 +12,7 @@ import java.nio.charset.CodingErrorAction;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import scala.Tuple2;
 
 /**
@@ -81,8 +82,11 @@ final class LineReader implements Serializable {
     if (result.isError()) {
       throw new BadInputException(
           String.format(
+              Locale.ROOT,
               "%s is not UTF-8: byte %d is 0x%02X; convert it to UTF-8 first",
-              file, offsetBytes + in.position(), bytes[in.position()]));
+              file,
+              offsetBytes + in.position(),
+              bytes[in.position()]));
     }
     return out.flip().toString();
   }
@@ -99,7 +103,7 @@ final class LineReader implements Serializable {
       throw new BadInputException(
           place
               + " is a JSON "
-              + object.getNodeType().toString().toLowerCase()
+              + object.getNodeType().toString().toLowerCase(Locale.ROOT)
               + ", expected an object");
     }
     return object;
@@ -122,7 +126,7 @@ final class LineReader implements Serializable {
               + ": column \""
               + column
               + "\" is a JSON "
-              + value.getNodeType().toString().toLowerCase()
+              + value.getNodeType().toString().toLowerCase(Locale.ROOT)
               + ", expected a string");
     }
     return value.asText();

@@ -50,7 +50,8 @@ public final class EvaluateJob {
         throw new IllegalArgumentException(
             "dataset "
                 + dataset.location()
-                + " has no validation rows, expected at least one; prepare it with --validation above 0");
+                + " has no validation rows, expected at least one; prepare it with --validation"
+                + " above 0");
       }
       long weightBytes =
           Parameters.numElements(checkpoint.model(), EnumSet.allOf(Part.class)) * Float.BYTES;
@@ -107,6 +108,7 @@ public final class EvaluateJob {
                 new IllegalArgumentException(
                     "--checkpoint "
                         + options.checkpoint()
-                        + " holds no whole checkpoint, expected a checkpoint's or a run's folder; name another one"));
+                        + " holds no whole checkpoint, expected a checkpoint's or a run's"
+                        + " folder; name another one"));
   }
 }

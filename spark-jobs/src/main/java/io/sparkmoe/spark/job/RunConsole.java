@@ -62,7 +62,8 @@ final class RunConsole implements RunListener, AutoCloseable {
     if (share > LONG_GATE_WAIT) {
       err.printf(
           Locale.ROOT,
-          "ranks waited %.0f %% of the time for the driver's gate; cluster.gate_placement=executor evaluates it"
+          "ranks waited %.0f %% of the time for the driver's gate;"
+              + " cluster.gate_placement=executor evaluates it"
               + " where the tokens are%n",
           100 * share);
     }
