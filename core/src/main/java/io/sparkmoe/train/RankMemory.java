@@ -3,8 +3,10 @@ package io.sparkmoe.train;
 import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.model.Parameters;
 import io.sparkmoe.model.Part;
+import io.sparkmoe.parallel.ClusterConfig;
 import io.sparkmoe.parallel.ClusterConfig.GatePlacement;
 import io.sparkmoe.parallel.ExpertPlacement;
+import io.sparkmoe.parallel.Wire;
 import java.util.EnumSet;
 
 /**
@@ -12,7 +14,7 @@ import java.util.EnumSet;
  *
  * <p>Legend: D model width, F FFN width, E experts, K experts of a token, H heads.
  *
- * @param stateBytes weights, gradients and optimizer moments
+ * @param stateBytes weights, gradients, optimizer moments and what the gradient reduction keeps
  * @param activationBytes what one forward pass keeps for its backward, and the backward's scratch
  */
 public record RankMemory(long stateBytes, long activationBytes) {
@@ -21,6 +23,9 @@ public record RankMemory(long stateBytes, long activationBytes) {
 
   /** Weight, gradient and two moments. */
   private static final int STATE_COPIES = 4;
+
+  /** Weight and gradient of a gate on a rank; the driver has its moments. */
+  private static final int GATE_COPIES = 2;
 
   /** Routing is uneven: a rank may receive that much more than its share. */
   private static final double IMBALANCE = 1.5;
@@ -34,15 +39,35 @@ public record RankMemory(long stateBytes, long activationBytes) {
   public static RankMemory ofRank(RunConfig config, int numRanks) {
     ModelConfig model = config.model();
     ExpertPlacement placement = new ExpertPlacement(model.numRoutedExperts(), numRanks);
-    long elements = elements(model, Part.REPLICATED);
+    long replicated = elements(model, Part.REPLICATED);
+    long trained = replicated;
     if (model.numMoeLayers() > 0) {
       long perExpert = elements(model, Part.EXPERT) / model.numRoutedExperts();
-      elements += perExpert * placement.numLocalExperts(0);
+      trained += perExpert * placement.numLocalExperts(0);
     }
+    long state = trained * STATE_COPIES + reductionElements(config, numRanks, replicated);
     if (config.cluster().gatePlacement() == GatePlacement.EXECUTOR) {
-      elements += elements(model, Part.GATE);
+      state += elements(model, Part.GATE) * GATE_COPIES;
     }
-    return new RankMemory(elements * FP32_BYTES * STATE_COPIES, activationBytes(config, numRanks));
+    return new RankMemory(state * FP32_BYTES, activationBytes(config, numRanks));
+  }
+
+  /** What the reduction of replicated gradients keeps from step to step. */
+  private static long reductionElements(RunConfig config, int numRanks, long replicated) {
+    ClusterConfig cluster = config.cluster();
+    if (numRanks == 1 || cluster.gradientWire() == Wire.FP32) {
+      return 0;
+    }
+    long elements = 0;
+    if (cluster.gradientWire() == Wire.FP8) {
+      // Error feedback of what is sent, and of the sums of this rank's shards.
+      elements += replicated + replicated / numRanks;
+    }
+    if (cluster.gradientCheckEvery() > 0) {
+      // The FP32 sum and the sum of the errors.
+      elements += 2 * replicated;
+    }
+    return elements;
   }
 
   /** Of the driver: gates, and where it evaluates them, the ranks' hidden states and scores. */
