@@ -3,7 +3,7 @@ package io.sparkmoe.data;
 import java.io.Serializable;
 
 /**
- * One packed training row (INTERFACE section 4).
+ * One packed training row.
  *
  * @param rowId position in the dataset, from 0 without gaps
  * @param tokens seq_len + 1 token ids; the last one is only a target

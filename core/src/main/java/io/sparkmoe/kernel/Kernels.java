@@ -57,9 +57,6 @@ public interface Kernels {
   /** {@code y += a x}. */
   void addScaled(Tensor y, Tensor x, double a);
 
-  /** {@code x *= a}. */
-  void scale(Tensor x, double a);
-
   /** Sum of squares of all elements, accumulated in double in a fixed order. */
   double sumOfSquares(Tensor x);
 
@@ -176,9 +173,9 @@ public interface Kernels {
   void sigmoid(Tensor y, Tensor x);
 
   /**
-   * Node-limited top-K (DeepSeek-V3 section 2.1.2, FACTS A2.3): a group's score is the sum of its
-   * two largest {@code score + bias}; the best {@code topGroups} groups stay, all others count as
-   * -inf; the K largest of what stays are chosen. The lowest index wins every tie.
+   * Node-limited top-K (DeepSeek-V3 section 2.1.2): a group's score is the sum of its two largest
+   * {@code score + bias}; the best {@code topGroups} groups stay, all others count as -inf; the K
+   * largest of what stays are chosen. The lowest index wins every tie.
    *
    * @param ids I32 (T, K) written, ascending within a token
    * @param scores (T, E)

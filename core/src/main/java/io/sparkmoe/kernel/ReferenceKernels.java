@@ -115,13 +115,6 @@ public final class ReferenceKernels implements Kernels {
   }
 
   @Override
-  public void scale(Tensor x, double a) {
-    for (int i = 0; i < x.size(); i++) {
-      x.set(i, a * x.get(i));
-    }
-  }
-
-  @Override
   public double sumOfSquares(Tensor x) {
     double sum = 0;
     for (int i = 0; i < x.size(); i++) {

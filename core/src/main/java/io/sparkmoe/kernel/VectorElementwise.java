@@ -33,23 +33,6 @@ final class VectorElementwise {
     }
   }
 
-  void scale(Tensor x, float a) {
-    ByteBuffer values = x.bytes();
-    Pieces.forEach(
-        parallel,
-        x.size(),
-        Pieces.GRAIN,
-        (first, end) -> {
-          int bound = Lanes.bound(first, end);
-          for (int i = first; i < bound; i += Lanes.LENGTH) {
-            Lanes.store(values, i, Lanes.load(values, i).mul(a));
-          }
-          for (int i = bound; i < end; i++) {
-            Lanes.set(values, i, a * Lanes.get(values, i));
-          }
-        });
-  }
-
   double sumOfSquares(Tensor x) {
     ByteBuffer values = x.bytes();
     double[] partial = new double[Pieces.count(x.size(), Pieces.GRAIN)];

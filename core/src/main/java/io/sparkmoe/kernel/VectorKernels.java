@@ -82,12 +82,6 @@ public final class VectorKernels implements Kernels {
   }
 
   @Override
-  public void scale(Tensor x, double a) {
-    allF32(x);
-    elementwise.scale(x, (float) a);
-  }
-
-  @Override
   public double sumOfSquares(Tensor x) {
     allF32(x);
     return elementwise.sumOfSquares(x);

@@ -69,7 +69,7 @@ public record ModelConfig(
   }
 
   /**
-   * YaRN scaling of rotary positions (Peng et al. 2023; FACTS A2.4).
+   * YaRN scaling of rotary positions (Peng et al. 2023).
    *
    * @param factor context extension factor
    * @param betaFast rotations above which a channel keeps its angle, 0 = 32

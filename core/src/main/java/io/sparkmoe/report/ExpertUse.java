@@ -1,5 +1,6 @@
 package io.sparkmoe.report;
 
+import io.sparkmoe.moe.LoadBalancer;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -124,16 +125,12 @@ public final class ExpertUse {
 
   /** Largest load of an expert over the mean load. */
   public double loadMaxOverMean() {
-    long max = 0;
-    for (long n : expertTotals) {
-      max = Math.max(max, n);
-    }
-    return (double) max * expertTotals.length / total;
+    return LoadBalancer.maxOverMean(expertTotals);
   }
 
   /** Experts without a single token. */
-  public int idleExperts() {
-    return expertTotals.length - inUse(expertTotals);
+  public int deadExperts() {
+    return LoadBalancer.deadExperts(expertTotals);
   }
 
   /**

@@ -196,7 +196,7 @@ public record RunReport(
           Quantity.decimal(use.chanceBits(), 3),
           Quantity.percent(use.specialisation()),
           Quantity.decimal(use.loadMaxOverMean(), 1),
-          Quantity.count(use.idleExperts()),
+          Quantity.count(use.deadExperts()),
           Quantity.bar(use.specialisation(), BAR_WIDTH / 2));
     }
     List<String> lines = new ArrayList<>(table.lines());

@@ -63,8 +63,7 @@ public final class Coordinator {
         GateOwner gates = new GateOwner(config.model(), config.train(), engine.kernels(), arena);
         GateRole role = gateRole(gates, engine, arena)) {
       checkpoints.restore(gates);
-      try (RankInbox inbox =
-          new RankInbox(communicator, role.answersCalls() ? role::handle : null)) {
+      try (RankInbox inbox = new RankInbox(communicator, role.calls())) {
         return lead(checkpoints, gates, role, inbox, engine);
       }
     }

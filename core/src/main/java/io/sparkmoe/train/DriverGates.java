@@ -15,6 +15,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.function.BiConsumer;
 
 /**
  * Gates evaluated on the driver: every rank has a gate of its own here, over the owner's weights
@@ -63,13 +64,8 @@ final class DriverGates implements GateRole {
   }
 
   @Override
-  public boolean answersCalls() {
-    return true;
-  }
-
-  @Override
-  public void handle(int rank, Frame call) {
-    server.handle(rank, call);
+  public BiConsumer<Integer, Frame> calls() {
+    return server::handle;
   }
 
   @Override

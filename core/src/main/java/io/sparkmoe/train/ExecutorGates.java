@@ -8,6 +8,7 @@ import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.BiConsumer;
 
 /**
  * Gates evaluated on the ranks: the driver sums their reports and sends out a snapshot every step.
@@ -27,15 +28,8 @@ final class ExecutorGates implements GateRole {
   }
 
   @Override
-  public boolean answersCalls() {
-    return false;
-  }
-
-  @Override
-  public void handle(int rank, Frame call) {
-    throw new IllegalStateException(
-        communicator.describe(rank)
-            + " asked the driver's gate, but gates are evaluated on executors");
+  public BiConsumer<Integer, Frame> calls() {
+    return null;
   }
 
   @Override

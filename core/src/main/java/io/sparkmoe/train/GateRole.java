@@ -1,15 +1,16 @@
 package io.sparkmoe.train;
 
 import io.sparkmoe.parallel.Communicator.Frame;
+import java.util.function.BiConsumer;
 
 /** What the driver does for the gates in a step, by where they are evaluated. */
 interface GateRole extends AutoCloseable {
 
-  /** Answers a gate call of a rank, on the rank's thread. */
-  void handle(int rank, Frame call);
-
-  /** Whether GATE frames are calls to {@link #handle}, rather than reports for {@link #collect}. */
-  boolean answersCalls();
+  /**
+   * Answers the gate calls of the ranks, each rank's on a thread of its own: takes (rank, frame).
+   * Null where GATE frames are no calls but reports for {@link #collect}.
+   */
+  BiConsumer<Integer, Frame> calls();
 
   /**
    * Sums the ranks' gate gradients into the owner's, in rank order.

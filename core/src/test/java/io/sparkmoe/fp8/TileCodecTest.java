@@ -65,7 +65,7 @@ class TileCodecTest {
     assertThat(trip(once)).isEqualTo(once);
   }
 
-  // Law: with power-of-two scales, E4M3 values are BF16 numbers (DESIGN section 4).
+  // Law: with power-of-two scales, E4M3 values are BF16 numbers.
   @Test
   void dequantisedValuesAreExactInBfloat16() {
     for (float value : trip(gaussian(1025, 1e-3))) {

@@ -34,7 +34,6 @@ class ElementwiseKernelsTest {
       Tensor x = twins.filled(fill, ROWS, d);
       twins.agree("add", 1, (k, t) -> k.add(t[0], t[1]), y, x);
       twins.agree("addScaled", 1, (k, t) -> k.addScaled(t[0], t[1], -0.37), y, x);
-      twins.agree("scale", 1, (k, t) -> k.scale(t[0], -0.37), y);
     }
   }
 

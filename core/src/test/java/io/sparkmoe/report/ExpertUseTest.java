@@ -61,9 +61,9 @@ class ExpertUseTest {
   }
 
   @Test
-  void idleExpertsAreCountedAndComeLast() {
+  void deadExpertsAreCountedAndComeLast() {
     ExpertUse use = use(new long[][] {{0, 4, 0, 1}, {2, 1, 0, 1}});
-    assertThat(use.idleExperts()).isEqualTo(1);
+    assertThat(use.deadExperts()).isEqualTo(1);
     assertThat(use.expertsByLeaning()).containsExactly(1, 0, 3, 2);
   }
 

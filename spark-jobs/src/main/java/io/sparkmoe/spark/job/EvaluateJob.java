@@ -7,9 +7,10 @@ import io.sparkmoe.checkpoint.CheckpointStore;
 import io.sparkmoe.checkpoint.CheckpointStore.Newest;
 import io.sparkmoe.data.TokenRow;
 import io.sparkmoe.io.Store;
+import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.model.Parameters;
 import io.sparkmoe.model.Part;
-import io.sparkmoe.moe.LoadBalancer;
+import io.sparkmoe.report.ExpertUse;
 import io.sparkmoe.spark.data.HadoopStore;
 import io.sparkmoe.spark.data.TokenDataset;
 import io.sparkmoe.train.CheckpointEvaluation;
@@ -19,7 +20,6 @@ import java.io.IOException;
 import java.io.PrintStream;
 import java.util.EnumSet;
 import java.util.List;
-import java.util.Map;
 import org.apache.hadoop.conf.Configuration;
 
 /** {@code moe evaluate}: loss of a checkpoint on a dataset's validation rows, in this process. */
@@ -62,36 +62,24 @@ public final class EvaluateJob {
               dataset.info().seqLen(),
               Runtime.getRuntime().availableProcessors(),
               weightBytes + weightBytes / 8 + WORK_BYTES);
-      out.println(JSON.writeValueAsString(report(evaluation, dataset)));
+      out.println(JSON.writeValueAsString(report(checkpoint.model(), evaluation, dataset)));
     }
   }
 
-  private ObjectNode report(Evaluation evaluation, TokenDataset dataset) {
-    double worst = 0;
-    for (Map<String, long[]> bySource : evaluation.expertTokens().values()) {
-      worst = Math.max(worst, LoadBalancer.maxOverMean(sum(bySource)));
-    }
+  private static ObjectNode report(ModelConfig model, Evaluation evaluation, TokenDataset dataset) {
     ObjectNode report = JSON.createObjectNode();
     report.put("validationLoss", evaluation.meanLoss());
     report.put(
         "validationBitsPerByte",
         evaluation.bitsPerByte(dataset.info().validation().bytesPerToken()));
     report.put("tokens", evaluation.targets());
-    report.put("expertLoadMaxOverMean", worst);
+    report.put(
+        "expertLoadMaxOverMean",
+        ExpertUses.of(model, evaluation).stream()
+            .mapToDouble(ExpertUse::loadMaxOverMean)
+            .max()
+            .orElse(0));
     return report;
-  }
-
-  private static long[] sum(Map<String, long[]> bySource) {
-    long[] sum = null;
-    for (long[] counts : bySource.values()) {
-      if (sum == null) {
-        sum = new long[counts.length];
-      }
-      for (int e = 0; e < counts.length; e++) {
-        sum[e] += counts[e];
-      }
-    }
-    return sum == null ? new long[0] : sum;
   }
 
   /** The folder itself, or the newest whole checkpoint of a run's folder. */
