@@ -1,5 +1,6 @@
 package io.sparkmoe.checkpoint;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -11,6 +12,7 @@ import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.model.Parameter;
 import io.sparkmoe.model.Parameters;
 import io.sparkmoe.tensor.Tensor;
+import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.security.MessageDigest;
@@ -92,7 +94,7 @@ public final class CheckpointReader implements AutoCloseable {
   public ModelConfig model() throws IOException {
     String path = path(CheckpointWriter.MODEL_CONFIG);
     try {
-      return HuggingFaceConfig.fromJson(JSON.readTree(store.readText(path)), note -> {});
+      return HuggingFaceConfig.fromJson(json(CheckpointWriter.MODEL_CONFIG), note -> {});
     } catch (IllegalArgumentException e) {
       throw new CorruptFileException(store.describe(path), e.getMessage(), e);
     }
@@ -100,7 +102,21 @@ public final class CheckpointReader implements AutoCloseable {
 
   /** What the driver stored besides tensors. */
   public JsonNode state() throws IOException {
-    return JSON.readTree(store.readText(path(CheckpointWriter.STATE)));
+    return json(CheckpointWriter.STATE);
+  }
+
+  /** A small file's content, as the manifest vouches for it. */
+  private JsonNode json(String name) throws IOException {
+    for (FileEntry file : manifest.files()) {
+      if (file.name().equals(name)) {
+        verify(file);
+      }
+    }
+    try {
+      return JSON.readTree(store.readText(path(name)));
+    } catch (JsonProcessingException | FileNotFoundException e) {
+      throw new CorruptFileException(store.describe(path(name)), "it holds no JSON", e);
+    }
   }
 
   /**
@@ -133,30 +149,33 @@ public final class CheckpointReader implements AutoCloseable {
    * @throws CorruptFileException naming the first file that differs
    */
   public void verify() throws IOException {
-    byte[] chunk = new byte[CHUNK_BYTES];
     for (FileEntry file : manifest.files()) {
-      String path = path(file.name());
-      if (!store.exists(path)) {
-        throw new CorruptFileException(store.describe(path), "it is missing");
+      verify(file);
+    }
+  }
+
+  private void verify(FileEntry file) throws IOException {
+    String path = path(file.name());
+    if (!store.exists(path)) {
+      throw new CorruptFileException(store.describe(path), "it is missing");
+    }
+    long size = store.size(path);
+    if (size != file.sizeBytes()) {
+      throw new CorruptFileException(
+          store.describe(path), "it has " + size + " bytes, the manifest says " + file.sizeBytes());
+    }
+    byte[] chunk = new byte[(int) Math.min(CHUNK_BYTES, Math.max(1, size))];
+    MessageDigest digest = Sha256.digest();
+    try (InputStream in = store.open(path)) {
+      for (int length = in.read(chunk); length >= 0; length = in.read(chunk)) {
+        digest.update(chunk, 0, length);
       }
-      long size = store.size(path);
-      if (size != file.sizeBytes()) {
-        throw new CorruptFileException(
-            store.describe(path),
-            "it has " + size + " bytes, the manifest says " + file.sizeBytes());
-      }
-      MessageDigest digest = Sha256.digest();
-      try (InputStream in = store.open(path)) {
-        for (int length = in.read(chunk); length >= 0; length = in.read(chunk)) {
-          digest.update(chunk, 0, length);
-        }
-      }
-      String actual = Sha256.hex(digest);
-      if (!actual.equals(file.sha256())) {
-        throw new CorruptFileException(
-            store.describe(path),
-            "it has the SHA-256 " + actual + ", the manifest says " + file.sha256());
-      }
+    }
+    String actual = Sha256.hex(digest);
+    if (!actual.equals(file.sha256())) {
+      throw new CorruptFileException(
+          store.describe(path),
+          "it has the SHA-256 " + actual + ", the manifest says " + file.sha256());
     }
   }
 

@@ -118,10 +118,20 @@ public final class CheckpointStore {
         store.delete(folder(found));
       }
     }
+    requireSpace("the checkpoint of step " + step, expectedBytes);
+  }
+
+  /**
+   * Refuses a file system that is too full; writes nothing.
+   *
+   * @param what is to be written, in words
+   * @param expectedBytes as {@link #expectedBytes} says
+   */
+  public void requireSpace(String what, long expectedBytes) throws IOException {
     long usable = store.usableBytes();
     if (usable < expectedBytes) {
       throw new InsufficientSpaceException(
-          "the checkpoint of step " + step,
+          what,
           store.location(),
           expectedBytes,
           usable,

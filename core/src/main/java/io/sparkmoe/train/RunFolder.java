@@ -3,9 +3,12 @@ package io.sparkmoe.train;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.sparkmoe.checkpoint.CheckpointReader;
 import io.sparkmoe.checkpoint.CheckpointStore;
+import io.sparkmoe.io.CorruptFileException;
 import io.sparkmoe.io.Store;
+import io.sparkmoe.tensor.DType;
 import io.sparkmoe.train.CoordinatorSettings.Resume;
 import java.io.IOException;
+import java.util.Collections;
 import java.util.List;
 
 /**
@@ -40,6 +43,7 @@ public final class RunFolder {
    *
    * @param tokenizerSha256 tokenizer of the run's dataset
    * @throws IllegalArgumentException in one sentence
+   * @throws io.sparkmoe.io.InsufficientSpaceException when not one checkpoint finds room
    */
   public void requireRoomFor(RunConfig config, String tokenizerSha256, Resume resume)
       throws IOException {
@@ -62,14 +66,28 @@ public final class RunFolder {
               + " one, or resume");
     }
     CheckpointStore checkpoints = new CheckpointStore(store);
+    if (resume.mode() == Resume.Mode.CHECKPOINT) {
+      try (CheckpointReader reader = checkpoints.open(resume.step())) {
+        CheckpointState.requireCompatible(reader, config, tokenizerSha256);
+      }
+    } else {
+      requireNewestCompatible(checkpoints, config, tokenizerSha256);
+    }
+    checkpoints.requireSpace(
+        "a checkpoint", CheckpointStore.expectedBytes(config.model(), DType.F32));
+  }
+
+  /** Damaged ones are passed over here; the run names them when it looks for its start. */
+  private static void requireNewestCompatible(
+      CheckpointStore checkpoints, RunConfig config, String tokenizerSha256) throws IOException {
     List<Integer> steps = checkpoints.committedSteps();
-    int step =
-        resume.mode() == Resume.Mode.CHECKPOINT
-            ? resume.step()
-            : steps.isEmpty() ? 0 : steps.get(steps.size() - 1);
-    if (step > 0) {
+    Collections.reverse(steps);
+    for (int step : steps) {
       try (CheckpointReader reader = checkpoints.open(step)) {
         CheckpointState.requireCompatible(reader, config, tokenizerSha256);
+        return;
+      } catch (CorruptFileException e) {
+        continue;
       }
     }
   }

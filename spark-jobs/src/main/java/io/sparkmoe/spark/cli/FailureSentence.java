@@ -84,12 +84,18 @@ record FailureSentence(String text, int status) {
       message = command + " failed: " + message;
     }
     if (!message.contains("; ")) {
-      message +=
-          cause instanceof FileNotFoundException || cause instanceof NoSuchFileException
-              ? "; correct the path"
-              : "; run it again with " + CommonOptions.DEBUG + " for details";
+      message += "; " + nextStep(cause, status);
     }
     return new FailureSentence("moe: " + message, status);
+  }
+
+  private static String nextStep(Throwable cause, int status) {
+    if (cause instanceof FileNotFoundException || cause instanceof NoSuchFileException) {
+      return "correct the path";
+    }
+    return status == WRONG_INPUT
+        ? "correct it and run again"
+        : "run it again with " + CommonOptions.DEBUG + " for details";
   }
 
   private static String unknown(CommandLine command, String typed) {

@@ -1,5 +1,6 @@
 package io.sparkmoe.spark.cli;
 
+import io.sparkmoe.spark.cluster.MasterCheck;
 import io.sparkmoe.spark.job.BenchJob;
 import io.sparkmoe.spark.job.BenchOptions;
 import io.sparkmoe.spark.job.EvaluateJob;
@@ -11,6 +12,7 @@ import io.sparkmoe.spark.job.QuickstartOptions;
 import io.sparkmoe.spark.job.TrainJob;
 import io.sparkmoe.spark.job.TrainOptions;
 import java.io.IOException;
+import org.apache.spark.SparkConf;
 import org.apache.spark.sql.SparkSession;
 
 /** Starts the jobs of {@link io.sparkmoe.spark.job}. */
@@ -18,6 +20,7 @@ final class SparkJobs implements Jobs {
 
   @Override
   public void prepare(PrepareOptions options) throws IOException {
+    MasterCheck.check(new SparkConf());
     try (SparkSession spark = SparkSession.builder().appName("moe prepare").getOrCreate()) {
       new PrepareJob(spark, options).run();
     }

@@ -2,6 +2,8 @@ package io.sparkmoe.spark.cluster;
 
 import io.sparkmoe.parallel.RankLateException;
 import io.sparkmoe.parallel.RankLostException;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.util.Arrays;
 import java.util.List;
 import java.util.UUID;
@@ -80,7 +82,8 @@ public final class BarrierRun {
    *     that begins with a shuffle
    * @param rankTask runs on each rank
    * @param driverTask runs here, once per attempt
-   * @throws FatalRunException when a rank or the driver's task ended the run
+   * @throws FatalRunException when a rank or the driver's task ended the run; the driver's own
+   *     unchecked exception comes as it is, its IOException inside an UncheckedIOException
    * @throws RunFailedException when Spark gave up after the last attempt
    */
   public static <T> Result run(
@@ -155,6 +158,10 @@ public final class BarrierRun {
     Throwable reason = fatal.get();
     if (reason instanceof RuntimeException unchecked) {
       throw unchecked;
+    }
+    if (reason instanceof IOException ofFile) {
+      // Callers tell a damaged file or a full disk by its type.
+      throw new UncheckedIOException(ofFile);
     }
     if (reason != null) {
       throw new FatalRunException(FailureText.of(reason), reason);

@@ -41,6 +41,18 @@ public record ClusterShape(
   private static final Pattern LOCAL_CLUSTER =
       Pattern.compile("local-cluster\\[\\s*([0-9]+)\\s*,\\s*([0-9]+)\\s*,\\s*([0-9]+)\\s*]");
 
+  /** Whether Spark knows a master of that spelling. */
+  static boolean isMaster(String master) {
+    return LOCAL.matcher(master).matches()
+        || LOCAL_CLUSTER.matcher(master).matches()
+        || isContainers(master)
+        || master.startsWith("spark://");
+  }
+
+  private static boolean isContainers(String master) {
+    return master.equals("yarn") || master.startsWith("k8s://");
+  }
+
   /** Reads the settings. */
   public static ClusterShape of(SparkConf conf) {
     String master = conf.get("spark.master", "local[*]");
@@ -67,7 +79,7 @@ public record ClusterShape(
           heap,
           Long.parseLong(cluster.group(3)) << 20);
     }
-    if (master.equals("yarn") || master.startsWith("k8s://")) {
+    if (isContainers(master)) {
       int executors = conf.getInt("spark.executor.instances", 2);
       return new ClusterShape(
           Kind.CONTAINERS, executors, conf.getInt("spark.executor.cores", 1), taskCpus, heap, -1);
@@ -92,7 +104,7 @@ public record ClusterShape(
     if (numExecutors < 0) {
       throw new PreflightException(
           "a standalone cluster's settings do not say how many executors will come, expected a"
-              + " number: set"
+              + " number; set"
               + " --executors");
     }
     return numExecutors;

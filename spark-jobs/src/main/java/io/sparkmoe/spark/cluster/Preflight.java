@@ -50,7 +50,7 @@ public final class Preflight {
     if (conf.getBoolean("spark.dynamicAllocation.enabled", false)) {
       throw new PreflightException(
           "spark.dynamicAllocation.enabled is true, but a barrier stage needs all its executors"
-              + " at once: set it to"
+              + " at once; set it to"
               + " false");
     }
     ClusterShape shape = ClusterShape.of(conf);
@@ -60,6 +60,27 @@ public final class Preflight {
       throw new PreflightException(tooFewSlots("the settings give", shape, slots, numRanks));
     }
     checkMemory(conf, shape, numRanks, need, availableBytes);
+  }
+
+  /**
+   * Checks that this process may grow so far, for work without Spark.
+   *
+   * @param offHeapBytes tensors to come
+   * @throws PreflightException when this machine has less memory free
+   */
+  public static void checkThisMachine(long offHeapBytes) {
+    checkThisMachine(offHeapBytes, MachineMemory.availableBytes());
+  }
+
+  static void checkThisMachine(long offHeapBytes, long availableBytes) {
+    if (availableBytes < offHeapBytes) {
+      throw new PreflightException(
+          "this machine has "
+              + mib(availableBytes)
+              + " of free memory, expected at least "
+              + mib(offHeapBytes)
+              + " for one rank; lower train.micro_batch_sequences or take a smaller model");
+    }
   }
 
   /**
@@ -104,7 +125,7 @@ public final class Preflight {
               + version
               + ", expected "
               + SPARK_LINE
-              + "x: set SPARK_HOME to such a Spark, or leave it"
+              + "x; set SPARK_HOME to such a Spark, or leave it"
               + " unset for the embedded one");
     }
   }
@@ -121,7 +142,7 @@ public final class Preflight {
           key
               + " is "
               + conf.get(key)
-              + ", which loses messages in Spark 4.1.0 (SPARK-56227): set it to"
+              + ", which loses messages in Spark 4.1.0 (SPARK-56227); set it to"
               + " AES/CTR/NoPadding, or use spark.ssl.rpc.enabled");
     }
   }
@@ -140,7 +161,7 @@ public final class Preflight {
           key
               + " is "
               + (conf.contains(key) ? threads : "unset, so spark.task.cpus=" + threads)
-              + ", expected 1 (a rank runs its own threads): set it to 1");
+              + ", expected 1 (a rank runs its own threads); set it to 1");
     }
   }
 
@@ -155,7 +176,7 @@ public final class Preflight {
         + slots
         + " task(s), expected "
         + numRanks
-        + " (one per rank): the settings ask for"
+        + " (one per rank); the settings ask for"
         + " enough, so see the executors' logs and whether other applications hold the cluster's"
         + " cores";
   }
@@ -181,7 +202,7 @@ public final class Preflight {
         + shape.taskCpus()
         + ", expected "
         + numRanks
-        + " (one per rank): "
+        + " (one per rank); "
         + remedy;
   }
 
@@ -201,7 +222,7 @@ public final class Preflight {
               + ", expected at least "
               + mib(heap)
               + perExecutor
-              + ": raise it");
+              + "; raise it");
     }
     if (shape.workerBytes() >= 0 && shape.workerBytes() < shape.heapBytes()) {
       throw new PreflightException(
@@ -211,7 +232,7 @@ public final class Preflight {
               + mib(shape.workerBytes())
               + ", expected at least spark.executor.memory="
               + mib(shape.heapBytes())
-              + ": raise its third number");
+              + "; raise its third number");
     }
     checkNativeMemory(JavaCppLimits.of(conf, shape), shape, heap, offHeap, perExecutor);
     switch (shape.kind()) {
@@ -228,7 +249,7 @@ public final class Preflight {
                   + mib(all)
                   + " for "
                   + numRanks
-                  + " rank(s): lower --executors or train.micro_batch_sequences");
+                  + " rank(s); lower --executors or train.micro_batch_sequences");
         }
       }
       case STANDALONE -> {
@@ -250,7 +271,7 @@ public final class Preflight {
               + ", expected at least "
               + mib(offHeap)
               + perExecutor
-              + ": add -D"
+              + "; add -D"
               + JavaCppLimits.MAX_BYTES
               + "="
               + (offHeap >> 20)
@@ -264,7 +285,7 @@ public final class Preflight {
               + ", expected at least "
               + mib(heap + offHeap)
               + perExecutor
-              + ": add -D"
+              + "; add -D"
               + JavaCppLimits.MAX_PHYSICAL_BYTES
               + "=0 to "
               + options);
@@ -287,7 +308,7 @@ public final class Preflight {
               + ", expected at least "
               + mib(needed)
               + perExecutor
-              + ": set it to "
+              + "; set it to "
               + (needed >> 20)
               + "m");
     }

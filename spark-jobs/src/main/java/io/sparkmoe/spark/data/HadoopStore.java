@@ -36,26 +36,43 @@ public final class HadoopStore implements Store {
    * @param location folder with or without a scheme, which need not exist yet; without one it is on
    *     {@code fs.defaultFS}
    * @param configuration Hadoop's, as Spark passes it on
+   * @throws IllegalArgumentException when a file has that name
    */
   public HadoopStore(String location, Configuration configuration) throws IOException {
     Path given = new Path(location);
     this.configuration = configuration;
     this.files = given.getFileSystem(configuration);
     this.root = files.makeQualified(given);
+    requireFolder(files, root);
   }
 
   /**
    * A store for a folder as a person names it: of this machine's file system when the path or
    * {@code fs.defaultFS} says so (which can force files to the disk, and leaves no checksum files
    * beside them), else of Hadoop's.
+   *
+   * @throws IllegalArgumentException when a file has that name
    */
   public static Store open(String location, Configuration configuration) throws IOException {
     Path given = new Path(location);
-    Path qualified = given.getFileSystem(configuration).makeQualified(given);
+    FileSystem files = given.getFileSystem(configuration);
+    Path qualified = files.makeQualified(given);
+    requireFolder(files, qualified);
     if (qualified.toUri().getScheme().equals("file")) {
       return new LocalStore(java.nio.file.Path.of(qualified.toUri().getPath()));
     }
     return new HadoopStore(location, configuration);
+  }
+
+  private static void requireFolder(FileSystem files, Path root) throws IOException {
+    try {
+      if (files.getFileStatus(root).isFile()) {
+        throw new IllegalArgumentException(
+            "not a folder: " + root + " is a file, expected a folder; name another one");
+      }
+    } catch (FileNotFoundException e) {
+      return; // it will be made when something is written
+    }
   }
 
   @Override

@@ -109,6 +109,7 @@ public final class BenchJob {
 
   private void local(RunConfig config, int threads, Steps steps) throws IOException {
     RunConfig local = LocalRun.configOf(config);
+    LocalRun.requireMemory(local);
     LocalTraining.run(
         local,
         1,

@@ -5,6 +5,7 @@ import io.sparkmoe.data.RowOrder;
 import io.sparkmoe.data.TokenRow;
 import io.sparkmoe.parallel.ClusterConfig.GatePlacement;
 import io.sparkmoe.parallel.Wire;
+import io.sparkmoe.spark.cluster.Preflight;
 import io.sparkmoe.spark.data.TokenDataset;
 import io.sparkmoe.train.CoordinatorSettings;
 import io.sparkmoe.train.LocalTraining;
@@ -33,12 +34,18 @@ final class LocalRun {
             .withWires(Wire.FP32, Wire.FP32, Wire.FP32));
   }
 
+  /** Refuses a run that this machine's memory cannot hold, before it takes any. */
+  static void requireMemory(RunConfig config) {
+    Preflight.checkThisMachine(
+        RankMemory.ofRank(config, 1).limitBytes() + RankMemory.ofDriver(config, 1).limitBytes());
+  }
+
   static FinishedRun run(RunPlan plan, int threads, RunListener listener) throws IOException {
     RunConfig config = plan.config();
+    requireMemory(config);
     List<TokenRow> rows = plan.dataset().readLocally(TokenDataset.TRAIN);
     List<TokenRow> validation = plan.dataset().readLocally(TokenDataset.VALIDATION);
     RowOrder order = plan.rowOrder();
-    plan.writeInputs();
     RunResult result =
         LocalTraining.run(
             config,

@@ -2,7 +2,6 @@ package io.sparkmoe.spark.job;
 
 import io.sparkmoe.report.ProgressPrinter;
 import io.sparkmoe.train.MetricsLog;
-import io.sparkmoe.train.RunFolder;
 import io.sparkmoe.train.RunListener;
 import io.sparkmoe.train.StepMetrics;
 import java.io.IOException;
@@ -17,24 +16,25 @@ final class RunConsole implements RunListener, AutoCloseable {
   /** Share of the steps' time. */
   private static final double LONG_GATE_WAIT = 0.1;
 
-  private final RunFolder folder;
+  private final RunPlan plan;
   private final PrintStream err;
   private final ProgressPrinter progress;
   private MetricsLog log;
   private double gateWaitSum;
   private int gateWaitSteps;
 
-  RunConsole(RunFolder folder, int totalSteps, PrintStream err) {
-    this.folder = folder;
+  RunConsole(RunPlan plan, PrintStream err) {
+    this.plan = plan;
     this.err = err;
-    this.progress = ProgressPrinter.onStandardError(totalSteps);
+    this.progress = ProgressPrinter.onStandardError(plan.config().train().steps());
   }
 
   @Override
   public void onStart(int resumedFromStep, List<String> notes) {
     try {
       closeLog();
-      log = new MetricsLog(folder.store(), resumedFromStep);
+      plan.writeInputs();
+      log = new MetricsLog(plan.folder().store(), resumedFromStep);
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }

@@ -3,6 +3,7 @@ package io.sparkmoe.spark.job;
 import io.sparkmoe.spark.cluster.ClusterDefaults;
 import io.sparkmoe.spark.cluster.ClusterShape;
 import io.sparkmoe.spark.cluster.KryoRoundTrip;
+import io.sparkmoe.spark.cluster.MasterCheck;
 import io.sparkmoe.spark.cluster.MemoryNeed;
 import io.sparkmoe.spark.cluster.Preflight;
 import io.sparkmoe.train.RankMemory;
@@ -37,6 +38,7 @@ final class SparkSetup implements AutoCloseable {
   static SparkSetup start(RunConfig config, int executors, String name)
       throws InterruptedException {
     SparkConf conf = new SparkConf().setIfMissing("spark.app.name", name);
+    MasterCheck.check(conf);
     int numRanks = executors > 0 ? executors : ClusterShape.of(conf).requireNumExecutors();
     MemoryNeed need = new MemoryNeed(HEAP_BYTES, RankMemory.ofRank(config, numRanks).limitBytes());
     ClusterDefaults.fillIn(conf, numRanks, need);

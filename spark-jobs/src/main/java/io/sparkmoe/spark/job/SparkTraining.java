@@ -45,7 +45,6 @@ final class SparkTraining {
             validation.size(),
             1,
             RankMemory.ofDriver(config, numRanks).limitBytes());
-    plan.writeInputs();
     return new SparkRun<>(config, partitions, rows, store, "moe train")
         .run(context, settings, 0, listener);
   }

@@ -20,7 +20,7 @@ import org.apache.hadoop.conf.Configuration;
 /** {@code moe train}: trains a model on a prepared dataset, on Spark or in this process. */
 public final class TrainJob {
 
-  private static final Pattern CHECKPOINT_STEP = Pattern.compile("(?:.*/)?step-(\\d+)/?");
+  private static final Pattern CHECKPOINT_STEP = Pattern.compile("(?:.*/)?step-(\\d{1,9})/?");
 
   private final TrainOptions options;
   private final PrintStream err;
@@ -73,7 +73,7 @@ public final class TrainJob {
       RunPlan plan = new RunPlan(config, resolved.toYaml(), dataset, folder, resume);
       err.print(plan.configYaml());
       FinishedRun finished;
-      try (RunConsole console = new RunConsole(folder, config.train().steps(), err)) {
+      try (RunConsole console = new RunConsole(plan, err)) {
         finished =
             options.engine() == Engine.LOCAL
                 ? LocalRun.run(plan, Runtime.getRuntime().availableProcessors(), console)

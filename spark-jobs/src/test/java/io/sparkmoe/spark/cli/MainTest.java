@@ -226,7 +226,7 @@ class MainTest {
           train --config tinny --data d --out o ~ moe: no such config: got tinny, expected a YAML file or one of the presets quickstart, bench-small, tiny, deepseek-v3; correct the name
           bench ~ moe: missing benchmark: got none, expected train; write moe bench train
           prepare --input a --format xml --tokenizer byte --seq-len 8 --out o ~ moe: wrong usage: Invalid value for option '--format': expected one of [TEXT, JSONL, PARQUET] (case-insensitive) but was 'xml'; see moe prepare --help
-          prepare --input a --format text --tokenizer byte --seq-len 1 --out o ~ moe: prepare failed: --seq-len must be in [2, 1048576], got 1; run it again with --debug for details
+          prepare --input a --format text --tokenizer byte --seq-len 1 --out o ~ moe: prepare failed: --seq-len must be in [2, 1048576], got 1; correct it and run again
           rl --anything 3 more ~ moe: command not built yet: got rl, expected one that moe --help lists; take a later version
           inspect ~ moe: missing option: got none of that name, expected PATH|PRESET; see moe inspect --help
           """)
@@ -245,7 +245,7 @@ class MainTest {
         Arguments.of(
             new CorruptFileException("f", "it is empty"),
             2,
-            "moe: f is damaged: it is empty; run it again with --debug for details"),
+            "moe: f is damaged: it is empty; correct it and run again"),
         Arguments.of(
             new UncheckedIOException(
                 new InsufficientSpaceException("x", "/d", 2_000_000, 1, "free some")),
@@ -255,6 +255,10 @@ class MainTest {
             new java.io.FileNotFoundException("d/x does not exist"),
             2,
             "moe: train failed: d/x does not exist; correct the path"),
+        Arguments.of(
+            new IllegalArgumentException("input in.txt is empty, expected text"),
+            2,
+            "moe: train failed: input in.txt is empty, expected text; correct it and run again"),
         Arguments.of(
             new IllegalStateException("rank 1 is late: a\nb"),
             1,

@@ -3,9 +3,11 @@ package io.sparkmoe.spark.cluster;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import io.sparkmoe.io.InsufficientSpaceException;
 import io.sparkmoe.parallel.Communicator;
 import io.sparkmoe.parallel.FrameKey;
 import io.sparkmoe.parallel.FrameKind;
+import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
@@ -199,6 +201,23 @@ class BarrierRunTest {
                     SETTINGS))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage("checkpoint step-4 is of another model");
+  }
+
+  @Test
+  void aFullDiskOfTheDriverIsToldByItsType() {
+    assertThatThrownBy(
+            () ->
+                BarrierRun.run(
+                    session.sc(),
+                    numbers(),
+                    (communicator, rows, context) ->
+                        communicator.receive(Communicator.DRIVER, control(0)).array(),
+                    (end, attempt) -> {
+                      throw new InsufficientSpaceException("a checkpoint", "/d", 2, 1, "free some");
+                    },
+                    SETTINGS))
+        .isInstanceOf(UncheckedIOException.class)
+        .hasCauseInstanceOf(InsufficientSpaceException.class);
   }
 
   @Test

@@ -50,12 +50,12 @@ class PreflightTest {
     refused(
         localCluster(),
         3,
-        "the settings give slots for 2 task(s) of spark.task.cpus=1, expected 3 (one per rank): set --master"
+        "the settings give slots for 2 task(s) of spark.task.cpus=1, expected 3 (one per rank); set --master"
             + " local-cluster[3,1,MB]");
     refused(
         yarn().set("spark.task.cpus", "4").set("spark.executor.cores", "7"),
         3,
-        "the settings give slots for 2 task(s) of spark.task.cpus=4, expected 3 (one per rank): raise"
+        "the settings give slots for 2 task(s) of spark.task.cpus=4, expected 3 (one per rank); raise"
             + " spark.executor.instances or spark.executor.cores, or lower --executors");
   }
 
@@ -65,13 +65,13 @@ class PreflightTest {
             Preflight.tooFewExecutors(
                 ClusterShape.of(localCluster()), 1, Duration.ofSeconds(30), 1, 2))
         .isEqualTo(
-            "1 executor(s) came within 30 s and have slots for 1 task(s), expected 2 (one per rank): the settings ask"
+            "1 executor(s) came within 30 s and have slots for 1 task(s), expected 2 (one per rank); the settings ask"
                 + " for enough, so see the executors' logs and whether other applications hold the cluster's cores");
     ClusterShape standalone = ClusterShape.of(new SparkConf(false).setMaster("spark://host:7077"));
     assertThat(Preflight.tooFewExecutors(standalone, 0, Duration.ofSeconds(30), 0, 2))
         .isEqualTo(
             "0 executor(s) came within 30 s and have slots for 0 task(s) of spark.task.cpus=1, expected 2 (one per"
-                + " rank): raise spark.cores.max or add workers, or lower --executors");
+                + " rank); raise spark.cores.max or add workers, or lower --executors");
   }
 
   @Test
@@ -79,7 +79,7 @@ class PreflightTest {
     refused(
         localCluster().set("spark.dynamicAllocation.enabled", "true"),
         2,
-        "spark.dynamicAllocation.enabled is true, but a barrier stage needs all its executors at once: set it to"
+        "spark.dynamicAllocation.enabled is true, but a barrier stage needs all its executors at once; set it to"
             + " false");
   }
 
@@ -89,12 +89,12 @@ class PreflightTest {
     refused(
         conf.clone().remove("spark.executorEnv.OMP_NUM_THREADS"),
         2,
-        "spark.executorEnv.OMP_NUM_THREADS is unset, so spark.task.cpus=4, expected 1 (a rank runs its own threads):"
+        "spark.executorEnv.OMP_NUM_THREADS is unset, so spark.task.cpus=4, expected 1 (a rank runs its own threads);"
             + " set it to 1");
     refused(
         conf.clone().set("spark.executorEnv.OMP_NUM_THREADS", "2"),
         2,
-        "spark.executorEnv.OMP_NUM_THREADS is 2, expected 1 (a rank runs its own threads): set it to 1");
+        "spark.executorEnv.OMP_NUM_THREADS is 2, expected 1 (a rank runs its own threads); set it to 1");
   }
 
   @Test
@@ -102,7 +102,7 @@ class PreflightTest {
     refused(
         yarn().set("spark.executor.memory", "300m"),
         2,
-        "spark.executor.memory is 300 MiB, expected at least 500 MiB for one rank: raise it");
+        "spark.executor.memory is 300 MiB, expected at least 500 MiB for one rank; raise it");
   }
 
   @Test
@@ -110,7 +110,7 @@ class PreflightTest {
     refused(
         localCluster().set("spark.executor.memory", "2g"),
         2,
-        "--master local-cluster[2,1,1024] gives a worker 1024 MiB, expected at least spark.executor.memory=2048 MiB:"
+        "--master local-cluster[2,1,1024] gives a worker 1024 MiB, expected at least spark.executor.memory=2048 MiB;"
             + " raise its third number");
   }
 
@@ -119,7 +119,7 @@ class PreflightTest {
     refused(
         yarn().remove("spark.executor.extraJavaOptions"),
         2,
-        "JavaCPP's maxbytes is 1024 MiB, expected at least 2000 MiB for one rank: add"
+        "JavaCPP's maxbytes is 1024 MiB, expected at least 2000 MiB for one rank; add"
             + " -Dorg.bytedeco.javacpp.maxbytes=2000m to spark.executor.extraJavaOptions");
     refused(
         yarn()
@@ -127,7 +127,7 @@ class PreflightTest {
                 "spark.executor.extraJavaOptions",
                 "-Dorg.bytedeco.javacpp.maxbytes=4g -Dorg.bytedeco.javacpp.maxphysicalbytes=2g"),
         2,
-        "JavaCPP's maxphysicalbytes is 2048 MiB, expected at least 2500 MiB for one rank: add"
+        "JavaCPP's maxphysicalbytes is 2048 MiB, expected at least 2500 MiB for one rank; add"
             + " -Dorg.bytedeco.javacpp.maxphysicalbytes=0 to spark.executor.extraJavaOptions");
   }
 
@@ -136,7 +136,7 @@ class PreflightTest {
     refused(
         yarn().remove("spark.executor.memoryOverhead"),
         2,
-        "spark.executor.memoryOverhead is 384 MiB (Spark's default), expected at least 2512 MiB for one rank: set it"
+        "spark.executor.memoryOverhead is 384 MiB (Spark's default), expected at least 2512 MiB for one rank; set it"
             + " to 2512m");
     // Two ranks in one process need the memory of both.
     refused(
@@ -144,7 +144,7 @@ class PreflightTest {
             .set("spark.executor.cores", "2")
             .set("spark.executor.extraJavaOptions", "-Dorg.bytedeco.javacpp.maxbytes=0"),
         2,
-        "spark.executor.memoryOverhead is 3072 MiB, expected at least 4512 MiB for 2 ranks in one process: set it to"
+        "spark.executor.memoryOverhead is 3072 MiB, expected at least 4512 MiB for 2 ranks in one process; set it to"
             + " 4512m");
   }
 
@@ -153,9 +153,13 @@ class PreflightTest {
     assertThatThrownBy(() -> Preflight.checkSettings(localCluster(), 2, NEED, 5000 * MIB))
         .isInstanceOf(PreflightException.class)
         .hasMessage(
-            "this machine has 5000 MiB of free memory, expected at least 6024 MiB for 2 rank(s): lower --executors or"
+            "this machine has 5000 MiB of free memory, expected at least 6024 MiB for 2 rank(s); lower --executors or"
                 + " train.micro_batch_sequences");
     assertThat(MachineMemory.availableBytes()).isPositive();
+    assertThatThrownBy(() -> Preflight.checkThisMachine(6000 * MIB, 5000 * MIB))
+        .isInstanceOf(PreflightException.class)
+        .hasMessageStartingWith(
+            "this machine has 5000 MiB of free memory, expected at least 6000 MiB for one rank;");
   }
 
   @Test
@@ -170,7 +174,7 @@ class PreflightTest {
     refused(
         yarn().set("spark.network.crypto.cipher", "AES/GCM/NoPadding"),
         2,
-        "spark.network.crypto.cipher is AES/GCM/NoPadding, which loses messages in Spark 4.1.0 (SPARK-56227): set it"
+        "spark.network.crypto.cipher is AES/GCM/NoPadding, which loses messages in Spark 4.1.0 (SPARK-56227); set it"
             + " to AES/CTR/NoPadding, or use spark.ssl.rpc.enabled");
   }
 

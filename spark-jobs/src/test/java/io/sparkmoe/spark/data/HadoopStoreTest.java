@@ -1,11 +1,13 @@
 package io.sparkmoe.spark.data;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.sparkmoe.io.LocalStore;
 import io.sparkmoe.io.Store;
 import io.sparkmoe.io.StoreContract;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import org.apache.hadoop.conf.Configuration;
 import org.junit.jupiter.api.Test;
@@ -33,5 +35,16 @@ class HadoopStoreTest extends StoreContract {
       assertThat(store).isInstanceOf(LocalStore.class);
       assertThat(store.location()).isEqualTo(folder.toString());
     }
+  }
+
+  @Test
+  void aFileIsNoFolder() throws IOException {
+    String file = Files.writeString(folder.resolve("notes.txt"), "x").toString();
+    String sentence = "not a folder: file:" + file + " is a file, expected a folder; name another";
+    assertThatThrownBy(() -> HadoopStore.open(file, new Configuration()))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageStartingWith(sentence);
+    assertThatThrownBy(() -> new HadoopStore(file, new Configuration()))
+        .hasMessageStartingWith(sentence);
   }
 }
