@@ -86,6 +86,7 @@ public final class CheckpointReader implements AutoCloseable {
     return store.describe(folder);
   }
 
+  /** What the checkpoint consists of. */
   public Manifest manifest() {
     return manifest;
   }

@@ -71,6 +71,7 @@ public final class SafetensorsReader implements AutoCloseable {
     return header.tensors().keySet();
   }
 
+  /** Whether the file holds a tensor of that name. */
   public boolean contains(String name) {
     return header.tensors().containsKey(name);
   }

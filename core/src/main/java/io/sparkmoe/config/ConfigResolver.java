@@ -40,6 +40,7 @@ public final class ConfigResolver {
   private final Map<String, ConfigValue> values = new LinkedHashMap<>();
   private final List<String> notes = new ArrayList<>();
 
+  /** Starts with the built-in defaults. */
   public ConfigResolver() {
     for (ConfigKey key : ConfigKeys.all()) {
       if (key.defaultValue() != null) {
@@ -123,7 +124,7 @@ public final class ConfigResolver {
           "cannot read config: "
               + origin
               + " holds no keys, expected the sections model, train and cluster; see"
-              + " docs/config.md");
+              + " core/docs/config.md");
     }
     if (sections.has("model_type") && !sections.has("model")) {
       sections = JsonNodeFactory.instance.objectNode().set("model", sections);

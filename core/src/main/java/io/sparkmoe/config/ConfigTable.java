@@ -2,7 +2,7 @@ package io.sparkmoe.config;
 
 import com.fasterxml.jackson.databind.JsonNode;
 
-/** The table of all keys for people to read, docs/config.md. */
+/** The table of all keys for people to read, core/docs/config.md. */
 public final class ConfigTable {
 
   private ConfigTable() {}

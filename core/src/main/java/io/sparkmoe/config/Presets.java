@@ -19,6 +19,7 @@ public final class Presets {
     return NAMES;
   }
 
+  /** Whether a preset has that name. */
   public static boolean exists(String name) {
     return NAMES.contains(name);
   }

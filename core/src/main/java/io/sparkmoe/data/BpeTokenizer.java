@@ -105,21 +105,25 @@ public final class BpeTokenizer implements Tokenizer {
    */
   @Override
   public int[] encode(String text) {
-    int cut = firstCut(text);
+    int cut = firstCut(text, 0);
     if (cut < 0) {
       return nativeEncode(text);
     }
-    return IntStream.concat(
-            IntStream.of(nativeEncode(text.substring(0, cut))),
-            IntStream.of(encode(text.substring(cut))))
-        .toArray();
+    List<int[]> parts = new ArrayList<>();
+    int from = 0;
+    for (; cut >= 0; cut = firstCut(text, from)) {
+      parts.add(nativeEncode(text.substring(from, cut)));
+      from = cut;
+    }
+    parts.add(nativeEncode(text.substring(from)));
+    return parts.stream().flatMapToInt(IntStream::of).toArray();
   }
 
-  /** Where to cut inside the first special name of the text, or -1. */
-  private int firstCut(String text) {
+  /** Where to cut inside the first special name from there on, or -1. */
+  private int firstCut(String text, int from) {
     int first = -1;
     for (String name : addedTokens) {
-      int at = text.indexOf(name);
+      int at = text.indexOf(name, from);
       if (at >= 0 && (first < 0 || at < first)) {
         first = at;
       }

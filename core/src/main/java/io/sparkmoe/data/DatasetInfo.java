@@ -28,6 +28,7 @@ public record DatasetInfo(
     @JsonProperty(value = "train", required = true) Split train,
     @JsonProperty(value = "validation", required = true) Split validation) {
 
+  /** Version that this program writes, and the newest that it reads. */
   public static final int FORMAT_VERSION = 1;
 
   private static final ObjectMapper MAPPER =
@@ -52,6 +53,7 @@ public record DatasetInfo(
       @JsonProperty("bytesPerToken") double bytesPerToken,
       @JsonProperty("sources") Map<String, Source> sources) {
 
+    /** The half that these sources make up. */
     public static Split of(Map<String, Source> sources) {
       long documents = sources.values().stream().mapToLong(Source::documents).sum();
       long rows = sources.values().stream().mapToLong(Source::rows).sum();
@@ -69,6 +71,7 @@ public record DatasetInfo(
       @JsonProperty("tokens") long tokens,
       @JsonProperty("bytes") long bytes) {}
 
+  /** The file's text. */
   public String toJson() {
     try {
       return MAPPER.writeValueAsString(this) + "\n";

@@ -8,6 +8,7 @@ public final class WordCounts {
 
   private final Map<String, Long> counts = new HashMap<>();
 
+  /** Counts the words of a text. */
   public void add(String text) {
     PreTokenizer.split(text, word -> counts.merge(word, 1L, Long::sum));
   }

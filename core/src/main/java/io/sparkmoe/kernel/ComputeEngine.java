@@ -52,10 +52,12 @@ public final class ComputeEngine implements AutoCloseable {
     return new VectorKernels(gemm, parallel);
   }
 
+  /** Kernels over the threads and the matrix library; for use until {@link #close}. */
   public Kernels kernels() {
     return kernels;
   }
 
+  /** The compute threads. */
   public Parallel parallel() {
     return parallel;
   }

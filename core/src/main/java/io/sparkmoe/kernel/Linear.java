@@ -12,10 +12,12 @@ import io.sparkmoe.tensor.Tensor;
  */
 public record Linear(Kernels kernels, Weight weight) {
 
+  /** I. */
   public int inputWidth() {
     return weight.value().dim(1);
   }
 
+  /** O. */
   public int outputWidth() {
     return weight.value().dim(0);
   }

@@ -85,10 +85,12 @@ public final class Parameters implements AutoCloseable {
         arena);
   }
 
+  /** Shape of the model. */
   public ModelConfig config() {
     return config;
   }
 
+  /** Which rank owns which expert. */
   public ExpertPlacement placement() {
     return placement;
   }

@@ -15,10 +15,12 @@ import java.util.List;
  */
 public record TokenBatch(Tensor inputs, Tensor targets, List<Tensor> mtpTargets, Tensor valid) {
 
+  /** B. */
   public int numSequences() {
     return inputs.dim(0);
   }
 
+  /** S. */
   public int seqLen() {
     return inputs.dim(1);
   }

@@ -51,6 +51,7 @@ public record ClusterConfig(
     return new ClusterConfig(GatePlacement.DRIVER, Wire.FP8, Wire.FP8, Wire.BF16, 120, 0, "auto");
   }
 
+  /** The same with other number formats between ranks. */
   public ClusterConfig withWires(Wire gradients, Wire dispatch, Wire combine) {
     return new ClusterConfig(
         gatePlacement,
@@ -62,6 +63,7 @@ public record ClusterConfig(
         gemmBackend);
   }
 
+  /** The same with the gates evaluated elsewhere. */
   public ClusterConfig withGatePlacement(GatePlacement placement) {
     return new ClusterConfig(
         placement,
@@ -73,6 +75,7 @@ public record ClusterConfig(
         gemmBackend);
   }
 
+  /** The same with another matrix library. */
   public ClusterConfig withGemmBackend(String backend) {
     return new ClusterConfig(
         gatePlacement,
@@ -84,6 +87,7 @@ public record ClusterConfig(
         backend);
   }
 
+  /** The same with other pauses between checks of the gradient wire. */
   public ClusterConfig withGradientCheckEvery(int steps) {
     return new ClusterConfig(
         gatePlacement,

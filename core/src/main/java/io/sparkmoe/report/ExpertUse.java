@@ -71,14 +71,17 @@ public final class ExpertUse {
         layer, new ArrayList<>(sorted.keySet()), sorted.values().toArray(long[][]::new));
   }
 
+  /** Name of the layer. */
   public String layer() {
     return layer;
   }
 
+  /** Names of the sources, in the order of the rows. */
   public List<String> sources() {
     return sources;
   }
 
+  /** E. */
   public int numExperts() {
     return expertTotals.length;
   }

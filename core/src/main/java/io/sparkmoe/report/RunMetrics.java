@@ -56,6 +56,7 @@ public record RunMetrics(List<StepMetrics> steps) {
     return new RunMetrics(steps);
   }
 
+  /** The last step. */
   public StepMetrics last() {
     return steps.get(steps.size() - 1);
   }

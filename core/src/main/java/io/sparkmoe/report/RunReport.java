@@ -47,18 +47,22 @@ public record RunReport(
     return new RunReport(title, metrics, summary, null, List.of(), List.of(), List.of());
   }
 
+  /** The same beside baselines of the validation text. */
   public RunReport withBaselines(TextBaselines text) {
     return new RunReport(title, metrics, summary, text, experts, places, next);
   }
 
+  /** The same with the use of the experts. */
   public RunReport withExperts(List<ExpertUse> use) {
     return new RunReport(title, metrics, summary, baselines, use, places, next);
   }
 
+  /** The same with what the run left behind. */
   public RunReport withPlaces(List<Line> whereThingsAre) {
     return new RunReport(title, metrics, summary, baselines, experts, whereThingsAre, next);
   }
 
+  /** The same with commands worth typing now. */
   public RunReport withNext(List<Line> commands) {
     return new RunReport(title, metrics, summary, baselines, experts, places, commands);
   }

@@ -88,6 +88,7 @@ public record TextBaselines(long bytes, double unigramBitsPerByte, double gzipBi
       }
     }
 
+    /** Takes the next piece. */
     public void add(byte[] piece) {
       for (byte b : piece) {
         frequencies[b & 0xff]++;

@@ -56,6 +56,7 @@ public final class Tensor implements AutoCloseable {
     return product;
   }
 
+  /** Type of the elements. */
   public DType type() {
     return type;
   }
@@ -65,10 +66,12 @@ public final class Tensor implements AutoCloseable {
     return shape.clone();
   }
 
+  /** Size of one dimension, the outermost being 0. */
   public int dim(int axis) {
     return shape[axis];
   }
 
+  /** Number of dimensions. */
   public int numDims() {
     return shape.length;
   }
@@ -88,6 +91,7 @@ public final class Tensor implements AutoCloseable {
     return shape.length == 0 || cols() == 0 ? 1 : size / cols();
   }
 
+  /** Bytes of all elements. */
   public long sizeBytes() {
     return (long) size * type.sizeBytes();
   }

@@ -27,6 +27,11 @@ public final class Evaluator {
   private final int seqLen;
   private final Arena arena;
 
+  /**
+   * @param config of the model
+   * @param seqLen S, inputs of a row
+   * @param arena where activations live during a pass
+   */
   public Evaluator(LanguageModel model, ModelConfig config, int seqLen, Arena arena) {
     this.model = model;
     this.config = config;
@@ -36,6 +41,8 @@ public final class Evaluator {
   }
 
   /**
+   * Runs the model over a rank's rows; every rank must take part.
+   *
    * @param step step that the weights are of
    * @param firstPass number of the first forward pass within the step
    * @param rows this rank's rows, may be none

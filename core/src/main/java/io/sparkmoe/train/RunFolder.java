@@ -34,6 +34,7 @@ public final class RunFolder {
     this.store = store;
   }
 
+  /** The files of the folder. */
   public Store store() {
     return store;
   }

@@ -15,6 +15,9 @@ public final class SyntheticRows implements RowSource {
   private final int rank;
   private final int numRanks;
 
+  /**
+   * @param train batch, sequence length and seed
+   */
   public SyntheticRows(TrainConfig train, int vocabSize, int rank, int numRanks) {
     this.order = new RowOrder(1, train.batchSequences(), train.seed());
     this.seqLen = train.seqLen();

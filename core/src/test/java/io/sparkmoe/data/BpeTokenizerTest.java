@@ -38,6 +38,17 @@ class BpeTokenizerTest {
   }
 
   @Test
+  void aTextFullOfSpecialNamesIsTextToo() {
+    try (Tokenizer tokenizer =
+        Tokenizers.fromJson(BpeTrainer.train(new WordCounts().asMap(), 257))) {
+      String text = "<|endoftext|>".repeat(20_000);
+      assertThat(tokenizer.encode(text))
+          .hasSize(text.length())
+          .doesNotContain(tokenizer.endOfTextId());
+    }
+  }
+
+  @Test
   void specialTokensAreLeftOutAndHalfCharactersReplaced() {
     try (Tokenizer tokenizer =
         Tokenizers.fromJson(BpeTrainer.train(new WordCounts().asMap(), 257))) {

@@ -160,6 +160,7 @@ public final class PackedRows implements AutoCloseable {
     return counts;
   }
 
+  /** What dataset.json will say. */
   public DatasetInfo info() {
     return info;
   }

@@ -7,6 +7,8 @@ package io.sparkmoe.spark.data;
 final class SortKey {
 
   private static final int POSITION_BITS = 40;
+
+  /** Groups are below this. */
   static final int MAX_GROUPS = 1 << 23;
 
   private SortKey() {}
@@ -21,9 +23,5 @@ final class SortKey {
 
   static int group(long key) {
     return (int) (key >>> POSITION_BITS);
-  }
-
-  static long position(long key) {
-    return key & (1L << POSITION_BITS) - 1;
   }
 }

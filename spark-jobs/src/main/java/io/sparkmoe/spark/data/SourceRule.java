@@ -39,14 +39,17 @@ public record SourceRule(Kind kind, String column, List<String> languages) imple
     languages = List.copyOf(languages);
   }
 
+  /** All documents are of one source. */
   public static SourceRule single() {
     return new SourceRule(Kind.SINGLE, null, List.of());
   }
 
+  /** The source stands in a column. */
   public static SourceRule column(String column) {
     return new SourceRule(Kind.COLUMN, column, List.of());
   }
 
+  /** The source is the language, one of these codes; empty = any. */
   public static SourceRule language(List<String> languages) {
     return new SourceRule(Kind.LANGUAGE, null, languages);
   }
