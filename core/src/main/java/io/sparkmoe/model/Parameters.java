@@ -2,6 +2,9 @@ package io.sparkmoe.model;
 
 import io.sparkmoe.kernel.Weight;
 import io.sparkmoe.model.ParameterBlock.Segment;
+import io.sparkmoe.model.ParameterLayout.Item;
+import io.sparkmoe.model.ParameterLayout.Plan;
+import io.sparkmoe.model.ParameterLayout.View;
 import io.sparkmoe.parallel.ExpertPlacement;
 import io.sparkmoe.tensor.Arena;
 import io.sparkmoe.tensor.DType;
@@ -35,12 +38,10 @@ public final class Parameters implements AutoCloseable {
   private final List<Tensor> owned = new ArrayList<>();
   private final ModelConfig config;
   private final ExpertPlacement placement;
-  private final int rank;
 
-  private Parameters(ModelConfig config, ExpertPlacement placement, int rank) {
+  private Parameters(ModelConfig config, ExpertPlacement placement) {
     this.config = config;
     this.placement = placement;
-    this.rank = rank;
   }
 
   /**
@@ -59,10 +60,10 @@ public final class Parameters implements AutoCloseable {
       DType type,
       boolean withGradients,
       Arena arena) {
-    Parameters parameters = new Parameters(config, placement, rank);
+    Parameters parameters = new Parameters(config, placement);
     try {
-      for (Plan plan : parameters.plans()) {
-        if (parts.contains(plan.part)) {
+      for (Plan plan : new ParameterLayout(config, placement, rank).plans()) {
+        if (parts.contains(plan.part())) {
           parameters.lay(plan, type, withGradients, arena);
         }
       }
@@ -157,6 +158,11 @@ public final class Parameters implements AutoCloseable {
     }
   }
 
+  /** Name, part and shape of every tensor of a model, without allocating any; experts come last. */
+  public static List<TensorShape> shapes(ModelConfig config) {
+    return ParameterLayout.shapes(config);
+  }
+
   /** Elements of all tensors of some parts, MTP modules included, over all ranks together. */
   public static long numElements(ModelConfig config, Set<Part> parts) {
     return shapes(config).stream()
@@ -199,161 +205,6 @@ public final class Parameters implements AutoCloseable {
     return hash;
   }
 
-  /** Name, part and shape of every tensor of a model, without allocating any; experts come last. */
-  public static List<TensorShape> shapes(ModelConfig config) {
-    List<TensorShape> shapes = new ArrayList<>();
-    // One rank per expert keeps every rank's offsets small, whatever the model's size.
-    int numExperts = config.numRoutedExperts();
-    ExpertPlacement placement = new ExpertPlacement(numExperts, Math.max(1, numExperts));
-    for (Plan plan : new Parameters(config, placement, 0).plans()) {
-      if (plan.part != Part.EXPERT) {
-        plan.items.forEach(item -> addShapes(shapes, plan.part, item));
-      }
-    }
-    for (int rank = 0; rank < numExperts; rank++) {
-      Parameters one = new Parameters(config, placement, rank);
-      for (int layer = config.firstKDenseReplace(); layer < config.numLayers(); layer++) {
-        one.expertItems(layerPrefix(layer) + "mlp.")
-            .forEach(item -> addShapes(shapes, Part.EXPERT, item));
-      }
-    }
-    return shapes;
-  }
-
-  private static void addShapes(List<TensorShape> shapes, Part part, Item item) {
-    for (View view : item.views) {
-      shapes.add(new TensorShape(view.name, part, view.shape));
-    }
-  }
-
-  // ---- layout
-
-  /** One tensor to lay: shape of storage, and the Hugging Face views cut from it row by row. */
-  private record Item(String name, int[] shape, List<View> views) {}
-
-  /** A Hugging Face tensor inside an item, in elements from its start. */
-  private record View(String name, int offset, int[] shape) {}
-
-  private record Plan(String name, Part part, boolean trained, List<Item> items) {}
-
-  private List<Plan> plans() {
-    int d = config.hiddenSize();
-    List<Plan> plans = new ArrayList<>();
-    plans.add(
-        replicated(
-            "embed_tokens", List.of(whole("model.embed_tokens.weight", config.vocabSize(), d))));
-    for (int layer = 0; layer < config.numLayers(); layer++) {
-      plans.add(replicated("layers." + layer, layerItems(layer)));
-      if (config.isMoe(layer)) {
-        String mlp = layerPrefix(layer) + "mlp.";
-        plans.add(new Plan("layers." + layer + ".experts", Part.EXPERT, true, expertItems(mlp)));
-        plans.add(
-            new Plan(
-                "layers." + layer + ".gate",
-                Part.GATE,
-                true,
-                List.of(whole(gateWeightName(layer), config.numRoutedExperts(), d))));
-        plans.add(
-            new Plan(
-                "layers." + layer + ".selection_bias",
-                Part.GATE,
-                false,
-                List.of(whole(selectionBiasName(layer), config.numRoutedExperts()))));
-      }
-    }
-    plans.add(
-        replicated(
-            "head",
-            List.of(
-                whole("model.norm.weight", d), whole("lm_head.weight", config.vocabSize(), d))));
-    return plans;
-  }
-
-  private static Plan replicated(String name, List<Item> items) {
-    return new Plan(name, Part.REPLICATED, true, items);
-  }
-
-  private List<Item> layerItems(int layer) {
-    int d = config.hiddenSize();
-    String prefix = layerPrefix(layer);
-    List<Item> items = new ArrayList<>();
-    if (layer >= config.numHiddenLayers()) {
-      items.add(whole(prefix + "enorm.weight", d));
-      items.add(whole(prefix + "hnorm.weight", d));
-      items.add(whole(prefix + "eh_proj.weight", d, 2 * d));
-      items.add(whole(prefix + "shared_head.norm.weight", d));
-    }
-    items.add(whole(prefix + "input_layernorm.weight", d));
-    items.add(whole(prefix + "post_attention_layernorm.weight", d));
-    addAttention(items, prefix + "self_attn.");
-    if (!config.isMoe(layer)) {
-      addFfn(items, prefix + "mlp", config.intermediateSize());
-    } else if (config.numSharedExperts() > 0) {
-      addFfn(
-          items,
-          prefix + "mlp.shared_experts",
-          config.numSharedExperts() * config.moeIntermediateSize());
-    }
-    return items;
-  }
-
-  private void addAttention(List<Item> items, String prefix) {
-    int d = config.hiddenSize();
-    int heads = config.numAttentionHeads();
-    int queryWidth = heads * config.qkHeadDim();
-    if (config.qLoraRank() > 0) {
-      items.add(whole(prefix + "q_a_proj.weight", config.qLoraRank(), d));
-      items.add(whole(prefix + "q_a_layernorm.weight", config.qLoraRank()));
-      items.add(whole(prefix + "q_b_proj.weight", queryWidth, config.qLoraRank()));
-    } else {
-      items.add(whole(prefix + "q_proj.weight", queryWidth, d));
-    }
-    items.add(
-        whole(
-            prefix + "kv_a_proj_with_mqa.weight", config.kvLoraRank() + config.qkRopeHeadDim(), d));
-    items.add(whole(prefix + "kv_a_layernorm.weight", config.kvLoraRank()));
-    items.add(
-        whole(
-            prefix + "kv_b_proj.weight",
-            heads * (config.qkNopeHeadDim() + config.vHeadDim()),
-            config.kvLoraRank()));
-    items.add(whole(prefix + "o_proj.weight", d, heads * config.vHeadDim()));
-  }
-
-  private void addFfn(List<Item> items, String prefix, int width) {
-    int d = config.hiddenSize();
-    items.add(
-        new Item(
-            prefix + ".gate_up_proj",
-            new int[] {2 * width, d},
-            List.of(
-                new View(prefix + ".gate_proj.weight", 0, new int[] {width, d}),
-                new View(prefix + ".up_proj.weight", width * d, new int[] {width, d}))));
-    items.add(whole(prefix + ".down_proj.weight", d, width));
-  }
-
-  private List<Item> expertItems(String mlp) {
-    int d = config.hiddenSize();
-    int f = config.moeIntermediateSize();
-    int first = placement.firstExpert(rank);
-    int numLocal = placement.numLocalExperts(rank);
-    List<View> gateUp = new ArrayList<>();
-    List<View> down = new ArrayList<>();
-    for (int local = 0; local < numLocal; local++) {
-      String expert = mlp + "experts." + (first + local);
-      gateUp.add(new View(expert + ".gate_proj.weight", local * 2 * f * d, new int[] {f, d}));
-      gateUp.add(new View(expert + ".up_proj.weight", (local * 2 + 1) * f * d, new int[] {f, d}));
-      down.add(new View(expert + ".down_proj.weight", local * d * f, new int[] {d, f}));
-    }
-    return List.of(
-        new Item(mlp + "experts.gate_up_proj", new int[] {numLocal, 2 * f, d}, gateUp),
-        new Item(mlp + "experts.down_proj", new int[] {numLocal, d, f}, down));
-  }
-
-  private static Item whole(String name, int... shape) {
-    return new Item(name, shape, List.of(new View(name, 0, shape)));
-  }
-
   private static int sizeOf(int[] shape) {
     int product = 1;
     for (int length : shape) {
@@ -364,40 +215,36 @@ public final class Parameters implements AutoCloseable {
 
   private void lay(Plan plan, DType type, boolean withGradients, Arena arena) {
     int total = 0;
-    for (Item item : plan.items) {
-      total = Math.addExact(total, sizeOf(item.shape));
+    for (Item item : plan.items()) {
+      total = Math.addExact(total, sizeOf(item.shape()));
     }
     Tensor value = own(arena.zeros(type, total));
-    Tensor gradient = withGradients && plan.trained ? own(arena.zeros(type, total)) : null;
+    Tensor gradient = withGradients && plan.trained() ? own(arena.zeros(type, total)) : null;
     List<Segment> segments = new ArrayList<>();
     int offset = 0;
-    for (Item item : plan.items) {
-      int size = sizeOf(item.shape);
-      weights.put(
-          item.name,
-          new Weight(
-              value.view(offset, item.shape),
-              gradient == null ? null : gradient.view(offset, item.shape)));
-      for (View view : item.views) {
-        int start = offset + view.offset;
+    for (Item item : plan.items()) {
+      int size = sizeOf(item.shape());
+      weights.put(item.name(), weightAt(value, gradient, offset, item.shape()));
+      for (View view : item.views()) {
+        int start = offset + view.offset();
         byName.put(
-            view.name,
+            view.name(),
             new Parameter(
-                view.name,
-                plan.part,
-                value.view(start, view.shape),
-                gradient == null ? null : gradient.view(start, view.shape)));
+                view.name(),
+                plan.part(),
+                value.view(start, view.shape()),
+                gradient == null ? null : gradient.view(start, view.shape())));
       }
-      if (item.name.endsWith("kv_a_proj_with_mqa.weight")) {
+      if (item.name().endsWith("kv_a_proj_with_mqa.weight")) {
         addLatentAndRope(item, value, gradient, offset);
       }
-      segments.add(new Segment(offset, size, item.shape.length > 1));
+      segments.add(new Segment(offset, size, item.shape().length > 1));
       offset += size;
     }
-    if (plan.trained) {
+    if (plan.trained()) {
       blocks.add(
           new ParameterBlock(
-              plan.name, plan.part, value, gradient, ParameterBlock.merge(segments)));
+              plan.name(), plan.part(), value, gradient, ParameterBlock.merge(segments)));
     }
   }
 
@@ -408,7 +255,7 @@ public final class Parameters implements AutoCloseable {
   private void addLatentAndRope(Item item, Tensor value, Tensor gradient, int offset) {
     int d = config.hiddenSize();
     String prefix =
-        item.name.substring(0, item.name.length() - "kv_a_proj_with_mqa.weight".length());
+        item.name().substring(0, item.name().length() - "kv_a_proj_with_mqa.weight".length());
     int latent = config.kvLoraRank();
     int rope = config.qkRopeHeadDim();
     weights.put(prefix + "kv_a_proj", weightAt(value, gradient, offset, latent, d));
