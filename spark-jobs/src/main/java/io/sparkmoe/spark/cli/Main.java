@@ -29,6 +29,10 @@ public final class Main implements Runnable {
 
   static final int DONE = 0;
 
+  private static final String INTERRUPTED =
+      "moe: interrupted: got Ctrl-C or another signal, expected to reach the end; run the same"
+          + " command again";
+
   /** Commands of the interface that later versions will have. */
   private static final List<String> PLANNED =
       List.of(
@@ -89,7 +93,20 @@ public final class Main implements Runnable {
     if (debug) {
       failure.printStackTrace(err);
     }
-    err.println(sentence.text());
+    // Ctrl-C reaches the executors too; that they are lost then is no failure of theirs.
+    err.println(isStopping() ? INTERRUPTED : sentence.text());
     return sentence.status();
+  }
+
+  /** Whether this JVM is on its way out, told by its refusal of one more hook. */
+  private static boolean isStopping() {
+    Thread hook = new Thread(() -> {});
+    try {
+      Runtime.getRuntime().addShutdownHook(hook);
+      Runtime.getRuntime().removeShutdownHook(hook);
+      return false;
+    } catch (IllegalStateException e) {
+      return true;
+    }
   }
 }
