@@ -32,7 +32,7 @@ public final class ComputeEngine implements AutoCloseable {
    *
    * @param name prefix of the thread names, such as "rank 1"
    * @param gemmBackend "onednn", "openblas", "reference", or "auto": measures what is available and
-   *     takes the fastest
+   *     takes the first in order of preference that no other beats clearly
    * @param threads compute threads, the caller's included
    */
   public static ComputeEngine open(String name, String gemmBackend, int threads) {

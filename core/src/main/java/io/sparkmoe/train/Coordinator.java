@@ -197,7 +197,7 @@ public final class Coordinator {
     }
     return "matrix library: "
         + engine.gemmName()
-        + ", the fastest of "
+        + ", of "
         + engine.gemmGflops().entrySet().stream()
             .map(one -> String.format(Locale.ROOT, "%s %.0f GFLOP/s", one.getKey(), one.getValue()))
             .collect(Collectors.joining(", "))
