@@ -10,6 +10,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.IntFunction;
+import java.util.regex.Pattern;
 
 /**
  * Frames that came to one end and wait to be taken, a queue per sender. Delivering never waits;
@@ -19,6 +20,9 @@ import java.util.function.IntFunction;
  * its own deadline passes. Thread-safe.
  */
 public final class Mailbox implements AutoCloseable {
+
+  /** How {@link #fail} begins what it keeps about a rank. */
+  private static final Pattern PASSED_ON = Pattern.compile("rank \\d+ \\([^)]*\\) failed: ");
 
   private final int owner;
   private final Duration deadline;
@@ -76,12 +80,17 @@ public final class Mailbox implements AutoCloseable {
     return take(from, null);
   }
 
-  /** Ends every wait, now and later, with a {@link RankLostException}; the first reason stays. */
+  /**
+   * Ends every wait, now and later, with a {@link RankLostException}; the first reason stays. An
+   * end that failed because it lost another one passes on that one's failure, so the culprit is
+   * named whoever is heard first.
+   */
   public void fail(int rank, String reason) {
     lock.lock();
     try {
       if (failure == null) {
-        failure = describe.apply(rank) + " failed: " + reason;
+        boolean passedOn = PASSED_ON.matcher(reason).lookingAt();
+        failure = passedOn ? reason : describe.apply(rank) + " failed: " + reason;
         signalAll();
       }
     } finally {

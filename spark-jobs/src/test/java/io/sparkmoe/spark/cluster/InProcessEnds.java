@@ -5,8 +5,10 @@ import io.sparkmoe.parallel.CommunicatorContract;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executor;
+import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
 import org.apache.spark.SecurityManager;
@@ -25,7 +27,7 @@ final class InProcessEnds implements CommunicatorContract.Ends {
   /** All ranks must join at once, however few threads the common pool has. */
   private static final Executor THREAD_EACH = join -> new Thread(join, "join").start();
 
-  final List<String> fatal = new ArrayList<>();
+  final BlockingQueue<String> fatal = new LinkedBlockingQueue<>();
   private final Rendezvous rendezvous;
   private final Communicator driver;
   private final List<Communicator> ranks = new ArrayList<>();
