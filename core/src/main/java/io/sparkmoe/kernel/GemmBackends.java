@@ -12,7 +12,7 @@ import org.slf4j.LoggerFactory;
 /** Opens matrix libraries by name and measures them. */
 public final class GemmBackends {
 
-  /** Name that measures what is available and takes the fastest. */
+  /** Name that takes the preferred library unless a measurement shows another clearly faster. */
   public static final String AUTO = "auto";
 
   private static final Logger LOG = LoggerFactory.getLogger(GemmBackends.class);

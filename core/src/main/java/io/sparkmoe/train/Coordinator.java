@@ -144,12 +144,12 @@ public final class Coordinator {
     }
     double gradNorm = Math.sqrt(squares);
     StepOrder order = order(step, gradNorm, reports);
-    if (order.checkpoint() && order.failure() == null) {
-      checkpoints.prepare(step);
-    }
     if (order.failure() != null) {
       tellAll(Message.ORDER, step, order);
       throw new FailedRunException(order.failure());
+    }
+    if (order.checkpoint()) {
+      checkpoints.prepare(step);
     }
     // Before the order, because a rank that evaluates asks the gates as soon as it has it.
     gates.update(step, order.learningRate(), order.gradientScale(), loads);
