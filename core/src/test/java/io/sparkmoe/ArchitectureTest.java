@@ -44,6 +44,7 @@ class ArchitectureTest {
           Map.entry("data", Set.of("io")),
           Map.entry("checkpoint", Set.of("tensor", "kernel", "fp8", "parallel", "model", "io")),
           Map.entry("train", below("train")),
+          Map.entry("distill", below("config")),
           Map.entry("config", below("config")),
           Map.entry("report", below("report")));
 

@@ -5,7 +5,9 @@ import com.esotericsoftware.kryo.KryoException;
 import com.esotericsoftware.kryo.Serializer;
 import com.esotericsoftware.kryo.io.Input;
 import com.esotericsoftware.kryo.io.Output;
+import com.esotericsoftware.kryo.serializers.JavaSerializer;
 import io.sparkmoe.data.TokenRow;
+import io.sparkmoe.distill.DistillationRow;
 import java.io.DataInputStream;
 import java.io.DataOutputStream;
 import java.io.IOException;
@@ -28,6 +30,8 @@ public final class MoeKryoRegistrator implements KryoRegistrator {
     kryo.addDefaultSerializer(INDArray.class, arrays);
     kryo.register(TokenRow.class, new TokenRowSerializer());
     kryo.register(TokenRow[].class);
+    // Mostly text and optional arrays, where Java's own format for records costs little.
+    kryo.register(DistillationRow.class, new JavaSerializer());
     kryo.register(int[].class);
   }
 

@@ -1,0 +1,69 @@
+package io.sparkmoe.distill;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.sparkmoe.io.Sha256;
+import java.nio.charset.StandardCharsets;
+import java.util.List;
+
+/**
+ * Names requests so that a job that is run again knows what it has the answer to: the checksum of
+ * everything that decides the answer, and of nothing else.
+ */
+public final class RequestIds {
+
+  private static final ObjectMapper JSON = new ObjectMapper();
+
+  /** Hex digits of an id: 96 bits, far beyond a chance meeting among billions of requests. */
+  private static final int ID_DIGITS = 24;
+
+  private final ObjectNode common;
+
+  /**
+   * @param teacher model that is asked
+   * @param settings how it is asked
+   */
+  public RequestIds(TeacherIdentity teacher, SamplingSettings settings) {
+    common = JSON.createObjectNode();
+    common.put("teacher", teacher.name());
+    common.put("revision", teacher.revision());
+    common.put("tokenizer", teacher.tokenizerSha256());
+    common.put("maxTokens", settings.maxTokens());
+    common.put("temperature", settings.temperature());
+    common.put("topP", settings.topP());
+    common.put("topK", settings.topK());
+    common.put("seed", settings.seed());
+  }
+
+  /**
+   * The id of a request.
+   *
+   * @param prompt or messages, one of the two null
+   * @param completion given text to judge, null = none
+   * @param sample number of the answer to this prompt, from 0
+   */
+  public String idOf(String prompt, List<ChatMessage> messages, String completion, int sample) {
+    ObjectNode request = common.deepCopy();
+    request.put("prompt", prompt);
+    if (messages != null) {
+      ArrayNode turns = request.putArray("messages");
+      for (ChatMessage message : messages) {
+        turns.addArray().add(message.role()).add(message.content());
+      }
+    }
+    request.put("completion", completion);
+    request.put("sample", sample);
+    return Sha256.hex(request.toString().getBytes(StandardCharsets.UTF_8)).substring(0, ID_DIGITS);
+  }
+
+  /**
+   * The seed of a request: differs from request to request and does not depend on their order.
+   *
+   * @param id of the request
+   */
+  public static long seedOf(String id) {
+    // 52 bits: endpoints read seeds as JSON numbers, which many parse as doubles.
+    return Long.parseLong(id.substring(0, 13), 16);
+  }
+}
