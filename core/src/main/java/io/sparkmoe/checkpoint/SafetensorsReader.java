@@ -105,8 +105,7 @@ public final class SafetensorsReader implements AutoCloseable {
 
   /**
    * Reads a tensor into {@code into}, which must have its shape. Floating types are converted where
-   * they differ (rounded to nearest even when narrowed); integers go to I32, bytes and 8-bit floats
-   * to U8.
+   * they differ (rounded to nearest even when narrowed); integers go to I32, bytes to U8.
    */
   public void read(String name, Tensor into) throws IOException {
     TensorInfo info = info(name);
@@ -116,7 +115,7 @@ public final class SafetensorsReader implements AutoCloseable {
     forEachChunk(
         info,
         (offsetBytes, lengthBytes) -> {
-          if (asStored || !into.type().isFloating() && info.type().sizeBytes() == 1) {
+          if (asStored) {
             into.bytes().put((int) offsetBytes, chunk, 0, lengthBytes);
           } else {
             element[0] = convert(info, lengthBytes, into, element[0]);
@@ -200,7 +199,8 @@ public final class SafetensorsReader implements AutoCloseable {
             case I64 -> asInt(info, stored.getLong(at));
             case I32 -> stored.getInt(at);
             case I16 -> stored.getShort(at);
-            case U8, F8_E4M3, F8_E5M2 -> stored.get(at) & 0xFF;
+            case F8_E4M3, F8_E5M2 -> info.type().tensorType().fp8Format().decode(stored.get(at));
+            case U8 -> stored.get(at) & 0xFF;
           };
       into.set(element++, value);
     }

@@ -16,10 +16,10 @@ public enum SafetensorsType {
   /** Read as I32. */
   I16(2, DType.I32),
   U8(1, DType.U8),
-  /** The bytes of 8-bit floats: sign, 4 bits of exponent, 3 of mantissa. */
-  F8_E4M3(1, DType.U8),
-  /** The bytes of 8-bit floats: sign, 5 bits of exponent, 2 of mantissa. */
-  F8_E5M2(1, DType.U8);
+  /** 8-bit floats: sign, 4 bits of exponent, 3 of mantissa. */
+  F8_E4M3(1, DType.F8_E4M3),
+  /** 8-bit floats: sign, 5 bits of exponent, 2 of mantissa. */
+  F8_E5M2(1, DType.F8_E5M2);
 
   private final int sizeBytes;
   private final DType tensorType;
@@ -45,6 +45,8 @@ public enum SafetensorsType {
       case F64 -> F64;
       case F32 -> F32;
       case BF16 -> BF16;
+      case F8_E4M3 -> F8_E4M3;
+      case F8_E5M2 -> F8_E5M2;
       case U8 -> U8;
       case I32 -> I32;
     };

@@ -1,5 +1,7 @@
 package io.sparkmoe.fp8;
 
+import io.sparkmoe.tensor.Fp8Format;
+import io.sparkmoe.tensor.PowerOfTwoScale;
 import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
 

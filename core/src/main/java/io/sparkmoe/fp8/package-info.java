@@ -1,6 +1,6 @@
 /**
- * Eight-bit floating point: the E4M3 and E5M2 codecs, power-of-two scales and tiles of 128 values
- * that share one. Start at {@link io.sparkmoe.fp8.Fp8Format} for the codes and at {@link
- * io.sparkmoe.fp8.TileCodec} for whole rows.
+ * Rows of floats as 8-bit floating-point codes in tiles of 128 values that share one scale, as the
+ * wire and weight files carry them. Start at {@link io.sparkmoe.fp8.TileCodec}; the codes
+ * themselves are {@link io.sparkmoe.tensor.Fp8Format}'s.
  */
 package io.sparkmoe.fp8;

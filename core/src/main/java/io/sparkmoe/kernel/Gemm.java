@@ -1,8 +1,9 @@
 package io.sparkmoe.kernel;
 
 /**
- * A matrix library: one single-threaded product of F32 row-major matrices given by address.
- * Implementations are thread-safe and give the same bits for the same shapes and values.
+ * A matrix library: one single-threaded product of row-major matrices given by address, of F32 or
+ * BF16 inputs. Implementations are thread-safe and give the same bits for the same shapes and
+ * values.
  */
 public interface Gemm extends AutoCloseable {
 
@@ -18,6 +19,24 @@ public interface Gemm extends AutoCloseable {
    * @param lda elements between rows of a as stored
    */
   void multiply(
+      boolean transposeA,
+      boolean transposeB,
+      int m,
+      int n,
+      int k,
+      long a,
+      int lda,
+      long b,
+      int ldb,
+      long c,
+      int ldc,
+      boolean accumulate);
+
+  /**
+   * As {@link #multiply} with a and b in BF16, c in F32 and sums in F32: the same values as after
+   * widening a and b, up to the order of summation. Leads count elements.
+   */
+  void multiplyBfloat16(
       boolean transposeA,
       boolean transposeB,
       int m,

@@ -28,6 +28,21 @@ final class KernelArguments {
     }
   }
 
+  /** Refuses products that the fast kernels cannot compute: BF16 inputs must come in pairs. */
+  static void product(Tensor c, Tensor a, Tensor b) {
+    boolean inputs = a.type() == b.type() && (a.type() == DType.F32 || a.type() == DType.BF16);
+    if (c.type() != DType.F32 || !inputs) {
+      throw new IllegalArgumentException(
+          "VectorKernels multiply two F32 or two BF16 tensors into an F32 one, got "
+              + a
+              + " and "
+              + b
+              + " into "
+              + c
+              + "; use ReferenceKernels for other types");
+    }
+  }
+
   static void sameSize(Tensor a, Tensor b) {
     equal("elements of " + b + " beside " + a, a.size(), b.size());
   }
@@ -74,6 +89,70 @@ final class KernelArguments {
               + " to "
               + rowStarts[numExperts]);
     }
+  }
+
+  static void quantize(
+      Tensor operand, Fp8Tensor kept, Tensor x, int[] rowStarts, Fp8Scaling scaling) {
+    if (operand == null && kept == null) {
+      throw new IllegalArgumentException(
+          "a quantisation of " + x + " must have an operand or codes to write, got neither");
+    }
+    if (operand != null) {
+      operand(operand, x);
+    }
+    if (kept != null) {
+      typed(kept.codes(), scaling.format().type());
+      sameSize(kept.codes(), x);
+      equal("columns of codes " + kept.codes() + " beside " + x, x.cols(), kept.codes().cols());
+      if (scaling.granularity() == Fp8Granularity.TILE_128X1) {
+        throw new IllegalArgumentException(
+            "codes are kept with scales along a row, so not in tiles of 128 rows by 1 column;"
+                + " keep 1x128 tiles and requantise them");
+      }
+    }
+    requireGroups(x, rowStarts);
+  }
+
+  static void requantize(Tensor operand, Fp8Tensor x, int[] rowStarts) {
+    operand(operand, x.codes());
+    requireGroups(x.codes(), rowStarts);
+  }
+
+  static void dequantize(Tensor values, Fp8Tensor x) {
+    sameSize(values, x.codes());
+  }
+
+  private static void operand(Tensor operand, Tensor x) {
+    typed(operand, DType.BF16);
+    sameSize(operand, x);
+  }
+
+  private static void requireGroups(Tensor x, int[] rowStarts) {
+    if (rowStarts == null) {
+      return;
+    }
+    if (x.numDims() > 2) {
+      throw new IllegalArgumentException(
+          "a tensor whose rows are grouped must be one matrix, got " + x);
+    }
+    rowStarts(rowStarts, rowStarts.length - 1, x.rows());
+  }
+
+  /** Rows that end one group of tiles and start the next: those given, or one group a matrix. */
+  static int[] groups(Tensor x, int[] rowStarts) {
+    if (rowStarts != null) {
+      return rowStarts;
+    }
+    int matrices = 1;
+    for (int axis = 0; axis < x.numDims() - 2; axis++) {
+      matrices *= x.dim(axis);
+    }
+    int height = matrices == 0 ? 0 : x.rows() / matrices;
+    int[] starts = new int[matrices + 1];
+    for (int matrix = 0; matrix <= matrices; matrix++) {
+      starts[matrix] = matrix * height;
+    }
+    return starts;
   }
 
   static void rmsNorm(Tensor y, Tensor inverseRms, Tensor x, Tensor weight) {

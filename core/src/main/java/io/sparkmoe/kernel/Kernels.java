@@ -17,7 +17,7 @@ import io.sparkmoe.tensor.Tensor;
  */
 public interface Kernels {
 
-  // ---- matrix products
+  // ---- matrix products: the two inputs are BF16 with an F32 result, or all three of one type
 
   /**
    * {@code c = op(a) op(b)}, or {@code c += ...} with {@code accumulate}.
@@ -243,6 +243,43 @@ public interface Kernels {
       double correction1,
       double correction2,
       double gradientScale) {}
+
+  // ---- FP8
+
+  /**
+   * Rounds to FP8: in every tile {@code scale = the least power of two >= max|x| / largest value of
+   * the format}, {@code code = round(x / scale)} to nearest even, {@code operand = code * scale}.
+   * Tiles start anew at every group of rows, at every matrix of a tensor of more than two
+   * dimensions, and are smaller at its edges.
+   *
+   * <p>No magnitude is too small: there is no lower clamp such as the 1e-4 of DeepSeek-V3's
+   * activation kernel, which exists to divide safely, costs precision and would erase gradients. A
+   * tile of zeros has scale 1. Scales are taken over finite values; what is not finite becomes NaN,
+   * so that a diverged value is still seen. The operand is exact: a code's 4 bits fit BF16's 8
+   * (below 2^-126 it is rounded to BF16's subnormal numbers).
+   *
+   * @param operand BF16 (R, N) written: what matrix products read; null where only codes are wanted
+   * @param kept (R, N) written: the same values as codes and scales, of the scaling's format; null
+   *     where only the operand is wanted. Not with {@link Fp8Granularity#TILE_128X1}
+   * @param x F32 or BF16 (R, N); (E, R, N) is E matrices
+   * @param rowStarts G + 1 ascending row numbers of G groups, whose tiles have no row in common and
+   *     outside of which nothing is written; null = one group of all rows
+   * @param statistics added to; null = nothing is counted, which is faster
+   */
+  void quantize(
+      Tensor operand,
+      Fp8Tensor kept,
+      Tensor x,
+      int[] rowStarts,
+      Fp8Scaling scaling,
+      Fp8Statistics statistics);
+
+  /** {@link #quantize} of what {@code x} (R, N) stands for, written to operand BF16 (R, N). */
+  void requantize(
+      Tensor operand, Fp8Tensor x, int[] rowStarts, Fp8Scaling scaling, Fp8Statistics statistics);
+
+  /** {@code values = code * scale}: values BF16 or F32 (R, N) written. */
+  void dequantize(Tensor values, Fp8Tensor x);
 
   // ---- conversions
 

@@ -74,6 +74,6 @@ final class Lanes {
 
   /** Address of an element, for native calls. */
   static long address(Tensor tensor, int index) {
-    return tensor.address() + (long) index * Float.BYTES;
+    return tensor.address() + (long) index * tensor.type().sizeBytes();
   }
 }

@@ -1,6 +1,8 @@
 package io.sparkmoe.kernel;
 
+import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
+import java.nio.ShortBuffer;
 import org.bytedeco.javacpp.FloatPointer;
 
 /**
@@ -13,6 +15,15 @@ final class NativeFloats extends FloatPointer {
   NativeFloats moveTo(long newAddress) {
     address = newAddress;
     return this;
+  }
+
+  /** The {@code count} 16-bit elements at {@code address} in native order. */
+  static ShortBuffer shortsAt(long address, int count) {
+    NativeFloats pointer = new NativeFloats();
+    pointer.address = address;
+    pointer.limit = (count + 1) / 2;
+    pointer.capacity = pointer.limit;
+    return pointer.asByteBuffer().order(ByteOrder.nativeOrder()).asShortBuffer();
   }
 
   /** The {@code count} floats at {@code address} in native order. */

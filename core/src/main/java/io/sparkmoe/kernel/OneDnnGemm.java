@@ -30,7 +30,7 @@ import org.nd4j.nativeblas.NativeOpsHolder;
  *
  * <p>Primitives belong to a thread: no lock, and each has its own data handles.
  */
-final class OneDnnGemm implements Gemm {
+final class OneDnnGemm extends WideningGemm {
 
   /** Step of the row counts that get a primitive: below it, {@code sgemm} is as fast. */
   static final int UNIT = 32;

@@ -7,7 +7,7 @@ import static org.bytedeco.openblas.global.openblas.CblasTrans;
 import org.bytedeco.openblas.global.openblas;
 
 /** OpenBLAS, one thread a call: its own pool would compete with ours. */
-final class OpenBlasGemm implements Gemm {
+final class OpenBlasGemm extends WideningGemm {
 
   private final ThreadLocal<Operands> operands = ThreadLocal.withInitial(Operands::new);
 

@@ -3,7 +3,7 @@ package io.sparkmoe.kernel;
 import java.nio.FloatBuffer;
 
 /** Plain-loop product in double; needs no native library. */
-final class ReferenceGemm implements Gemm {
+final class ReferenceGemm extends WideningGemm {
 
   @Override
   public void multiply(

@@ -431,6 +431,33 @@ public final class ReferenceKernels implements Kernels {
     gradient.zero();
   }
 
+  // ---- FP8
+
+  @Override
+  public void quantize(
+      Tensor operand,
+      Fp8Tensor kept,
+      Tensor x,
+      int[] rowStarts,
+      Fp8Scaling scaling,
+      Fp8Statistics statistics) {
+    KernelArguments.quantize(operand, kept, x, rowStarts, scaling);
+    ReferenceFp8.quantize(operand, kept, x, rowStarts, scaling, statistics);
+  }
+
+  @Override
+  public void requantize(
+      Tensor operand, Fp8Tensor x, int[] rowStarts, Fp8Scaling scaling, Fp8Statistics statistics) {
+    KernelArguments.requantize(operand, x, rowStarts);
+    ReferenceFp8.requantize(operand, x, rowStarts, scaling, statistics);
+  }
+
+  @Override
+  public void dequantize(Tensor values, Fp8Tensor x) {
+    KernelArguments.dequantize(values, x);
+    ReferenceFp8.dequantize(values, x);
+  }
+
   // ---- conversions
 
   @Override

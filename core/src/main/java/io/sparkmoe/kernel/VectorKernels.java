@@ -47,7 +47,7 @@ public final class VectorKernels implements Kernels {
   @Override
   public void matmul(
       Tensor c, Tensor a, boolean transposeA, Tensor b, boolean transposeB, boolean accumulate) {
-    allF32(c, a, b);
+    KernelArguments.product(c, a, b);
     KernelArguments.matmul(c, a, transposeA, b, transposeB);
     matmul.matmul(c, a, transposeA, b, transposeB, accumulate);
   }
@@ -55,14 +55,14 @@ public final class VectorKernels implements Kernels {
   @Override
   public void groupedMatmul(
       Tensor c, Tensor a, Tensor b, boolean transposeB, int[] rowStarts, boolean accumulate) {
-    allF32(c, a, b);
+    KernelArguments.product(c, a, b);
     KernelArguments.groupedMatmul(c, a, b, transposeB, rowStarts);
     matmul.grouped(c, a, b, transposeB, rowStarts, accumulate);
   }
 
   @Override
   public void groupedWeightGradient(Tensor dw, Tensor dy, Tensor x, int[] rowStarts) {
-    allF32(dw, dy, x);
+    KernelArguments.product(dw, dy, x);
     KernelArguments.groupedWeightGradient(dw, dy, x, rowStarts);
     matmul.groupedWeightGradient(dw, dy, x, rowStarts);
   }
@@ -296,6 +296,33 @@ public final class VectorKernels implements Kernels {
     KernelArguments.sameSize(weight, firstMoment);
     KernelArguments.sameSize(weight, secondMoment);
     adamW.step(weight, firstMoment, secondMoment, gradient, step);
+  }
+
+  // ---- FP8
+
+  @Override
+  public void quantize(
+      Tensor operand,
+      Fp8Tensor kept,
+      Tensor x,
+      int[] rowStarts,
+      Fp8Scaling scaling,
+      Fp8Statistics statistics) {
+    KernelArguments.quantize(operand, kept, x, rowStarts, scaling);
+    ReferenceFp8.quantize(operand, kept, x, rowStarts, scaling, statistics);
+  }
+
+  @Override
+  public void requantize(
+      Tensor operand, Fp8Tensor x, int[] rowStarts, Fp8Scaling scaling, Fp8Statistics statistics) {
+    KernelArguments.requantize(operand, x, rowStarts);
+    ReferenceFp8.requantize(operand, x, rowStarts, scaling, statistics);
+  }
+
+  @Override
+  public void dequantize(Tensor values, Fp8Tensor x) {
+    KernelArguments.dequantize(values, x);
+    ReferenceFp8.dequantize(values, x);
   }
 
   // ---- conversions

@@ -1,5 +1,6 @@
 package io.sparkmoe.kernel;
 
+import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
 import java.util.Arrays;
 
@@ -79,7 +80,8 @@ final class VectorMatmul {
         tile -> {
           int row = tile / across * rows;
           int column = tile % across * columns;
-          gemm.multiply(
+          multiply(
+              a.type(),
               transposeA,
               transposeB,
               Math.min(rows, m - row),
@@ -114,7 +116,8 @@ final class VectorMatmul {
         (e, task) -> {
           int first = rowStarts[e] + task * EXPERT_ROWS;
           int rows = Math.min(EXPERT_ROWS, rowStarts[e + 1] - first);
-          gemm.multiply(
+          multiply(
+              a.type(),
               false,
               transposeB,
               rows,
@@ -145,7 +148,8 @@ final class VectorMatmul {
           int first = rowStarts[e];
           int from = tasks[e] == 1 ? 0 : task * GRADIENT_ROWS;
           int height = tasks[e] == 1 ? n : Math.min(GRADIENT_ROWS, n - from);
-          gemm.multiply(
+          multiply(
+              x.type(),
               true,
               false,
               height,
@@ -159,6 +163,28 @@ final class VectorMatmul {
               k,
               true);
         });
+  }
+
+  /** The library's product of inputs of type F32 or BF16. */
+  private void multiply(
+      DType inputs,
+      boolean transposeA,
+      boolean transposeB,
+      int m,
+      int n,
+      int k,
+      long a,
+      int lda,
+      long b,
+      int ldb,
+      long c,
+      int ldc,
+      boolean accumulate) {
+    if (inputs == DType.BF16) {
+      gemm.multiplyBfloat16(transposeA, transposeB, m, n, k, a, lda, b, ldb, c, ldc, accumulate);
+    } else {
+      gemm.multiply(transposeA, transposeB, m, n, k, a, lda, b, ldb, c, ldc, accumulate);
+    }
   }
 
   /** One task of one expert. */

@@ -1,10 +1,10 @@
 package io.sparkmoe.parallel;
 
-import io.sparkmoe.fp8.Fp8Format;
 import io.sparkmoe.fp8.TileCodec;
 import io.sparkmoe.kernel.Kernels;
 import io.sparkmoe.tensor.Allocator;
 import io.sparkmoe.tensor.DType;
+import io.sparkmoe.tensor.Fp8Format;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;

@@ -147,18 +147,25 @@ public final class Tensor implements AutoCloseable {
     return switch (type) {
       case F64 -> bytes.getDouble(index * 8);
       case F32 -> bytes.getFloat(index * 4);
-      case BF16 -> Float.intBitsToFloat(bytes.getShort(index * 2) << 16);
+      case BF16 -> Bfloat16.decode(bytes.getShort(index * 2));
+      case F8_E4M3 -> Fp8Format.E4M3.decode(bytes.get(index));
+      case F8_E5M2 -> Fp8Format.E5M2.decode(bytes.get(index));
       case U8 -> bytes.get(index) & 0xFF;
       case I32 -> bytes.getInt(index * 4);
     };
   }
 
-  /** Rounds {@code value} to the element type (BF16 to nearest even) and stores it. */
+  /**
+   * Rounds {@code value} to the element type and stores it: to nearest even, beyond the largest
+   * value as {@link Bfloat16} and {@link Fp8Format} say.
+   */
   public void set(int index, double value) {
     switch (type) {
       case F64 -> bytes.putDouble(index * 8, value);
       case F32 -> bytes.putFloat(index * 4, (float) value);
-      case BF16 -> bytes.putShort(index * 2, toBfloat16((float) value));
+      case BF16 -> bytes.putShort(index * 2, Bfloat16.encode((float) value));
+      case F8_E4M3 -> bytes.put(index, Fp8Format.E4M3.encode((float) value));
+      case F8_E5M2 -> bytes.put(index, Fp8Format.E5M2.encode((float) value));
       case U8 -> bytes.put(index, (byte) value);
       case I32 -> bytes.putInt(index * 4, (int) value);
     }
@@ -245,13 +252,5 @@ public final class Tensor implements AutoCloseable {
   @Override
   public String toString() {
     return type + Arrays.toString(shape);
-  }
-
-  private static short toBfloat16(float value) {
-    int bits = Float.floatToRawIntBits(value);
-    if ((bits & 0x7FFFFFFF) > 0x7F800000) {
-      return (short) ((bits >>> 16) | 0x40);
-    }
-    return (short) ((bits + 0x7FFF + ((bits >>> 16) & 1)) >>> 16);
   }
 }

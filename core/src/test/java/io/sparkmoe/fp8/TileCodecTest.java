@@ -2,6 +2,9 @@ package io.sparkmoe.fp8;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.sparkmoe.tensor.Bfloat16;
+import io.sparkmoe.tensor.Fp8Format;
+import io.sparkmoe.tensor.PowerOfTwoScale;
 import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
 import java.util.Random;

@@ -128,6 +128,40 @@ final class KernelTwins implements AutoCloseable {
     }
   }
 
+  /** As {@link #agree}, to the bit: for kernels that round in one defined way. */
+  void sameBits(String what, Call call, Tensor... tensors) {
+    Tensor[] expected = run(call, new ReferenceKernels(), tensors);
+    for (Parallel parallel : threads) {
+      Tensor[] actual = run(call, new VectorKernels(gemm, parallel), tensors);
+      for (int i = 0; i < tensors.length; i++) {
+        int difference = actual[i].bytes().mismatch(expected[i].bytes());
+        if (difference >= 0) {
+          int at = difference / tensors[i].type().sizeBytes();
+          throw new AssertionError(
+              String.format(
+                  "%s, tensor %d %s [%d] on %d threads, seed %d: expected %s, got %s",
+                  what,
+                  i,
+                  tensors[i],
+                  at,
+                  parallel.threads(),
+                  SEED,
+                  expected[i].get(at),
+                  actual[i].get(at)));
+        }
+      }
+    }
+  }
+
+  /** The reference and the fast twin. */
+  List<Kernels> both() {
+    return List.of(new ReferenceKernels(), new VectorKernels(gemm, threads.get(1)));
+  }
+
+  Scope scope() {
+    return scope;
+  }
+
   private Tensor[] run(Call call, Kernels kernels, Tensor[] tensors) {
     Tensor[] copies = new Tensor[tensors.length];
     for (int i = 0; i < tensors.length; i++) {

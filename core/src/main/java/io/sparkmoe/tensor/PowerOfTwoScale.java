@@ -1,4 +1,4 @@
-package io.sparkmoe.fp8;
+package io.sparkmoe.tensor;
 
 /**
  * UE8M0: a scale that is a power of two in one byte, {@code scale = 2^(byte - 127)}. Dividing by it

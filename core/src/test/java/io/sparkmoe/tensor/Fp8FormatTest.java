@@ -1,4 +1,4 @@
-package io.sparkmoe.fp8;
+package io.sparkmoe.tensor;
 
 import static org.assertj.core.api.Assertions.assertThat;
 

@@ -1,4 +1,4 @@
-package io.sparkmoe.fp8;
+package io.sparkmoe.tensor;
 
 /**
  * BF16: the upper half of a float, {@code s eeeeeeee mmmmmmm}. Encoding rounds to nearest, ties to

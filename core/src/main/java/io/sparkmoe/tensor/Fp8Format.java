@@ -1,7 +1,4 @@
-package io.sparkmoe.fp8;
-
-import io.sparkmoe.tensor.DType;
-import io.sparkmoe.tensor.Tensor;
+package io.sparkmoe.tensor;
 
 /**
  * The two 8-bit floating-point formats of [1]: sign, exponent, mantissa, most significant bit
@@ -82,9 +79,19 @@ public enum Fp8Format {
     }
   }
 
+  /** Element type of tensors that hold codes of this format. */
+  public DType type() {
+    return this == E4M3 ? DType.F8_E4M3 : DType.F8_E5M2;
+  }
+
   /** Largest finite value. */
   public float largest() {
     return largest;
+  }
+
+  /** The code of NaN with the sign of {@code value}. */
+  public byte nan(float value) {
+    return (byte) (NAN | (Float.floatToRawIntBits(value) >>> 24) & SIGN);
   }
 
   /** The code of a value; see the class comment for rounding, saturation and NaN. */
@@ -111,7 +118,7 @@ public enum Fp8Format {
    * Encodes {@code factor * values[i]} for i below length; all products must be finite. The same
    * codes as {@link #encode(float)} gives, without its checks.
    */
-  void encodeFinite(byte[] codes, float[] values, float factor, int length) {
+  public void encodeFinite(byte[] codes, float[] values, float factor, int length) {
     int dropped = FLOAT_MANTISSA_BITS - mantissaBits;
     int rounding = (1 << (dropped - 1)) - 1;
     int exponentShift = (FLOAT_BIAS - bias) << mantissaBits;
@@ -139,7 +146,7 @@ public enum Fp8Format {
   /**
    * Encodes all elements.
    *
-   * @param codes U8, written
+   * @param codes U8 or this format's type, written
    * @param values F32, as many elements
    */
   public void encode(Tensor codes, Tensor values) {
@@ -153,7 +160,7 @@ public enum Fp8Format {
    * Decodes all elements.
    *
    * @param values F32, written
-   * @param codes U8, as many elements
+   * @param codes U8 or this format's type, as many elements
    */
   public void decode(Tensor values, Tensor codes) {
     requirePair(codes, values);
@@ -162,10 +169,17 @@ public enum Fp8Format {
     }
   }
 
-  private static void requirePair(Tensor codes, Tensor values) {
-    if (codes.type() != DType.U8 || values.type() != DType.F32 || codes.size() != values.size()) {
+  private void requirePair(Tensor codes, Tensor values) {
+    boolean bytes = codes.type() == DType.U8 || codes.type() == type();
+    if (!bytes || values.type() != DType.F32 || codes.size() != values.size()) {
       throw new IllegalArgumentException(
-          "FP8 codes must be U8 and values F32 of the same size, got " + codes + " and " + values);
+          this
+              + " codes must be U8 or "
+              + type()
+              + " and values F32 of the same size, got "
+              + codes
+              + " and "
+              + values);
     }
   }
 }
