@@ -25,8 +25,18 @@ public record RmsNorm(Kernels kernels, Weight weight, double eps) {
 
   /** Normalises x (T, D), which must stay unchanged until the backward. */
   public Saved forward(Tensor x, Allocator allocator) {
-    Tensor inverseRms = allocator.allocate(x.type(), x.rows());
-    Tensor y = allocator.allocate(x.type(), x.shape());
+    return forward(x, allocator, allocator);
+  }
+
+  /**
+   * As above.
+   *
+   * @param saved owns what the backward needs
+   * @param outputs owns y, which the backward does not need
+   */
+  public Saved forward(Tensor x, Allocator saved, Allocator outputs) {
+    Tensor inverseRms = saved.allocate(x.type(), x.rows());
+    Tensor y = outputs.allocate(x.type(), x.shape());
     kernels.rmsNorm(y, inverseRms, x, weight.value(), eps);
     return new Saved(x, inverseRms, y);
   }

@@ -1,9 +1,9 @@
 package io.sparkmoe.model;
 
-import io.sparkmoe.kernel.Kernels;
 import io.sparkmoe.kernel.RmsNorm;
-import io.sparkmoe.moe.Experts;
-import io.sparkmoe.moe.FeedForward;
+import io.sparkmoe.layer.Experts;
+import io.sparkmoe.layer.FeedForward;
+import io.sparkmoe.layer.Layers;
 import io.sparkmoe.moe.Gate;
 import io.sparkmoe.moe.MixtureOfExperts;
 import io.sparkmoe.moe.TokenDispatcher;
@@ -20,6 +20,7 @@ import io.sparkmoe.tensor.Tensor;
 final class DecoderLayer {
 
   private final int layer;
+  private final Layers layers;
   private final RmsNorm inputNorm;
   private final RmsNorm postAttentionNorm;
   private final LatentAttention attention;
@@ -61,38 +62,37 @@ final class DecoderLayer {
       double softmaxScale,
       Gate gate,
       TokenDispatcher dispatcher,
-      Kernels kernels,
+      Layers layers,
       PhaseClock clock) {
     ModelConfig config = parameters.config();
     String prefix = Parameters.layerPrefix(layer);
     this.layer = layer;
+    this.layers = layers;
     double eps = config.rmsNormEps();
     this.inputNorm =
-        new RmsNorm(kernels, parameters.weight(prefix + "input_layernorm.weight"), eps);
+        new RmsNorm(layers.kernels(), parameters.weight(prefix + "input_layernorm.weight"), eps);
     this.postAttentionNorm =
-        new RmsNorm(kernels, parameters.weight(prefix + "post_attention_layernorm.weight"), eps);
-    this.attention = new LatentAttention(prefix + "self_attn.", parameters, softmaxScale, kernels);
+        new RmsNorm(layers.kernels(), parameters.weight(prefix + "post_attention_layernorm.weight"), eps);
+    this.attention = new LatentAttention(prefix + "self_attn.", parameters, softmaxScale, layers);
     if (config.isMoe(layer)) {
       Experts routed =
-          new Experts(
-              kernels,
+          layers.experts(
               parameters.weight(prefix + "mlp.experts.gate_up_proj"),
               parameters.weight(prefix + "mlp.experts.down_proj"));
       FeedForward shared =
           config.numSharedExperts() == 0
               ? null
-              : feedForward(prefix + "mlp.shared_experts", parameters, kernels);
+              : feedForward(prefix + "mlp.shared_experts", parameters, layers);
       this.dense = null;
-      this.experts = new MixtureOfExperts(gate, dispatcher, routed, shared, clock);
+      this.experts = new MixtureOfExperts(gate, dispatcher, layers, routed, shared, clock);
     } else {
-      this.dense = feedForward(prefix + "mlp", parameters, kernels);
+      this.dense = feedForward(prefix + "mlp", parameters, layers);
       this.experts = null;
     }
   }
 
-  private static FeedForward feedForward(String prefix, Parameters parameters, Kernels kernels) {
-    return new FeedForward(
-        kernels,
+  private static FeedForward feedForward(String prefix, Parameters parameters, Layers layers) {
+    return layers.feedForward(
         parameters.weight(prefix + ".gate_up_proj"),
         parameters.weight(prefix + ".down_proj.weight"));
   }
@@ -107,19 +107,29 @@ final class DecoderLayer {
    * @param scope owns what is saved
    */
   Saved forward(Tensor y, Tensor x, Sequences sequences, Pass pass, Scope scope) {
-    RmsNorm.Saved input = inputNorm.forward(x, scope);
     Tensor middle = scope.allocate(x.type(), x.shape());
     middle.copyFrom(x);
-    LatentAttention.Saved attended = attention.forward(middle, input.y(), sequences, scope);
-    RmsNorm.Saved middleNormed = postAttentionNorm.forward(middle, scope);
-    y.copyFrom(middle);
-    if (dense != null) {
-      FeedForward.Saved ffn = dense.forward(y, middleNormed.y(), scope);
-      return new Saved(input, attended, middleNormed, ffn, null);
+    RmsNorm.Saved input;
+    LatentAttention.Saved attended;
+    try (Scope scratch = scope.inner()) {
+      input = inputNorm.forward(x, scope, layers.inputAllocator(scope, scratch));
+      attended =
+          attention.forward(middle, layers.input(input.y(), scope, scratch), sequences, scope);
     }
-    MixtureOfExperts.Saved ffn =
-        experts.forward(pass.site(layer), y, middleNormed.y(), sequences.valid(), scope);
-    return new Saved(input, attended, middleNormed, null, ffn);
+    try (Scope scratch = scope.inner()) {
+      RmsNorm.Saved middleNormed =
+          postAttentionNorm.forward(middle, scope, layers.inputAllocator(scope, scratch));
+      y.copyFrom(middle);
+      if (dense != null) {
+        FeedForward.Saved ffn =
+            dense.forward(y, layers.input(middleNormed.y(), scope, scratch), scope);
+        return new Saved(input, attended, middleNormed, ffn, null);
+      }
+      MixtureOfExperts.Saved ffn =
+          experts.forward(
+              pass.site(layer), y, middleNormed.y(), sequences.valid(), scope, scratch);
+      return new Saved(input, attended, middleNormed, null, ffn);
+    }
   }
 
   /**

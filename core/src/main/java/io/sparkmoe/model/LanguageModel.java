@@ -3,6 +3,8 @@ package io.sparkmoe.model;
 import io.sparkmoe.kernel.Kernels;
 import io.sparkmoe.kernel.RmsNorm;
 import io.sparkmoe.kernel.Weight;
+import io.sparkmoe.layer.ExactLayers;
+import io.sparkmoe.layer.Layers;
 import io.sparkmoe.model.ModelConfig.MtpHidden;
 import io.sparkmoe.moe.Gate;
 import io.sparkmoe.moe.Routing;
@@ -33,7 +35,7 @@ public final class LanguageModel {
   private final Kernels kernels;
   private final Weight embedding;
   private final RotaryAngles angles;
-  private final List<DecoderLayer> layers = new ArrayList<>();
+  private final List<DecoderLayer> decoderLayers = new ArrayList<>();
   private final RmsNorm finalNorm;
   private final OutputHead head;
   private final List<MtpModule> mtpModules = new ArrayList<>();
@@ -55,36 +57,39 @@ public final class LanguageModel {
       Map<Integer, Routing> routings) {}
 
   /**
+   * A model that computes in the type of its weights.
+   *
    * @param parameters replicated weights and local experts, with gradients if {@link #train} is to
    *     be called
    * @param gate the gating networks of all MoE layers
    */
   public LanguageModel(
       Parameters parameters, Gate gate, TokenDispatcher dispatcher, Kernels kernels) {
-    this(parameters, gate, dispatcher, kernels, new PhaseClock(Phase.TRUNK));
+    this(parameters, gate, dispatcher, new ExactLayers(kernels), new PhaseClock(Phase.TRUNK));
   }
 
   /**
+   * @param layers the number format of the model; it must be told when the weights change
    * @param clock learns what the time of each pass went to
    */
   public LanguageModel(
       Parameters parameters,
       Gate gate,
       TokenDispatcher dispatcher,
-      Kernels kernels,
+      Layers layers,
       PhaseClock clock) {
     this.config = parameters.config();
-    this.kernels = kernels;
+    this.kernels = layers.kernels();
     this.embedding = parameters.weight("model.embed_tokens.weight");
     this.angles = new RotaryAngles(config);
     for (int layer = 0; layer < config.numHiddenLayers(); layer++) {
-      layers.add(
+      decoderLayers.add(
           new DecoderLayer(
-              layer, parameters, angles.softmaxScale(), gate, dispatcher, kernels, clock));
+              layer, parameters, angles.softmaxScale(), gate, dispatcher, layers, clock));
     }
     this.finalNorm =
         new RmsNorm(kernels, parameters.weight("model.norm.weight"), config.rmsNormEps());
-    this.head = new OutputHead(kernels, parameters.weight("lm_head.weight"), clock);
+    this.head = new OutputHead(layers, parameters.weight("lm_head.weight"), clock);
     for (int depth = 1; depth <= config.numMtpModules(); depth++) {
       mtpModules.add(
           new MtpModule(
@@ -94,7 +99,7 @@ public final class LanguageModel {
               angles.softmaxScale(),
               gate,
               dispatcher,
-              kernels,
+              layers,
               clock));
     }
   }
@@ -120,7 +125,7 @@ public final class LanguageModel {
       Tensor x = embed(batch, scope);
       List<DecoderLayer.Saved> saved = new ArrayList<>();
       List<Scope> savedScopes = new ArrayList<>();
-      for (DecoderLayer layer : layers) {
+      for (DecoderLayer layer : decoderLayers) {
         savedScopes.add(layerScopes.open());
         Tensor y = scope.allocate(x.type(), x.shape());
         saved.add(layer.forward(y, x, main, pass, savedScopes.get(layer.layer())));
@@ -134,8 +139,8 @@ public final class LanguageModel {
       trainMtp(stage, batch, scales, pass, losses, layerScopes);
       finalNorm.backward(stage.dHidden, stage.dNormed, stage.norm);
       Tensor d = stage.dHidden;
-      for (int i = layers.size() - 1; i >= 0; i--) {
-        layers.get(i).backward(d, saved.get(i), main, scales.balance(), savedScopes.get(i));
+      for (int i = decoderLayers.size() - 1; i >= 0; i--) {
+        decoderLayers.get(i).backward(d, saved.get(i), main, scales.balance(), savedScopes.get(i));
         savedScopes.get(i).close();
       }
       kernels.scatterAddRows(embedding.gradient(), d, tokens(batch));
@@ -219,7 +224,7 @@ public final class LanguageModel {
     try (Scope scope = arena.scope()) {
       Tensor x = embed(batch, scope);
       Sequences main = sequences(batch, 0, scope);
-      for (DecoderLayer layer : layers) {
+      for (DecoderLayer layer : decoderLayers) {
         try (Scope layerScope = scope.inner()) {
           Tensor y = scope.allocate(x.type(), x.shape());
           DecoderLayer.Saved saved = layer.forward(y, x, main, pass, layerScope);
@@ -260,7 +265,7 @@ public final class LanguageModel {
             new ArrayList<>(),
             new TreeMap<>());
     Tensor x = embed(batch, scope);
-    for (DecoderLayer layer : layers) {
+    for (DecoderLayer layer : decoderLayers) {
       Tensor y = scope.allocate(x.type(), x.shape());
       DecoderLayer.Saved saved = layer.forward(y, x, main, pass, scope);
       report(
@@ -272,7 +277,7 @@ public final class LanguageModel {
       x = y;
     }
     RmsNorm.Saved norm = finalNorm.forward(x, scope);
-    head.logits(trace.logits, norm.y());
+    head.logits(trace.logits, norm.y(), scope);
     for (MtpModule module : mtpModules) {
       Sequences sequences = sequences(batch, trace.mtpHidden.size() + 1, scope);
       MtpModule.Saved saved =
@@ -284,7 +289,7 @@ public final class LanguageModel {
           (number, routing, all) -> trace.routings.put(number, routing));
       norm = saved.head();
       Tensor logits = logits(sequences.numTokens(), scope);
-      head.logits(logits, norm.y());
+      head.logits(logits, norm.y(), scope);
       trace.mtpHidden.add(norm.x());
       trace.mtpLogits.add(logits);
     }

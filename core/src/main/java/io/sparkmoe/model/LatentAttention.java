@@ -1,8 +1,10 @@
 package io.sparkmoe.model;
 
 import io.sparkmoe.kernel.Kernels;
-import io.sparkmoe.kernel.Linear;
 import io.sparkmoe.kernel.RmsNorm;
+import io.sparkmoe.layer.Layers;
+import io.sparkmoe.layer.Projection;
+import io.sparkmoe.layer.ProjectionInput;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
@@ -21,6 +23,7 @@ import io.sparkmoe.tensor.Tensor;
  */
 final class LatentAttention {
 
+  private final Layers layers;
   private final Kernels kernels;
   private final int heads;
   private final int nopeDim;
@@ -29,56 +32,67 @@ final class LatentAttention {
   private final double softmaxScale;
 
   /** q_a_proj (Lq, D), null with a full-rank query. */
-  private final Linear queryDown;
+  private final Projection queryDown;
 
   /** Null with a full-rank query. */
   private final RmsNorm queryNorm;
 
   /** q_b_proj (H*(N+R), Lq), or q_proj (H*(N+R), D) with a full-rank query. */
-  private final Linear query;
+  private final Projection query;
 
   /** Rows of kv_a_proj_with_mqa that make the compressed vector, (L, D). */
-  private final Linear latent;
+  private final Projection latent;
 
   /** Its rows that make the shared rotary key, (R, D). */
-  private final Linear ropeKey;
+  private final Projection ropeKey;
 
   private final RmsNorm latentNorm;
 
   /** kv_b_proj (H*(N+V), L). */
-  private final Linear keyValue;
+  private final Projection keyValue;
 
   /** o_proj (D, H*V). */
-  private final Linear output;
+  private final Projection output;
 
   /**
    * What the backward needs.
    *
    * @param x input, (T, D)
-   * @param queryLatent of the norm of the query bottleneck, (T, Lq); null with a full-rank query
-   * @param latent of the norm of the compressed key/value vector, (T, L)
+   * @param queryLatent the query bottleneck, null with a full-rank query
+   * @param latent the compressed key/value vector
    * @param query (B, H, S, N+R)
    * @param key (B, H, S, N+R)
    * @param value (B, H, S, V)
    * @param out heads' outputs, (T, H*V)
+   * @param output the same as input of the output projection
    * @param logSumExp of each query's scores, (B, H, S)
    */
   record Saved(
-      Tensor x,
-      RmsNorm.Saved queryLatent,
-      RmsNorm.Saved latent,
+      ProjectionInput x,
+      Bottleneck queryLatent,
+      Bottleneck latent,
       Tensor query,
       Tensor key,
       Tensor value,
       Tensor out,
+      ProjectionInput output,
       Tensor logSumExp) {}
+
+  /**
+   * A narrow vector per token on its way to a wide projection.
+   *
+   * @param norm of the vector, (T, Lq) or (T, L)
+   * @param normed input of the wide projection
+   */
+  record Bottleneck(RmsNorm.Saved norm, ProjectionInput normed) {}
 
   /**
    * @param prefix of the weights' names, such as "model.layers.0.self_attn."
    */
-  LatentAttention(String prefix, Parameters parameters, double softmaxScale, Kernels kernels) {
+  LatentAttention(String prefix, Parameters parameters, double softmaxScale, Layers layers) {
     ModelConfig config = parameters.config();
-    this.kernels = kernels;
+    this.layers = layers;
+    this.kernels = layers.kernels();
     this.heads = config.numAttentionHeads();
     this.nopeDim = config.qkNopeHeadDim();
     this.ropeDim = config.qkRopeHeadDim();
@@ -86,17 +100,16 @@ final class LatentAttention {
     this.softmaxScale = softmaxScale;
     boolean bottleneck = config.qLoraRank() > 0;
     this.queryDown =
-        bottleneck ? new Linear(kernels, parameters.weight(prefix + "q_a_proj.weight")) : null;
+        bottleneck ? layers.projection(parameters.weight(prefix + "q_a_proj.weight")) : null;
     this.queryNorm = bottleneck ? norm(prefix + "q_a_layernorm.weight", parameters, kernels) : null;
     this.query =
-        new Linear(
-            kernels,
+        layers.projection(
             parameters.weight(prefix + (bottleneck ? "q_b_proj.weight" : "q_proj.weight")));
-    this.latent = new Linear(kernels, parameters.weight(prefix + "kv_a_proj"));
-    this.ropeKey = new Linear(kernels, parameters.weight(prefix + "k_rope_proj"));
+    this.latent = layers.projection(parameters.weight(prefix + "kv_a_proj"));
+    this.ropeKey = layers.projection(parameters.weight(prefix + "k_rope_proj"));
     this.latentNorm = norm(prefix + "kv_a_layernorm.weight", parameters, kernels);
-    this.keyValue = new Linear(kernels, parameters.weight(prefix + "kv_b_proj.weight"));
-    this.output = new Linear(kernels, parameters.weight(prefix + "o_proj.weight"));
+    this.keyValue = layers.projection(parameters.weight(prefix + "kv_b_proj.weight"));
+    this.output = layers.projection(parameters.weight(prefix + "o_proj.weight"));
   }
 
   private static RmsNorm norm(String name, Parameters parameters, Kernels kernels) {
@@ -104,9 +117,9 @@ final class LatentAttention {
   }
 
   /** Adds the attention's output for x (T, D) to y (T, D). */
-  Saved forward(Tensor y, Tensor x, Sequences sequences, Scope scope) {
-    DType type = x.type();
-    int numTokens = x.rows();
+  Saved forward(Tensor y, ProjectionInput x, Sequences sequences, Scope scope) {
+    DType type = y.type();
+    int numTokens = y.rows();
     int b = sequences.count();
     int s = sequences.length();
     Tensor queries = scope.allocate(type, b, heads, s, nopeDim + ropeDim);
@@ -114,24 +127,33 @@ final class LatentAttention {
     Tensor values = scope.allocate(type, b, heads, s, valueDim);
     Tensor out = scope.allocate(type, numTokens, heads * valueDim);
     Tensor logSumExp = scope.allocate(type, b, heads, s);
-    RmsNorm.Saved queryLatent =
-        queryDown == null ? null : bottleneck(queryDown, queryNorm, x, scope);
-    RmsNorm.Saved keyValueLatent = bottleneck(latent, latentNorm, x, scope);
+    Bottleneck queryLatent = null;
     try (Scope scratch = scope.inner()) {
+      ProjectionInput queryInput = x;
+      if (queryDown != null) {
+        queryLatent = bottleneck(queryDown, queryNorm, x, y, scope, scratch);
+        queryInput = queryLatent.normed;
+      }
       Tensor q = scratch.allocate(type, numTokens, query.outputWidth());
-      query.forward(q, queryLatent == null ? x : queryLatent.y());
+      query.forward(q, queryInput);
       kernels.assembleQuery(queries, q, sequences.cos(), sequences.sin());
     }
+    Bottleneck keyValueLatent;
     try (Scope scratch = scope.inner()) {
+      keyValueLatent = bottleneck(latent, latentNorm, x, y, scope, scratch);
       Tensor kv = scratch.allocate(type, numTokens, keyValue.outputWidth());
       Tensor keyRope = scratch.allocate(type, numTokens, ropeDim);
-      keyValue.forward(kv, keyValueLatent.y());
+      keyValue.forward(kv, keyValueLatent.normed);
       ropeKey.forward(keyRope, x);
       kernels.assembleKeyValue(keys, values, kv, keyRope, sequences.cos(), sequences.sin());
     }
     kernels.attention(out, logSumExp, queries, keys, values, softmaxScale);
-    output.forwardAdd(y, out);
-    return new Saved(x, queryLatent, keyValueLatent, queries, keys, values, out, logSumExp);
+    try (Scope scratch = scope.inner()) {
+      ProjectionInput outputInput = layers.input(out, scope, scratch);
+      output.forwardAdd(y, outputInput);
+      return new Saved(
+          x, queryLatent, keyValueLatent, queries, keys, values, out, outputInput, logSumExp);
+    }
   }
 
   /** Backward of {@link #forward}: adds to dx (T, D) and to the weight gradients; dy (T, D). */
@@ -144,7 +166,7 @@ final class LatentAttention {
       Tensor dValues = scratch.allocate(type, saved.value.shape());
       try (Scope inner = scratch.inner()) {
         Tensor dOut = inner.allocate(type, saved.out.shape());
-        output.backward(dOut, dy, saved.out);
+        output.backward(dOut, dy, saved.output.forGradient(inner), inner);
         kernels.attentionBackward(
             dQueries,
             dKeys,
@@ -157,48 +179,59 @@ final class LatentAttention {
             saved.value,
             softmaxScale);
       }
+      ProjectionInput.ForGradient x = saved.x.forGradient(scratch);
       try (Scope inner = scratch.inner()) {
         Tensor dkv = inner.allocate(type, numTokens, keyValue.outputWidth());
         Tensor dKeyRope = inner.allocate(type, numTokens, ropeDim);
         kernels.assembleKeyValueBackward(
             dkv, dKeyRope, dKeys, dValues, sequences.cos(), sequences.sin());
-        ropeKey.backwardAdd(dx, dKeyRope, saved.x);
-        Tensor dNormed = inner.allocate(type, saved.latent.y().shape());
-        keyValue.backward(dNormed, dkv, saved.latent.y());
-        bottleneckBackward(dx, dNormed, latent, latentNorm, saved.x, saved.latent, inner);
+        ropeKey.backwardAdd(dx, dKeyRope, x, inner);
+        bottleneckBackward(dx, dkv, keyValue, latent, latentNorm, x, saved.latent, inner);
       }
       try (Scope inner = scratch.inner()) {
         Tensor dq = inner.allocate(type, numTokens, query.outputWidth());
         kernels.assembleQueryBackward(dq, dQueries, sequences.cos(), sequences.sin());
         if (queryDown == null) {
-          query.backwardAdd(dx, dq, saved.x);
+          query.backwardAdd(dx, dq, x, inner);
         } else {
-          Tensor dNormed = inner.allocate(type, saved.queryLatent.y().shape());
-          query.backward(dNormed, dq, saved.queryLatent.y());
-          bottleneckBackward(dx, dNormed, queryDown, queryNorm, saved.x, saved.queryLatent, inner);
+          bottleneckBackward(dx, dq, query, queryDown, queryNorm, x, saved.queryLatent, inner);
         }
       }
     }
   }
 
-  /** {@code norm(x down^T)}. */
-  private static RmsNorm.Saved bottleneck(Linear down, RmsNorm norm, Tensor x, Scope scope) {
-    Tensor narrow = scope.allocate(x.type(), x.rows(), down.outputWidth());
+  /**
+   * {@code norm(x down^T)}, made ready for the projection that reads it.
+   *
+   * @param like of the type and the rows of x
+   */
+  private Bottleneck bottleneck(
+      Projection down, RmsNorm norm, ProjectionInput x, Tensor like, Scope saved, Scope scratch) {
+    Tensor narrow = saved.allocate(like.type(), like.rows(), down.outputWidth());
     down.forward(narrow, x);
-    return norm.forward(narrow, scope);
+    RmsNorm.Saved normed = norm.forward(narrow, saved, layers.inputAllocator(saved, scratch));
+    return new Bottleneck(normed, layers.input(normed.y(), saved, scratch));
   }
 
-  /** Backward of {@link #bottleneck}: adds to dx and to the gradients of norm and projection. */
+  /**
+   * Backward of {@link #bottleneck} and of the projection up after it: adds to dx and to the
+   * gradients of both projections and the norm.
+   *
+   * @param dUp gradient of the result of {@code up}
+   */
   private static void bottleneckBackward(
       Tensor dx,
-      Tensor dNormed,
-      Linear down,
+      Tensor dUp,
+      Projection up,
+      Projection down,
       RmsNorm norm,
-      Tensor x,
-      RmsNorm.Saved saved,
+      ProjectionInput.ForGradient x,
+      Bottleneck saved,
       Scope scratch) {
-    Tensor dNarrow = scratch.zeros(dNormed.type(), dNormed.shape());
-    norm.backward(dNarrow, dNormed, saved);
-    down.backwardAdd(dx, dNarrow, x);
+    Tensor dNormed = scratch.allocate(dUp.type(), saved.norm.x().shape());
+    up.backward(dNormed, dUp, saved.normed.forGradient(scratch), scratch);
+    Tensor dNarrow = scratch.zeros(dUp.type(), dNormed.shape());
+    norm.backward(dNarrow, dNormed, saved.norm);
+    down.backwardAdd(dx, dNarrow, x, scratch);
   }
 }

@@ -1,9 +1,11 @@
 package io.sparkmoe.model;
 
 import io.sparkmoe.kernel.Kernels;
-import io.sparkmoe.kernel.Linear;
 import io.sparkmoe.kernel.RmsNorm;
 import io.sparkmoe.kernel.Weight;
+import io.sparkmoe.layer.Layers;
+import io.sparkmoe.layer.Projection;
+import io.sparkmoe.layer.ProjectionInput;
 import io.sparkmoe.moe.Gate;
 import io.sparkmoe.moe.TokenDispatcher;
 import io.sparkmoe.parallel.PhaseClock;
@@ -23,11 +25,12 @@ import io.sparkmoe.tensor.Tensor;
 final class MtpModule {
 
   private final int depth;
+  private final Layers layers;
   private final Kernels kernels;
   private final Weight embedding;
   private final RmsNorm embeddingNorm;
   private final RmsNorm hiddenNorm;
-  private final Linear join;
+  private final Projection join;
   private final DecoderLayer layer;
   private final RmsNorm headNorm;
 
@@ -38,7 +41,7 @@ final class MtpModule {
    * @param rows I32 (T), rows of the previous depth that were joined
    * @param embedded of the embeddings' norm
    * @param previous of the previous hidden states' norm
-   * @param joined [embedding | hidden], (T, 2D)
+   * @param joined [embedding | hidden], input of eh_proj, (T, 2D)
    * @param layer of the decoder layer
    * @param head of the norm before the head; its input is this depth's hidden state
    */
@@ -47,7 +50,7 @@ final class MtpModule {
       Tensor rows,
       RmsNorm.Saved embedded,
       RmsNorm.Saved previous,
-      Tensor joined,
+      ProjectionInput joined,
       DecoderLayer.Saved layer,
       RmsNorm.Saved head) {}
 
@@ -62,20 +65,21 @@ final class MtpModule {
       double softmaxScale,
       Gate gate,
       TokenDispatcher dispatcher,
-      Kernels kernels,
+      Layers layers,
       PhaseClock clock) {
     ModelConfig config = parameters.config();
     int layerNumber = config.numHiddenLayers() + depth - 1;
     String prefix = Parameters.layerPrefix(layerNumber);
     double eps = config.rmsNormEps();
     this.depth = depth;
-    this.kernels = kernels;
+    this.layers = layers;
+    this.kernels = layers.kernels();
     this.embedding = embedding;
     this.embeddingNorm = new RmsNorm(kernels, parameters.weight(prefix + "enorm.weight"), eps);
     this.hiddenNorm = new RmsNorm(kernels, parameters.weight(prefix + "hnorm.weight"), eps);
-    this.join = new Linear(kernels, parameters.weight(prefix + "eh_proj.weight"));
+    this.join = layers.projection(parameters.weight(prefix + "eh_proj.weight"));
     this.layer =
-        new DecoderLayer(layerNumber, parameters, softmaxScale, gate, dispatcher, kernels, clock);
+        new DecoderLayer(layerNumber, parameters, softmaxScale, gate, dispatcher, layers, clock);
     this.headNorm =
         new RmsNorm(kernels, parameters.weight(prefix + "shared_head.norm.weight"), eps);
   }
@@ -99,18 +103,25 @@ final class MtpModule {
     Tensor rows = rowNumbers(sequences, scope);
     Tensor embedded = scope.allocate(type, numTokens, width);
     Tensor kept = scope.allocate(type, numTokens, width);
-    Tensor joined = scope.allocate(type, numTokens, 2 * width);
     Tensor x = scope.allocate(type, numTokens, width);
     Tensor hidden = scope.allocate(type, numTokens, width);
     kernels.gatherRows(embedded, embedding.value(), tokens);
     kernels.gatherRows(kept, previous, rows);
-    RmsNorm.Saved embeddedNormed = embeddingNorm.forward(embedded, scope);
-    RmsNorm.Saved keptNormed = hiddenNorm.forward(kept, scope);
-    kernels.concatColumns(joined, embeddedNormed.y(), keptNormed.y());
-    join.forward(x, joined);
+    RmsNorm.Saved embeddedNormed;
+    RmsNorm.Saved keptNormed;
+    ProjectionInput joinInput;
+    try (Scope scratch = scope.inner()) {
+      embeddedNormed = embeddingNorm.forward(embedded, scope, scratch);
+      keptNormed = hiddenNorm.forward(kept, scope, scratch);
+      Tensor joined =
+          layers.inputAllocator(scope, scratch).allocate(type, numTokens, 2 * width);
+      kernels.concatColumns(joined, embeddedNormed.y(), keptNormed.y());
+      joinInput = layers.input(joined, scope, scratch);
+      join.forward(x, joinInput);
+    }
     DecoderLayer.Saved layerSaved = layer.forward(hidden, x, sequences, pass, scope);
     RmsNorm.Saved head = headNorm.forward(hidden, scope);
-    return new Saved(tokens, rows, embeddedNormed, keptNormed, joined, layerSaved, head);
+    return new Saved(tokens, rows, embeddedNormed, keptNormed, joinInput, layerSaved, head);
   }
 
   /**
@@ -133,8 +144,8 @@ final class MtpModule {
       headNorm.backward(dHidden, dNormed, saved.head);
       layer.backward(dHidden, saved.layer, sequences, balanceGradientScale, scratch);
       // forward: x = eh_proj [enorm(e) | hnorm(h)]
-      Tensor dJoined = scratch.allocate(dHidden.type(), saved.joined.shape());
-      join.backward(dJoined, dHidden, saved.joined);
+      Tensor dJoined = scratch.allocate(dHidden.type(), dHidden.rows(), join.inputWidth());
+      join.backward(dJoined, dHidden, saved.joined.forGradient(scratch), scratch);
       Tensor dEmbeddedNormed = scratch.zeros(dHidden.type(), dHidden.shape());
       Tensor dKeptNormed = scratch.zeros(dHidden.type(), dHidden.shape());
       kernels.splitColumnsAdd(dEmbeddedNormed, dKeptNormed, dJoined);

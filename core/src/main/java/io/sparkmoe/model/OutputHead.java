@@ -1,8 +1,10 @@
 package io.sparkmoe.model;
 
 import io.sparkmoe.kernel.Kernels;
-import io.sparkmoe.kernel.Linear;
 import io.sparkmoe.kernel.Weight;
+import io.sparkmoe.layer.Layers;
+import io.sparkmoe.layer.Projection;
+import io.sparkmoe.layer.ProjectionInput;
 import io.sparkmoe.parallel.Phase;
 import io.sparkmoe.parallel.PhaseClock;
 import io.sparkmoe.tensor.Scope;
@@ -23,8 +25,8 @@ final class OutputHead {
   /** Rows below which the products get slow, whatever the vocabulary. */
   private static final int LEAST_BLOCK_ROWS = 256;
 
-  private final Kernels kernels;
-  private final Linear head;
+  private final Layers layers;
+  private final Projection head;
   private final PhaseClock clock;
   private final int blockRows;
 
@@ -38,23 +40,25 @@ final class OutputHead {
    * @param head lm_head, (C, D)
    * @param clock learns what the time went to
    */
-  OutputHead(Kernels kernels, Weight head, PhaseClock clock) {
-    this(kernels, head, clock, Math.max(LEAST_BLOCK_ROWS, BLOCK_ELEMENTS / head.value().dim(0)));
+  OutputHead(Layers layers, Weight head, PhaseClock clock) {
+    this(layers, head, clock, Math.max(LEAST_BLOCK_ROWS, BLOCK_ELEMENTS / head.value().dim(0)));
   }
 
   /**
    * @param blockRows rows whose logits exist at a time
    */
-  OutputHead(Kernels kernels, Weight head, PhaseClock clock, int blockRows) {
-    this.kernels = kernels;
-    this.head = new Linear(kernels, head);
+  OutputHead(Layers layers, Weight head, PhaseClock clock, int blockRows) {
+    this.layers = layers;
+    this.head = layers.head(head);
     this.clock = clock;
     this.blockRows = blockRows;
   }
 
   /** Logits (T, C), written, of normed (T, D). */
-  void logits(Tensor logits, Tensor normed) {
-    head.forward(logits, normed);
+  void logits(Tensor logits, Tensor normed, Scope scope) {
+    try (Scope scratch = scope.inner()) {
+      head.forward(logits, layers.headInput(normed, scratch));
+    }
   }
 
   /** Cross-entropy of normed (T, D) against targets I32 (T), -1 = ignored. */
@@ -90,13 +94,22 @@ final class OutputHead {
       Tensor logits = scratch.allocate(normed.type(), Math.min(blockRows, numTokens), vocabulary);
       for (int start = 0; start < numTokens; start += blockRows) {
         int rows = Math.min(blockRows, numTokens - start);
-        Tensor blockInput = normed.view(start * width, rows, width);
         Tensor blockLogits = logits.view(0, rows, vocabulary);
-        head.forward(blockLogits, blockInput);
-        kernels.crossEntropy(
-            losses.view(start, rows), blockLogits, targets.view(start, rows), gradientScale);
-        if (dNormed != null) {
-          head.backward(dNormed.view(start * width, rows, width), blockLogits, blockInput);
+        try (Scope inner = scratch.inner()) {
+          ProjectionInput input =
+              layers.headInput(normed.view(start * width, rows, width), inner);
+          head.forward(blockLogits, input);
+          layers
+              .kernels()
+              .crossEntropy(
+                  losses.view(start, rows), blockLogits, targets.view(start, rows), gradientScale);
+          if (dNormed != null) {
+            head.backward(
+                dNormed.view(start * width, rows, width),
+                blockLogits,
+                input.forGradient(inner),
+                inner);
+          }
         }
       }
       for (int i = 0; i < numTokens; i++) {

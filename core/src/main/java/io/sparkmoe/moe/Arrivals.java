@@ -1,5 +1,6 @@
 package io.sparkmoe.moe;
 
+import io.sparkmoe.layer.ExpertRows;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
@@ -76,15 +77,16 @@ final class Arrivals {
         new Layout(
             tokenStarts.clone(),
             pairStarts.clone(),
-            rowStarts,
-            scope.allocate(DType.I32, numPairs),
-            scope.allocate(element, numPairs),
+            new ExpertRows(
+                rowStarts,
+                scope.allocate(DType.I32, numPairs),
+                scope.allocate(element, numPairs)),
             scope.allocate(DType.I32, numPairs));
     int[] next = rowStarts.clone();
     for (int pair = 0; pair < numPairs; pair++) {
       int row = next[expertOfPair[pair]]++;
-      layout.rowToken.setInt(row, tokenOfPair[pair]);
-      layout.rowWeight.set(row, weightOfPair[pair]);
+      layout.rows.token().setInt(row, tokenOfPair[pair]);
+      layout.rows.weight().set(row, weightOfPair[pair]);
       layout.pairRow.setInt(pair, row);
     }
     return layout;
@@ -95,17 +97,13 @@ final class Arrivals {
    *
    * @param tokenStarts arrived tokens of source s are [tokenStarts[s], tokenStarts[s+1])
    * @param pairStarts its pairs, in the order sent, are [pairStarts[s], pairStarts[s+1])
-   * @param rowStarts rows of local expert e are [rowStarts[e], rowStarts[e+1])
-   * @param rowToken arrived token of each row, I32 (R)
-   * @param rowWeight routing weight of each row, (R)
+   * @param rows what the local experts compute
    * @param pairRow row of each pair in the order it arrived, I32 (R)
    */
   record Layout(
       int[] tokenStarts,
       int[] pairStarts,
-      int[] rowStarts,
-      Tensor rowToken,
-      Tensor rowWeight,
+      ExpertRows rows,
       Tensor pairRow) {
 
     int numTokens(int source) {
@@ -119,11 +117,6 @@ final class Arrivals {
     /** A. */
     int numTokens() {
       return tokenStarts[tokenStarts.length - 1];
-    }
-
-    /** R. */
-    int numRows() {
-      return rowToken.size();
     }
 
     /** The rows of one source in a tensor of all arrived tokens (A, D). */

@@ -1,6 +1,7 @@
 package io.sparkmoe.moe;
 
 import io.sparkmoe.kernel.Kernels;
+import io.sparkmoe.layer.ExpertRows;
 import io.sparkmoe.parallel.Communicator;
 import io.sparkmoe.parallel.ExpertPlacement;
 import io.sparkmoe.parallel.FrameKey;
@@ -21,8 +22,8 @@ import java.util.function.IntUnaryOperator;
  *
  * <p>A token that stays on its rank never becomes a frame. With a lossy wire it is rounded all the
  * same, in both directions: what an expert sees must not depend on where it lives, or the same run
- * on another number of ranks would be another run. With FP32 wires the single rank gathers and
- * scatters and does nothing else.
+ * on another number of ranks would be another run. With FP32 wires the single rank hands its tokens
+ * to its experts and does nothing else.
  *
  * <p>Legend: T tokens of this rank, A tokens that arrived here, R (token, expert) pairs that landed
  * here, D model width, K experts of a token.
@@ -86,28 +87,25 @@ public final class ExchangeDispatcher implements TokenDispatcher {
   private static final class Exchange implements Dispatched {
     private final SendPlan plan;
     private final Arrivals.Layout layout;
-    private final Tensor input;
+    private final Tensor tokens;
     private final Formats formats;
     private long acknowledgedPairs;
 
-    /** Gradient of each row's routing weight, (R); set by the backward of combine. */
-    private Tensor rowWeightGradient;
-
-    Exchange(SendPlan plan, Arrivals.Layout layout, Tensor input, Formats formats) {
+    Exchange(SendPlan plan, Arrivals.Layout layout, Tensor tokens, Formats formats) {
       this.plan = plan;
       this.layout = layout;
-      this.input = input;
+      this.tokens = tokens;
       this.formats = formats;
     }
 
     @Override
-    public Tensor input() {
-      return input;
+    public Tensor tokens() {
+      return tokens;
     }
 
     @Override
-    public int[] rowStarts() {
-      return layout.rowStarts();
+    public ExpertRows rows() {
+      return layout.rows();
     }
 
     @Override
@@ -117,15 +115,16 @@ public final class ExchangeDispatcher implements TokenDispatcher {
   }
 
   @Override
-  public Dispatched dispatch(GateSite site, Tensor x, Routing routing, Scope scope) {
+  public Dispatched dispatch(
+      GateSite site, Tensor x, Routing routing, Scope saved, Scope scratch) {
     Formats formats = formatsFor(x);
     FrameKey key = key(FrameKind.DISPATCH, site);
-    SendPlan plan = SendPlan.of(routing.ids(), placement, scope);
-    try (Scope scratch = scope.inner()) {
-      Tensor encoded = formats.dispatch().encode(x, scratch);
+    SendPlan plan = SendPlan.of(routing.ids(), placement, saved);
+    try (Scope inner = scratch.inner()) {
+      Tensor encoded = formats.dispatch().encode(x, inner);
       for (int to = rows.next(rank); to != rank; to = rows.next(to)) {
         if (placement.numLocalExperts(to) > 0) {
-          Tensor copies = formats.dispatch().gatherEncoded(encoded, plan.tokensTo(to), scratch);
+          Tensor copies = formats.dispatch().gatherEncoded(encoded, plan.tokensTo(to), inner);
           communicator.send(
               to,
               key,
@@ -135,14 +134,10 @@ public final class ExchangeDispatcher implements TokenDispatcher {
       }
       int[] rowsAt = new int[numRanks];
       ByteBuffer[] frames = receiveDispatch(key, plan, routing, formats, rowsAt);
-      Arrivals.Layout layout = arrivals.layOut(x.type(), scope);
-      Tensor arrived =
+      Arrivals.Layout layout = arrivals.layOut(x.type(), saved);
+      Tensor tokens =
           rows.assemble(formats.dispatch(), x, encoded, plan, layout, frames, rowsAt, scratch);
-      Tensor input = scope.allocate(x.type(), layout.numRows(), x.cols());
-      if (layout.numRows() > 0) {
-        kernels.gatherRows(input, arrived, layout.rowToken());
-      }
-      return new Exchange(plan, layout, input, formats);
+      return new Exchange(plan, layout, tokens, formats);
     }
   }
 
@@ -170,35 +165,36 @@ public final class ExchangeDispatcher implements TokenDispatcher {
     return frames;
   }
 
+  /** Whether all tokens stay here as they are, so that experts can work on the tokens' own sums. */
+  private boolean staysHere(RowCodec codec) {
+    return numRanks == 1 && codec.isLossless();
+  }
+
   @Override
-  public void combine(GateSite site, Dispatched dispatched, Tensor y, Tensor output, Scope scope) {
+  public Tensor outputs(Dispatched dispatched, Tensor y, Scope scratch) {
+    Exchange exchange = (Exchange) dispatched;
+    // Summed here first, so that one row of a token goes home however many of its experts live
+    // here.
+    return staysHere(exchange.formats.combine())
+        ? y
+        : scratch.zeros(y.type(), exchange.layout.numTokens(), y.cols());
+  }
+
+  @Override
+  public void combine(
+      GateSite site, Dispatched dispatched, Tensor y, Tensor outputs, Scope scratch) {
     Exchange exchange = (Exchange) dispatched;
     Arrivals.Layout layout = exchange.layout;
     RowCodec codec = exchange.formats.combine();
-    if (numRanks == 1 && codec.isLossless()) {
-      if (layout.numRows() > 0) {
-        kernels.scatterAddScaledRows(y, output, layout.rowToken(), layout.rowWeight());
-      }
-      exchange.acknowledgedPairs += layout.numRows();
+    exchange.acknowledgedPairs += layout.numPairs(rank);
+    if (staysHere(codec)) {
       return;
     }
     FrameKey key = key(FrameKind.COMBINE, site);
-    try (Scope scratch = scope.inner()) {
-      // Summed here first, so that one row of a token goes home however many of its experts live
-      // here.
-      Tensor partial = scratch.zeros(y.type(), layout.numTokens(), y.cols());
-      if (layout.numRows() > 0) {
-        kernels.scatterAddScaledRows(partial, output, layout.rowToken(), layout.rowWeight());
-      }
+    try (Scope inner = scratch.inner()) {
       ByteBuffer served = ByteBuffer.allocate(Integer.BYTES).order(ByteOrder.LITTLE_ENDIAN);
       rows.sendHome(
-          key,
-          codec,
-          partial,
-          layout,
-          source -> served.putInt(0, layout.numPairs(source)),
-          scratch);
-      exchange.acknowledgedPairs += layout.numPairs(rank);
+          key, codec, outputs, layout, source -> served.putInt(0, layout.numPairs(source)), inner);
       ByteBuffer[] frames = rows.receiveHome(key, codec, exchange.plan, from -> Integer.BYTES);
       for (int from = 0; from < numRanks; from++) {
         if (frames[from] != null) {
@@ -206,8 +202,7 @@ public final class ExchangeDispatcher implements TokenDispatcher {
               acknowledged(frames[from].getInt(0), exchange.plan.numPairs(from), from, key);
         }
       }
-      rows.addHome(
-          codec, y, partial, layout, exchange.plan, frames, from -> Integer.BYTES, scratch);
+      rows.addHome(codec, y, outputs, layout, exchange.plan, frames, from -> Integer.BYTES, inner);
     }
   }
 
@@ -222,21 +217,18 @@ public final class ExchangeDispatcher implements TokenDispatcher {
   }
 
   @Override
-  public Tensor combineBackward(
-      GateSite site, Dispatched dispatched, Tensor dy, Tensor output, Scope scope) {
+  public Tensor combineBackward(GateSite site, Dispatched dispatched, Tensor dy, Scope scratch) {
     Exchange exchange = (Exchange) dispatched;
     Arrivals.Layout layout = exchange.layout;
     SendPlan plan = exchange.plan;
     RowCodec codec = exchange.formats.combine();
     FrameKey key = key(FrameKind.COMBINE_BACKWARD, site);
-    Tensor dOutput = scope.allocate(dy.type(), layout.numRows(), dy.cols());
-    exchange.rowWeightGradient = scope.allocate(dy.type(), layout.numRows());
-    try (Scope scratch = scope.inner()) {
-      Tensor encoded = codec.encode(dy, scratch);
+    try (Scope inner = scratch.inner()) {
+      Tensor encoded = codec.encode(dy, inner);
       for (int to = rows.next(rank); to != rank; to = rows.next(to)) {
         if (plan.numTokens(to) > 0) {
           communicator.send(
-              to, key, codec.gatherEncoded(encoded, plan.tokensTo(to), scratch).bytes());
+              to, key, codec.gatherEncoded(encoded, plan.tokensTo(to), inner).bytes());
         }
       }
       ByteBuffer[] frames = new ByteBuffer[numRanks];
@@ -245,15 +237,16 @@ public final class ExchangeDispatcher implements TokenDispatcher {
           frames[from] = rows.receive(from, key, (long) layout.numTokens(from) * codec.rowBytes());
         }
       }
-      Tensor arrived =
-          rows.assemble(codec, dy, encoded, plan, layout, frames, new int[numRanks], scratch);
-      if (layout.numRows() > 0) {
-        // forward: partial[rowToken[r]] += rowWeight[r] * output[r]
-        kernels.gatherScaledRows(dOutput, arrived, layout.rowToken(), layout.rowWeight());
-        kernels.gatherDot(exchange.rowWeightGradient, output, arrived, layout.rowToken());
-      }
+      return rows.assemble(codec, dy, encoded, plan, layout, frames, new int[numRanks], scratch);
     }
-    return dOutput;
+  }
+
+  @Override
+  public Tensor tokenGradients(Dispatched dispatched, Tensor dx, Scope scratch) {
+    Exchange exchange = (Exchange) dispatched;
+    return staysHere(exchange.formats.dispatch())
+        ? dx
+        : scratch.zeros(dx.type(), exchange.layout.numTokens(), dx.cols());
   }
 
   @Override
@@ -262,42 +255,30 @@ public final class ExchangeDispatcher implements TokenDispatcher {
       Dispatched dispatched,
       Tensor dx,
       Tensor dWeights,
-      Tensor dInput,
-      Scope scope) {
+      Tensor dTokens,
+      Tensor dRowWeights,
+      Scope scratch) {
     Exchange exchange = (Exchange) dispatched;
     Arrivals.Layout layout = exchange.layout;
     SendPlan plan = exchange.plan;
     RowCodec codec = exchange.formats.dispatch();
-    if (exchange.rowWeightGradient == null) {
-      throw new IllegalStateException(
-          "dispatchBackward comes after combineBackward, which was not called");
-    }
     for (int pair = 0; pair < layout.numPairs(rank); pair++) {
       int row = layout.pairRow().getInt(layout.pairStarts()[rank] + pair);
-      dWeights.set(
-          plan.slots.getInt(plan.pairStarts[rank] + pair), exchange.rowWeightGradient.get(row));
+      dWeights.set(plan.slots.getInt(plan.pairStarts[rank] + pair), dRowWeights.get(row));
     }
-    if (numRanks == 1 && codec.isLossless()) {
-      if (layout.numRows() > 0) {
-        kernels.scatterAddRows(dx, dInput, layout.rowToken());
-      }
+    if (staysHere(codec)) {
       return;
     }
     FrameKey key = key(FrameKind.DISPATCH_BACKWARD, site);
     int weightBytes = dWeights.type().sizeBytes();
-    try (Scope scratch = scope.inner()) {
-      // forward: input[r] = arrived[rowToken[r]]
-      Tensor partial = scratch.zeros(dx.type(), layout.numTokens(), dx.cols());
-      if (layout.numRows() > 0) {
-        kernels.scatterAddRows(partial, dInput, layout.rowToken());
-      }
+    try (Scope inner = scratch.inner()) {
       rows.sendHome(
           key,
           codec,
-          partial,
+          dTokens,
           layout,
-          source -> weightGradients(exchange, source, scratch).bytes(),
-          scratch);
+          source -> weightGradients(layout, dRowWeights, source, inner).bytes(),
+          inner);
       IntUnaryOperator headBytes = from -> plan.numPairs(from) * weightBytes;
       ByteBuffer[] frames = rows.receiveHome(key, codec, plan, headBytes);
       for (int from = 0; from < numRanks; from++) {
@@ -308,17 +289,17 @@ public final class ExchangeDispatcher implements TokenDispatcher {
           dWeights.set(plan.slots.getInt(plan.pairStarts[from] + pair), gradient);
         }
       }
-      rows.addHome(codec, dx, partial, layout, plan, frames, headBytes, scratch);
+      rows.addHome(codec, dx, dTokens, layout, plan, frames, headBytes, inner);
     }
   }
 
   /** Gradients of the weights of one source's pairs, in the order it sent them. */
-  private static Tensor weightGradients(Exchange exchange, int source, Scope scratch) {
-    Arrivals.Layout layout = exchange.layout;
-    Tensor gradients = scratch.allocate(exchange.rowWeightGradient.type(), layout.numPairs(source));
+  private static Tensor weightGradients(
+      Arrivals.Layout layout, Tensor dRowWeights, int source, Scope scratch) {
+    Tensor gradients = scratch.allocate(dRowWeights.type(), layout.numPairs(source));
     for (int pair = 0; pair < gradients.size(); pair++) {
       int row = layout.pairRow().getInt(layout.pairStarts()[source] + pair);
-      gradients.set(pair, exchange.rowWeightGradient.get(row));
+      gradients.set(pair, dRowWeights.get(row));
     }
     return gradients;
   }

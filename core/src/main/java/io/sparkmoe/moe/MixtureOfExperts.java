@@ -1,5 +1,9 @@
 package io.sparkmoe.moe;
 
+import io.sparkmoe.layer.Experts;
+import io.sparkmoe.layer.FeedForward;
+import io.sparkmoe.layer.Layers;
+import io.sparkmoe.layer.ProjectionInput;
 import io.sparkmoe.parallel.Phase;
 import io.sparkmoe.parallel.PhaseClock;
 import io.sparkmoe.tensor.Scope;
@@ -17,6 +21,7 @@ public final class MixtureOfExperts {
 
   private final Gate gate;
   private final TokenDispatcher dispatcher;
+  private final Layers layers;
   private final Experts experts;
   private final FeedForward shared;
   private final PhaseClock clock;
@@ -34,6 +39,7 @@ public final class MixtureOfExperts {
       FeedForward.Saved shared) {}
 
   /**
+   * @param layers what experts and shared were made by
    * @param experts the routed experts of this rank
    * @param shared the shared experts, or null
    * @param clock learns what the time went to
@@ -41,11 +47,13 @@ public final class MixtureOfExperts {
   public MixtureOfExperts(
       Gate gate,
       TokenDispatcher dispatcher,
+      Layers layers,
       Experts experts,
       FeedForward shared,
       PhaseClock clock) {
     this.gate = gate;
     this.dispatcher = dispatcher;
+    this.layers = layers;
     this.experts = experts;
     this.shared = shared;
     this.clock = clock;
@@ -55,23 +63,29 @@ public final class MixtureOfExperts {
    * Adds the layer's output to y.
    *
    * @param y (T, D)
-   * @param x (T, D); must stay unchanged until the backward
+   * @param x (T, D) from {@link Layers#inputAllocator}
    * @param valid I32 (B), tokens before the padding of each sequence
    * @param scope owns what is saved
+   * @param scratch where x lives if it is not saved
    */
-  public Saved forward(GateSite site, Tensor y, Tensor x, Tensor valid, Scope scope) {
+  public Saved forward(
+      GateSite site, Tensor y, Tensor x, Tensor valid, Scope scope, Scope scratch) {
     Phase before = clock.enter(Phase.GATE);
     Gate.Pending<Routing> decision = gate.route(site, x, valid, scope);
     clock.enter(Phase.SHARED_EXPERT);
-    FeedForward.Saved sharedSaved = shared == null ? null : shared.forward(y, x, scope);
+    ProjectionInput input = layers.input(x, scope, scratch);
+    FeedForward.Saved sharedSaved = shared == null ? null : shared.forward(y, input, scope);
     clock.enter(Phase.GATE_WAIT);
     Routing routing = decision.await();
     clock.enter(Phase.EXCHANGE);
-    TokenDispatcher.Dispatched dispatched = dispatcher.dispatch(site, x, routing, scope);
+    TokenDispatcher.Dispatched dispatched = dispatcher.dispatch(site, x, routing, scope, scratch);
+    Tensor outputs = dispatcher.outputs(dispatched, y, scratch);
     clock.enter(Phase.EXPERTS);
-    Experts.Saved expertsSaved = experts.forward(dispatched.input(), dispatched.rowStarts(), scope);
+    Tensor tokens = dispatched.tokens();
+    ProjectionInput arrived = tokens == x ? input : layers.input(tokens, scope, scratch);
+    Experts.Saved expertsSaved = experts.forward(outputs, arrived, dispatched.rows(), scope);
     clock.enter(Phase.EXCHANGE);
-    dispatcher.combine(site, dispatched, y, expertsSaved.output(), scope);
+    dispatcher.combine(site, dispatched, y, outputs, scratch);
     clock.enter(before);
     return new Saved(site, routing, dispatched, expertsSaved, sharedSaved);
   }
@@ -89,14 +103,14 @@ public final class MixtureOfExperts {
     try (Scope scratch = scope.inner()) {
       Tensor dWeights = scratch.allocate(dx.type(), saved.routing.weights().shape());
       try (Scope exchange = scratch.inner()) {
-        Tensor dOutput =
-            dispatcher.combineBackward(
-                site, saved.dispatched, dy, saved.experts.output(), exchange);
+        Tensor dOutputs = dispatcher.combineBackward(site, saved.dispatched, dy, exchange);
+        Tensor dTokens = dispatcher.tokenGradients(saved.dispatched, dx, exchange);
+        Tensor dRowWeights = exchange.allocate(dx.type(), saved.dispatched.rows().count());
         clock.enter(Phase.EXPERTS);
-        Tensor dInput = exchange.allocate(dOutput.type(), dOutput.shape());
-        experts.backward(dInput, dOutput, saved.experts, exchange);
+        experts.backward(dTokens, dRowWeights, dOutputs, saved.experts, exchange);
         clock.enter(Phase.EXCHANGE);
-        dispatcher.dispatchBackward(site, saved.dispatched, dx, dWeights, dInput, exchange);
+        dispatcher.dispatchBackward(
+            site, saved.dispatched, dx, dWeights, dTokens, dRowWeights, exchange);
       }
       clock.enter(Phase.GATE);
       Gate.Pending<Void> gateShare = gate.backward(site, dx, dWeights, balanceGradientScale);

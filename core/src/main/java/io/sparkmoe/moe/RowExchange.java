@@ -47,6 +47,7 @@ final class RowExchange {
    * @param encoded the same, encoded
    * @param frames from each other rank, null where nothing came
    * @param rowsAt offset of the first row in each frame
+   * @param scratch owns the result
    * @return (A, D)
    */
   Tensor assemble(
@@ -64,14 +65,16 @@ final class RowExchange {
     Tensor arrived = scratch.allocate(own.type(), layout.numTokens(), own.cols());
     for (int from = 0; from < numRanks; from++) {
       Tensor rows = layout.ofSource(arrived, from);
-      if (frames[from] != null) {
-        codec.decode(rows, frames[from], rowsAt[from], scratch);
-      } else if (from == rank && rows.size() > 0) {
-        if (codec.isLossless()) {
-          kernels.gatherRows(rows, own, plan.tokensTo(rank));
-        } else {
-          codec.decode(
-              rows, codec.gatherEncoded(encoded, plan.tokensTo(rank), scratch).bytes(), 0, scratch);
+      try (Scope inner = scratch.inner()) {
+        if (frames[from] != null) {
+          codec.decode(rows, frames[from], rowsAt[from], inner);
+        } else if (from == rank && rows.size() > 0) {
+          if (codec.isLossless()) {
+            kernels.gatherRows(rows, own, plan.tokensTo(rank));
+          } else {
+            codec.decode(
+                rows, codec.gatherEncoded(encoded, plan.tokensTo(rank), inner).bytes(), 0, inner);
+          }
         }
       }
     }

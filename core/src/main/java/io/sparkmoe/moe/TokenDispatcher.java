@@ -1,26 +1,27 @@
 package io.sparkmoe.moe;
 
+import io.sparkmoe.layer.ExpertRows;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
 
 /**
  * Carries tokens to the ranks that own their experts and the weighted outputs back. One copy of a
- * token goes to a rank however many of its experts live there, and one row comes back: the owner
- * sums {@code weight * output} first. Nothing is ever dropped. T tokens of this rank, R (token,
- * expert) pairs that landed here, D model width, K experts of a token.
+ * token goes to a rank however many of its experts live there, and one row comes back: the experts
+ * there sum {@code weight * output} first. Nothing is ever dropped. T tokens of this rank, A tokens
+ * that arrived here, R (token, expert) pairs that landed here, D model width, K experts of a token.
  */
 public interface TokenDispatcher {
 
-  /** What arrived here for the local experts; both backwards receive it again. */
+  /** What arrived here for the local experts; all later calls receive it again. */
   interface Dispatched {
-    /** Expert inputs (R, D), ordered by local expert, then source rank, then token. */
-    Tensor input();
-
     /**
-     * Row numbers: local expert e has rows [rowStarts[e], rowStarts[e+1]) of input; numLocalExperts
-     * + 1 entries.
+     * Hidden states (A, D), ordered by source rank, then token; until the scratch of {@link
+     * #dispatch} ends.
      */
-    int[] rowStarts();
+    Tensor tokens();
+
+    /** What the local experts compute. */
+    ExpertRows rows();
 
     /**
      * (token, expert) pairs that this rank sent out, minus those that were acknowledged as arrived:
@@ -29,31 +30,58 @@ public interface TokenDispatcher {
     long droppedTokens();
   }
 
-  /** Sends x (T, D) by the routing and receives what belongs to the local experts. */
-  Dispatched dispatch(GateSite site, Tensor x, Routing routing, Scope scope);
+  /**
+   * Sends x (T, D) by the routing and receives what belongs to the local experts.
+   *
+   * @param saved owns what the later calls need
+   * @param scratch owns the tokens
+   */
+  Dispatched dispatch(GateSite site, Tensor x, Routing routing, Scope saved, Scope scratch);
 
   /**
-   * Sends the local experts' outputs (R, D) back and adds {@code sum_k weight_k * output_k} to y
-   * (T, D).
+   * Where the local experts add their weighted outputs up: (A, D). It may be {@code y} itself, when
+   * all tokens stay here.
+   *
+   * @param y what {@link #combine} will be given
    */
-  void combine(GateSite site, Dispatched dispatched, Tensor y, Tensor output, Scope scope);
+  Tensor outputs(Dispatched dispatched, Tensor y, Scope scratch);
+
+  /**
+   * Sends the outputs back and adds them to y (T, D).
+   *
+   * @param outputs as {@link #outputs} gave it, (A, D); overwritten
+   */
+  void combine(GateSite site, Dispatched dispatched, Tensor y, Tensor outputs, Scope scratch);
 
   /**
    * Backward of {@link #combine}: sends dy (T, D) to the experts' ranks.
    *
-   * @param output what combine was given, for the gradient of the weights
-   * @return gradient of output, (R, D)
+   * @return gradient of the outputs, (A, D); it may be {@code dy} itself
    */
-  Tensor combineBackward(
-      GateSite site, Dispatched dispatched, Tensor dy, Tensor output, Scope scope);
+  Tensor combineBackward(GateSite site, Dispatched dispatched, Tensor dy, Scope scratch);
 
   /**
-   * Backward of {@link #dispatch}: sends the gradients of the expert inputs home.
+   * Where the local experts add the gradient of their tokens up: (A, D). It may be {@code dx}
+   * itself, when all tokens stayed here.
+   *
+   * @param dx what {@link #dispatchBackward} will be given
+   */
+  Tensor tokenGradients(Dispatched dispatched, Tensor dx, Scope scratch);
+
+  /**
+   * Backward of {@link #dispatch}: sends gradients home.
    *
    * @param dx gradient of x, (T, D), added to
    * @param dWeights gradient of the routing weights, (T, K), written
-   * @param dInput gradient of the expert inputs, (R, D)
+   * @param dTokens gradient of the tokens as {@link #tokenGradients} gave it, (A, D); overwritten
+   * @param dRowWeights gradient of the rows' weights, (R)
    */
   void dispatchBackward(
-      GateSite site, Dispatched dispatched, Tensor dx, Tensor dWeights, Tensor dInput, Scope scope);
+      GateSite site,
+      Dispatched dispatched,
+      Tensor dx,
+      Tensor dWeights,
+      Tensor dTokens,
+      Tensor dRowWeights,
+      Scope scratch);
 }

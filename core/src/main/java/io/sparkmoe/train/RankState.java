@@ -1,6 +1,8 @@
 package io.sparkmoe.train;
 
 import io.sparkmoe.kernel.Kernels;
+import io.sparkmoe.layer.ExactLayers;
+import io.sparkmoe.layer.Layers;
 import io.sparkmoe.model.LanguageModel;
 import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.model.Parameter;
@@ -38,6 +40,7 @@ final class RankState implements AutoCloseable {
   private final Parameters parameters;
   private final AdamW optimizer;
   private final LocalGate localGate;
+  private final Layers layers;
   private final LanguageModel model;
   private final GradientReducer reducer;
   private final GradientWireCheck wireCheck;
@@ -60,7 +63,8 @@ final class RankState implements AutoCloseable {
     ExchangeDispatcher dispatcher =
         new ExchangeDispatcher(
             communicator, placement, kernels, cluster.dispatchWire(), cluster.combineWire());
-    this.model = new LanguageModel(parameters, gate, dispatcher, kernels, clock);
+    this.layers = new ExactLayers(kernels);
+    this.model = new LanguageModel(parameters, gate, dispatcher, layers, clock);
     List<Tensor> gradients =
         parameters.blocks(Part.REPLICATED).stream().map(ParameterBlock::gradient).toList();
     this.reducer =
@@ -144,6 +148,7 @@ final class RankState implements AutoCloseable {
       wireCheck.close();
     }
     reducer.close();
+    layers.close();
     optimizer.close();
     parameters.close();
   }

@@ -4,7 +4,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.sparkmoe.kernel.Kernels;
 import io.sparkmoe.kernel.ReferenceKernels;
-import io.sparkmoe.moe.FeedForward;
+import io.sparkmoe.layer.ExactLayers;
+import io.sparkmoe.layer.FeedForward;
+import io.sparkmoe.layer.Layers;
+import io.sparkmoe.layer.ProjectionInput;
 import io.sparkmoe.parallel.Phase;
 import io.sparkmoe.parallel.PhaseClock;
 import io.sparkmoe.tensor.DType;
@@ -52,28 +55,29 @@ class GradientTest {
         yarn
             ? Map.of("q_lora_rank", queryBottleneck, "rope_parameters", YARN)
             : Map.of("q_lora_rank", queryBottleneck);
-    Kernels kernels = new ReferenceKernels();
+    Layers layers = new ExactLayers(new ReferenceKernels());
     try (TinyModel tiny =
-        new TinyModel(TinyModel.config(changes), DType.F64, kernels).randomise(random)) {
+        new TinyModel(TinyModel.config(changes), DType.F64, layers.kernels()).randomise(random)) {
       String prefix = Parameters.layerPrefix(0) + "self_attn.";
       RotaryAngles angles = new RotaryAngles(tiny.parameters.config());
       LatentAttention attention =
-          new LatentAttention(prefix, tiny.parameters, angles.softmaxScale(), kernels);
+          new LatentAttention(prefix, tiny.parameters, angles.softmaxScale(), layers);
       Sequences sequences = sequences(tiny, angles, 2, 5);
       Tensor x = tiny.gaussian(random, DType.F64, 10, 6);
       Tensor dy = tiny.gaussian(random, DType.F64, 10, 6);
       Tensor dx = tiny.scope.zeros(DType.F64, 10, 6);
+      ProjectionInput input = layers.input(x, tiny.scope, tiny.scope);
       attention.backward(
           dx,
           dy,
-          attention.forward(tiny.scope.zeros(DType.F64, 10, 6), x, sequences, tiny.scope),
+          attention.forward(tiny.scope.zeros(DType.F64, 10, 6), input, sequences, tiny.scope),
           sequences,
           tiny.scope);
       DoubleSupplier loss =
           () -> {
             try (Scope scope = tiny.arena.scope()) {
               Tensor y = scope.zeros(DType.F64, 10, 6);
-              attention.forward(y, x, sequences, scope);
+              attention.forward(y, input, sequences, scope);
               return dot(y, dy);
             }
           };
@@ -84,25 +88,25 @@ class GradientTest {
 
   @Test
   void denseFeedForward() {
-    Kernels kernels = new ReferenceKernels();
+    Layers layers = new ExactLayers(new ReferenceKernels());
     try (TinyModel tiny =
-        new TinyModel(TinyModel.config(Map.of()), DType.F64, kernels).randomise(random)) {
+        new TinyModel(TinyModel.config(Map.of()), DType.F64, layers.kernels()).randomise(random)) {
       String prefix = Parameters.layerPrefix(0) + "mlp.";
       FeedForward ffn =
-          new FeedForward(
-              kernels,
+          layers.feedForward(
               tiny.parameters.weight(prefix + "gate_up_proj"),
               tiny.parameters.weight(prefix + "down_proj.weight"));
       Tensor x = tiny.gaussian(random, DType.F64, 4, 6);
       Tensor dy = tiny.gaussian(random, DType.F64, 4, 6);
       Tensor dx = tiny.scope.zeros(DType.F64, 4, 6);
+      ProjectionInput input = layers.input(x, tiny.scope, tiny.scope);
       ffn.backward(
-          dx, dy, ffn.forward(tiny.scope.zeros(DType.F64, 4, 6), x, tiny.scope), tiny.scope);
+          dx, dy, ffn.forward(tiny.scope.zeros(DType.F64, 4, 6), input, tiny.scope), tiny.scope);
       DoubleSupplier loss =
           () -> {
             try (Scope scope = tiny.arena.scope()) {
               Tensor y = scope.zeros(DType.F64, 4, 6);
-              ffn.forward(y, x, scope);
+              ffn.forward(y, input, scope);
               return dot(y, dy);
             }
           };
@@ -133,7 +137,7 @@ class GradientTest {
               angles.softmaxScale(),
               tiny.gate,
               tiny.dispatcher,
-              kernels,
+              new ExactLayers(kernels),
               new PhaseClock(Phase.TRUNK));
       Sequences sequences = sequences(tiny, angles, 2, 5);
       Tensor x = tiny.gaussian(random, DType.F64, 10, 6);

@@ -215,8 +215,9 @@ class LanguageModelTest {
       TokenDispatcher dispatcher, long dropped, String failing) {
     return new TokenDispatcher() {
       @Override
-      public Dispatched dispatch(GateSite site, Tensor x, Routing routing, Scope scope) {
-        Dispatched real = dispatcher.dispatch(site, x, routing, scope);
+      public Dispatched dispatch(
+          GateSite site, Tensor x, Routing routing, Scope saved, Scope scratch) {
+        Dispatched real = dispatcher.dispatch(site, x, routing, saved, scratch);
         return (Dispatched)
             Proxy.newProxyInstance(
                 Dispatched.class.getClassLoader(),
@@ -228,8 +229,13 @@ class LanguageModelTest {
       }
 
       @Override
+      public Tensor outputs(Dispatched dispatched, Tensor y, Scope scratch) {
+        return y;
+      }
+
+      @Override
       public void combine(
-          GateSite site, Dispatched dispatched, Tensor y, Tensor output, Scope scope) {
+          GateSite site, Dispatched dispatched, Tensor y, Tensor outputs, Scope scratch) {
         if (failing.equals("combine")) {
           throw new IllegalStateException("the wire broke");
         }
@@ -237,8 +243,13 @@ class LanguageModelTest {
 
       @Override
       public Tensor combineBackward(
-          GateSite site, Dispatched dispatched, Tensor dy, Tensor output, Scope scope) {
+          GateSite site, Dispatched dispatched, Tensor dy, Scope scratch) {
         throw new IllegalStateException("the wire broke on the way back");
+      }
+
+      @Override
+      public Tensor tokenGradients(Dispatched dispatched, Tensor dx, Scope scratch) {
+        return dx;
       }
 
       @Override
@@ -247,8 +258,9 @@ class LanguageModelTest {
           Dispatched dispatched,
           Tensor dx,
           Tensor dWeights,
-          Tensor dInput,
-          Scope scope) {
+          Tensor dTokens,
+          Tensor dRowWeights,
+          Scope scratch) {
         throw new AssertionError("never reached");
       }
     };

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.within;
 import io.sparkmoe.kernel.Kernels;
 import io.sparkmoe.kernel.ReferenceKernels;
 import io.sparkmoe.kernel.Weight;
+import io.sparkmoe.layer.ExactLayers;
 import io.sparkmoe.model.OutputHead.LossSum;
 import io.sparkmoe.parallel.Phase;
 import io.sparkmoe.parallel.PhaseClock;
@@ -56,7 +57,7 @@ class OutputHeadTest {
         expected += target < 0 ? 0 : Math.log(sum) - logits.get(t * C + target);
       }
 
-      OutputHead blocks = new OutputHead(kernels, head, new PhaseClock(Phase.TRUNK), blockRows);
+      OutputHead blocks = new OutputHead(new ExactLayers(kernels), head, new PhaseClock(Phase.TRUNK), blockRows);
       Tensor dNormed = scope.allocate(DType.F64, T, D);
       LossSum loss = blocks.lossAndGradient(dNormed, normed, targets, 0.3, scope);
       assertThat(loss.sum()).isCloseTo(expected, within(1e-12));

@@ -35,7 +35,7 @@ final class TinyModel implements AutoCloseable {
     this.kernels = kernels;
     this.parameters = Parameters.allocateAll(config, type, arena);
     this.gate = gate(parameters, kernels);
-    this.dispatcher = new DirectDispatcher(config.numRoutedExperts(), kernels);
+    this.dispatcher = new DirectDispatcher(config.numRoutedExperts());
     this.model = new LanguageModel(parameters, gate, dispatcher, kernels);
   }
 

@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.within;
 import io.sparkmoe.fp8.TileCodec;
 import io.sparkmoe.kernel.ComputeEngine;
 import io.sparkmoe.kernel.Kernels;
+import io.sparkmoe.layer.ExpertRows;
 import io.sparkmoe.kernel.ReferenceKernels;
 import io.sparkmoe.parallel.Communicator;
 import io.sparkmoe.parallel.CorruptFrameException;
@@ -134,25 +135,39 @@ class ExchangeDispatcherTest {
     int first = placement.firstExpert(end.rank());
     try (Arena arena = new Arena("rank " + end.rank(), 1 << 28);
         Scope scope = arena.scope()) {
+      Kernels kernels = kernels(type);
       Tensor x = batch.rows(batch.x, batch.width, end.rank(), type, scope);
       TokenDispatcher.Dispatched there =
-          dispatcher.dispatch(SITE, x, batch.routing(end.rank(), type, scope), scope);
-      Tensor output = scope.allocate(type, there.input().shape());
+          dispatcher.dispatch(SITE, x, batch.routing(end.rank(), type, scope), scope, scope);
+      ExpertRows rows = there.rows();
+      Tensor input = scope.allocate(type, rows.count(), batch.width);
+      kernels.gatherRows(input, there.tokens(), rows.token());
+      Tensor output = scope.allocate(type, input.shape());
       Tensor y = scope.zeros(type, x.shape());
       forEachValue(
-          there, (at, e) -> output.set(at, (first + e + 1) * there.input().get(at) + first + e));
-      dispatcher.combine(SITE, there, y, output, scope);
+          rows,
+          batch.width,
+          (at, e) -> output.set(at, (first + e + 1) * input.get(at) + first + e));
+      Tensor outputs = dispatcher.outputs(there, y, scope);
+      kernels.scatterAddScaledRows(outputs, output, rows.token(), rows.weight());
+      dispatcher.combine(SITE, there, y, outputs, scope);
       long dropped = there.droppedTokens();
 
       Tensor dx = scope.zeros(type, x.shape());
       Tensor dWeights = scope.allocate(type, batch.numTokens(end.rank()), batch.topK);
-      Tensor dOutput = dispatcher.combineBackward(SITE, there, x, output, scope); // dy = x
-      Tensor dInput = scope.allocate(type, dOutput.shape());
-      forEachValue(there, (at, e) -> dInput.set(at, (first + e + 1) * dOutput.get(at)));
-      dispatcher.dispatchBackward(SITE, there, dx, dWeights, dInput, scope);
+      Tensor dOutputs = dispatcher.combineBackward(SITE, there, x, scope); // dy = x
+      Tensor dRowWeights = scope.allocate(type, rows.count());
+      Tensor dInput = scope.allocate(type, input.shape());
+      kernels.gatherDot(dRowWeights, output, dOutputs, rows.token());
+      kernels.gatherScaledRows(dInput, dOutputs, rows.token(), rows.weight());
+      forEachValue(
+          rows, batch.width, (at, e) -> dInput.set(at, (first + e + 1) * dInput.get(at)));
+      Tensor dTokens = dispatcher.tokenGradients(there, dx, scope);
+      kernels.scatterAddRows(dTokens, dInput, rows.token());
+      dispatcher.dispatchBackward(SITE, there, dx, dWeights, dTokens, dRowWeights, scope);
       return new Trip(
-          values(there.input()),
-          there.rowStarts(),
+          values(input),
+          rows.starts(),
           values(y),
           values(dx),
           values(dWeights),
@@ -165,10 +180,9 @@ class ExchangeDispatcherTest {
     void at(int index, int localExpert);
   }
 
-  private static void forEachValue(TokenDispatcher.Dispatched there, ValueBody body) {
-    int width = there.input().cols();
-    for (int e = 0; e + 1 < there.rowStarts().length; e++) {
-      for (int at = there.rowStarts()[e] * width; at < there.rowStarts()[e + 1] * width; at++) {
+  private static void forEachValue(ExpertRows rows, int width, ValueBody body) {
+    for (int e = 0; e + 1 < rows.starts().length; e++) {
+      for (int at = rows.starts()[e] * width; at < rows.starts()[e + 1] * width; at++) {
         body.at(at, e);
       }
     }

@@ -6,6 +6,9 @@ import static org.assertj.core.api.Assertions.within;
 import io.sparkmoe.kernel.Kernels;
 import io.sparkmoe.kernel.ReferenceKernels;
 import io.sparkmoe.kernel.Weight;
+import io.sparkmoe.layer.ExactLayers;
+import io.sparkmoe.layer.FeedForward;
+import io.sparkmoe.layer.Layers;
 import io.sparkmoe.parallel.Phase;
 import io.sparkmoe.parallel.PhaseClock;
 import io.sparkmoe.tensor.Arena;
@@ -29,6 +32,7 @@ class MixtureOfExpertsTest {
   private static final RouterConfig ROUTER = new RouterConfig(3, 4, 2, true, 1);
 
   private final Kernels kernels = new ReferenceKernels();
+  private final Layers layers = new ExactLayers(kernels);
   private final RandomGenerator random = new SplittableRandom(SEED);
   private final Arena arena = new Arena("test", 1 << 26);
   private final Scope scope = arena.scope();
@@ -61,19 +65,20 @@ class MixtureOfExpertsTest {
     Tensor y = scope.zeros(DType.F32, x.shape());
     Tensor valid = scope.allocate(DType.I32, 1);
     valid.setInt(0, x.rows());
-    layer.forward(new GateSite(1, 0, 0, false), y, x, valid, scope);
+    layer.forward(new GateSite(1, 0, 0, false), y, x, valid, scope, scope);
     return y;
   }
 
   /** Law: tokens permuted in = outputs permuted out. */
   @Test
   void permutedTokensGivePermutedOutputs() {
-    FeedForward shared = new FeedForward(kernels, weight(gaussian(4, D)), weight(gaussian(D, 2)));
+    FeedForward shared = layers.feedForward(weight(gaussian(4, D)), weight(gaussian(D, 2)));
     MixtureOfExperts layer =
         new MixtureOfExperts(
             gate(gaussian(E, D)),
-            new DirectDispatcher(E, kernels),
-            new Experts(kernels, weight(gaussian(E, 2 * 5, D)), weight(gaussian(E, D, 5))),
+            new DirectDispatcher(E),
+            layers,
+            layers.experts(weight(gaussian(E, 2 * 5, D)), weight(gaussian(E, D, 5))),
             shared,
             new PhaseClock(Phase.TRUNK));
     int[] permutation = {4, 0, 6, 2, 1, 5, 3};
@@ -110,8 +115,9 @@ class MixtureOfExpertsTest {
     MixtureOfExperts layer =
         new MixtureOfExperts(
             gate(gaussian(E, D)),
-            new DirectDispatcher(E, kernels),
-            new Experts(kernels, weight(gateUp), weight(down)),
+            new DirectDispatcher(E),
+            layers,
+            layers.experts(weight(gateUp), weight(down)),
             null,
             new PhaseClock(Phase.TRUNK));
     Tensor x = gaussian(9, D);
@@ -153,18 +159,19 @@ class MixtureOfExpertsTest {
             };
           }
         };
-    FeedForward shared = new FeedForward(kernels, weight(gaussian(4, D)), weight(gaussian(D, 2)));
+    FeedForward shared = layers.feedForward(weight(gaussian(4, D)), weight(gaussian(D, 2)));
     MixtureOfExperts layer =
         new MixtureOfExperts(
             slow,
-            new DirectDispatcher(E, kernels),
-            new Experts(kernels, weight(gaussian(E, 2 * 5, D)), weight(gaussian(E, D, 5))),
+            new DirectDispatcher(E),
+            layers,
+            layers.experts(weight(gaussian(E, 2 * 5, D)), weight(gaussian(E, D, 5))),
             shared,
             new PhaseClock(Phase.TRUNK));
     Tensor valid = scope.allocate(DType.I32, 1);
     valid.setInt(0, 2);
     MixtureOfExperts.Saved saved =
-        layer.forward(new GateSite(1, 0, 0, true), y, gaussian(2, D), valid, scope);
+        layer.forward(new GateSite(1, 0, 0, true), y, gaussian(2, D), valid, scope, scope);
     layer.backward(dx, gaussian(2, D), saved, 0, scope);
     assertThat(calls).containsExactly("asked, y empty", "answered, y filled", "dx changed");
   }

@@ -1,0 +1,80 @@
+package io.sparkmoe.layer;
+
+import io.sparkmoe.kernel.Kernels;
+import io.sparkmoe.kernel.Weight;
+import io.sparkmoe.tensor.Allocator;
+import io.sparkmoe.tensor.Scope;
+import io.sparkmoe.tensor.Tensor;
+
+/**
+ * Makes the layers of one model in one number format, and keeps what that format needs of their
+ * weights. {@link ExactLayers} computes in the type of the weights, {@link Fp8Layers} in FP8. Not
+ * for use by several threads at once.
+ *
+ * <p>Legend: T tokens, I input width, O output width, F width, e local experts, D model width.
+ */
+public interface Layers extends AutoCloseable {
+
+  /** What computes everything that is no product with a weight of these layers. */
+  Kernels kernels();
+
+  /**
+   * A linear layer.
+   *
+   * @param weight (O, I)
+   */
+  Projection projection(Weight weight);
+
+  /**
+   * The language-model head, which keeps more precision than other linear layers.
+   *
+   * @param weight (O, I)
+   */
+  Projection head(Weight weight);
+
+  /**
+   * A gated feed-forward network.
+   *
+   * @param gateUp gate_proj and up_proj one after the other, (2F, D)
+   * @param down down_proj, (D, F)
+   */
+  FeedForward feedForward(Weight gateUp, Weight down);
+
+  /**
+   * The routed experts of a layer.
+   *
+   * @param gateUp gate_proj and up_proj of each expert one after the other, (e, 2F, D)
+   * @param down down_proj of each expert, (e, D, F)
+   */
+  Experts experts(Weight gateUp, Weight down);
+
+  /**
+   * Where a tensor is allocated that {@link #input} is the last to read: with what is saved where
+   * the format keeps it for the backward, else with the scratch.
+   */
+  Allocator inputAllocator(Scope saved, Scope scratch);
+
+  /**
+   * Prepares x for the layers that read it, once for all of them.
+   *
+   * @param x (T, I) from {@link #inputAllocator}, unchanged from now on
+   * @param saved owns what the backward needs
+   * @param scratch owns what only the forward needs
+   */
+  ProjectionInput input(Tensor x, Scope saved, Scope scratch);
+
+  /**
+   * Prepares x for the {@link #head}.
+   *
+   * @param x (T, I)
+   * @param scope owns what is prepared, for forward and backward
+   */
+  ProjectionInput headInput(Tensor x, Scope scope);
+
+  /** To be called whenever weights got new values, after an optimizer step above all. */
+  void weightsChanged();
+
+  /** Gives back what is kept of the weights. */
+  @Override
+  void close();
+}
