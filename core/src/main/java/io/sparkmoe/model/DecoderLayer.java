@@ -72,7 +72,8 @@ final class DecoderLayer {
     this.inputNorm =
         new RmsNorm(layers.kernels(), parameters.weight(prefix + "input_layernorm.weight"), eps);
     this.postAttentionNorm =
-        new RmsNorm(layers.kernels(), parameters.weight(prefix + "post_attention_layernorm.weight"), eps);
+        new RmsNorm(
+            layers.kernels(), parameters.weight(prefix + "post_attention_layernorm.weight"), eps);
     this.attention = new LatentAttention(prefix + "self_attn.", parameters, softmaxScale, layers);
     if (config.isMoe(layer)) {
       Experts routed =
@@ -126,8 +127,7 @@ final class DecoderLayer {
         return new Saved(input, attended, middleNormed, ffn, null);
       }
       MixtureOfExperts.Saved ffn =
-          experts.forward(
-              pass.site(layer), y, middleNormed.y(), sequences.valid(), scope, scratch);
+          experts.forward(pass.site(layer), y, middleNormed.y(), sequences.valid(), scope, scratch);
       return new Saved(input, attended, middleNormed, null, ffn);
     }
   }

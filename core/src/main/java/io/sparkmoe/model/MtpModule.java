@@ -113,8 +113,7 @@ final class MtpModule {
     try (Scope scratch = scope.inner()) {
       embeddedNormed = embeddingNorm.forward(embedded, scope, scratch);
       keptNormed = hiddenNorm.forward(kept, scope, scratch);
-      Tensor joined =
-          layers.inputAllocator(scope, scratch).allocate(type, numTokens, 2 * width);
+      Tensor joined = layers.inputAllocator(scope, scratch).allocate(type, numTokens, 2 * width);
       kernels.concatColumns(joined, embeddedNormed.y(), keptNormed.y());
       joinInput = layers.input(joined, scope, scratch);
       join.forward(x, joinInput);

@@ -1,6 +1,5 @@
 package io.sparkmoe.model;
 
-import io.sparkmoe.kernel.Kernels;
 import io.sparkmoe.kernel.Weight;
 import io.sparkmoe.layer.Layers;
 import io.sparkmoe.layer.Projection;
@@ -96,8 +95,7 @@ final class OutputHead {
         int rows = Math.min(blockRows, numTokens - start);
         Tensor blockLogits = logits.view(0, rows, vocabulary);
         try (Scope inner = scratch.inner()) {
-          ProjectionInput input =
-              layers.headInput(normed.view(start * width, rows, width), inner);
+          ProjectionInput input = layers.headInput(normed.view(start * width, rows, width), inner);
           head.forward(blockLogits, input);
           layers
               .kernels()

@@ -78,9 +78,7 @@ final class Arrivals {
             tokenStarts.clone(),
             pairStarts.clone(),
             new ExpertRows(
-                rowStarts,
-                scope.allocate(DType.I32, numPairs),
-                scope.allocate(element, numPairs)),
+                rowStarts, scope.allocate(DType.I32, numPairs), scope.allocate(element, numPairs)),
             scope.allocate(DType.I32, numPairs));
     int[] next = rowStarts.clone();
     for (int pair = 0; pair < numPairs; pair++) {
@@ -100,11 +98,7 @@ final class Arrivals {
    * @param rows what the local experts compute
    * @param pairRow row of each pair in the order it arrived, I32 (R)
    */
-  record Layout(
-      int[] tokenStarts,
-      int[] pairStarts,
-      ExpertRows rows,
-      Tensor pairRow) {
+  record Layout(int[] tokenStarts, int[] pairStarts, ExpertRows rows, Tensor pairRow) {
 
     int numTokens(int source) {
       return tokenStarts[source + 1] - tokenStarts[source];

@@ -115,8 +115,7 @@ public final class ExchangeDispatcher implements TokenDispatcher {
   }
 
   @Override
-  public Dispatched dispatch(
-      GateSite site, Tensor x, Routing routing, Scope saved, Scope scratch) {
+  public Dispatched dispatch(GateSite site, Tensor x, Routing routing, Scope saved, Scope scratch) {
     Formats formats = formatsFor(x);
     FrameKey key = key(FrameKind.DISPATCH, site);
     SendPlan plan = SendPlan.of(routing.ids(), placement, saved);

@@ -57,7 +57,8 @@ class OutputHeadTest {
         expected += target < 0 ? 0 : Math.log(sum) - logits.get(t * C + target);
       }
 
-      OutputHead blocks = new OutputHead(new ExactLayers(kernels), head, new PhaseClock(Phase.TRUNK), blockRows);
+      OutputHead blocks =
+          new OutputHead(new ExactLayers(kernels), head, new PhaseClock(Phase.TRUNK), blockRows);
       Tensor dNormed = scope.allocate(DType.F64, T, D);
       LossSum loss = blocks.lossAndGradient(dNormed, normed, targets, 0.3, scope);
       assertThat(loss.sum()).isCloseTo(expected, within(1e-12));

@@ -6,8 +6,8 @@ import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
 
 /**
- * The dispatcher of one rank that owns every expert, in any element type: experts work on
- * the tokens in place. The oracle for dispatchers that send. Legend as in {@link TokenDispatcher}, E
+ * The dispatcher of one rank that owns every expert, in any element type: experts work on the
+ * tokens in place. The oracle for dispatchers that send. Legend as in {@link TokenDispatcher}, E
  * experts.
  */
 public final class DirectDispatcher implements TokenDispatcher {
@@ -30,8 +30,7 @@ public final class DirectDispatcher implements TokenDispatcher {
   }
 
   @Override
-  public Dispatched dispatch(
-      GateSite site, Tensor x, Routing routing, Scope saved, Scope scratch) {
+  public Dispatched dispatch(GateSite site, Tensor x, Routing routing, Scope saved, Scope scratch) {
     int[] ids = routing.ids().toIntArray();
     int topK = routing.ids().cols();
     int[] rowStarts = new int[numExperts + 1];

@@ -7,8 +7,8 @@ import static org.assertj.core.api.Assertions.within;
 import io.sparkmoe.fp8.TileCodec;
 import io.sparkmoe.kernel.ComputeEngine;
 import io.sparkmoe.kernel.Kernels;
-import io.sparkmoe.layer.ExpertRows;
 import io.sparkmoe.kernel.ReferenceKernels;
+import io.sparkmoe.layer.ExpertRows;
 import io.sparkmoe.parallel.Communicator;
 import io.sparkmoe.parallel.CorruptFrameException;
 import io.sparkmoe.parallel.ExpertPlacement;
@@ -160,8 +160,7 @@ class ExchangeDispatcherTest {
       Tensor dInput = scope.allocate(type, input.shape());
       kernels.gatherDot(dRowWeights, output, dOutputs, rows.token());
       kernels.gatherScaledRows(dInput, dOutputs, rows.token(), rows.weight());
-      forEachValue(
-          rows, batch.width, (at, e) -> dInput.set(at, (first + e + 1) * dInput.get(at)));
+      forEachValue(rows, batch.width, (at, e) -> dInput.set(at, (first + e + 1) * dInput.get(at)));
       Tensor dTokens = dispatcher.tokenGradients(there, dx, scope);
       kernels.scatterAddRows(dTokens, dInput, rows.token());
       dispatcher.dispatchBackward(SITE, there, dx, dWeights, dTokens, dRowWeights, scope);
