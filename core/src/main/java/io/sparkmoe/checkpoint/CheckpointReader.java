@@ -26,7 +26,7 @@ import java.util.TreeMap;
  * A committed checkpoint, keyed by tensor name over all its files: whoever wrote it, any number of
  * ranks can read what they hold now. Not thread-safe; open one reader per thread.
  */
-public final class CheckpointReader implements AutoCloseable {
+public final class CheckpointReader implements WeightSource {
 
   private static final ObjectMapper JSON = new ObjectMapper();
   private static final int CHUNK_BYTES = 1 << 20;
@@ -81,7 +81,7 @@ public final class CheckpointReader implements AutoCloseable {
     return store.exists(CheckpointStore.join(folder, Manifest.FILE));
   }
 
-  /** The checkpoint's folder as a person would find it. */
+  @Override
   public String location() {
     return store.describe(folder);
   }
@@ -91,7 +91,7 @@ public final class CheckpointReader implements AutoCloseable {
     return manifest;
   }
 
-  /** Shape of the model. */
+  @Override
   public ModelConfig model() throws IOException {
     String path = path(CheckpointWriter.MODEL_CONFIG);
     try {
@@ -186,17 +186,10 @@ public final class CheckpointReader implements AutoCloseable {
     return Collections.unmodifiableSortedSet(modelTensors.navigableKeySet());
   }
 
-  /** Reads a model tensor into {@code into}, which must have its shape. */
+  @Override
   public void read(String name, Tensor into) throws IOException {
     index();
     find(modelTensors, name).read(name, into);
-  }
-
-  /** Reads every tensor that {@code weights} holds. */
-  public void readWeights(Parameters weights) throws IOException {
-    for (Parameter parameter : byName(weights).values()) {
-      read(parameter.name(), parameter.value());
-    }
   }
 
   /** Reads AdamW's moments of every parameter that has some; selection biases have none. */
@@ -254,7 +247,8 @@ public final class CheckpointReader implements AutoCloseable {
     reader.digest(name, digest);
   }
 
-  private static Map<String, Parameter> byName(Parameters parameters) {
+  /** Parameters in the order in which files hold them. */
+  static Map<String, Parameter> byName(Parameters parameters) {
     Map<String, Parameter> sorted = new TreeMap<>();
     parameters.all().forEach(parameter -> sorted.put(parameter.name(), parameter));
     return sorted;

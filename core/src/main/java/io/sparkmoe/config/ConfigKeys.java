@@ -90,7 +90,7 @@ public final class ConfigKeys {
     table.integer(
         "first_k_dense_replace",
         1,
-        "How many of the first layers have a dense FFN instead of experts.",
+        "How many of the first layers, MTP modules counted last, have a dense FFN instead of experts.",
         "n_dense_layers");
     table.integer("num_attention_heads", null, "Attention heads.", "n_heads");
     table.integer(

@@ -10,7 +10,7 @@ import java.util.List;
 public final class Presets {
 
   private static final List<String> NAMES =
-      List.of("quickstart", "bench-small", "tiny", "deepseek-v3");
+      List.of("quickstart", "bench-small", "dense-small", "tiny", "deepseek-v3");
 
   private Presets() {}
 

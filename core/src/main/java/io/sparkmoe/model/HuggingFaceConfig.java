@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sparkmoe.model.ModelConfig.MtpHidden;
 import io.sparkmoe.model.ModelConfig.Yarn;
+import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -155,6 +156,32 @@ public final class HuggingFaceConfig {
     for (Map.Entry<String, JsonNode> entry : keys.properties()) {
       require(KEYS.contains(entry.getKey()), entry.getKey() + " is no key of a DeepSeek-V3 model");
     }
+    return toConfig(keys);
+  }
+
+  /**
+   * Reads the config.json of somebody else's model, in which keys that nobody here knows are left
+   * out, as transformers does; otherwise as {@link #fromJson}.
+   *
+   * @param numMtpModules MTP modules whose weights are there, whatever the file says
+   */
+  public static ModelConfig fromPublished(
+      ObjectNode given, int numMtpModules, Consumer<String> notes) {
+    ObjectNode keys = normalise(given, notes);
+    List<String> unknown = new ArrayList<>();
+    keys.fieldNames().forEachRemaining(key -> unknown.add(key));
+    unknown.removeAll(KEYS);
+    for (String key : unknown) {
+      notes.accept("model." + key + " is ignored: it is no key of a DeepSeek-V3 model");
+      keys.remove(key);
+    }
+    keys.put("num_nextn_predict_layers", numMtpModules);
+    int numLayers = integer(keys, "num_hidden_layers") + numMtpModules;
+    keys.put("first_k_dense_replace", Math.min(integer(keys, "first_k_dense_replace"), numLayers));
+    return toConfig(keys);
+  }
+
+  private static ModelConfig toConfig(ObjectNode keys) {
     return new ModelConfig(
         integer(keys, "vocab_size"),
         integer(keys, "hidden_size"),

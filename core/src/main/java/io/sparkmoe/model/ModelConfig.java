@@ -9,7 +9,8 @@ import com.fasterxml.jackson.annotation.JsonProperty;
  * @param vocabSize number of token ids
  * @param hiddenSize model width D
  * @param numHiddenLayers decoder layers, MTP modules not counted
- * @param firstKDenseReplace how many of the first layers have a dense FFN instead of experts
+ * @param firstKDenseReplace how many of the first layers, MTP modules counted last, have a dense
+ *     FFN instead of experts
  * @param numAttentionHeads heads H
  * @param qLoraRank width of the query bottleneck, 0 = a full-rank query
  * @param kvLoraRank width of the compressed key/value vector
@@ -114,19 +115,19 @@ public record ModelConfig(
     require(rmsNormEps > 0, "rms_norm_eps must be > 0, got " + rmsNormEps);
     require(ropeTheta > 1, "rope_theta must be > 1, got " + ropeTheta);
     require(initializerRange >= 0, "initializer_range must be >= 0, got " + initializerRange);
+    require(numMtpModules >= 0, "num_nextn_predict_layers must be >= 0, got " + numMtpModules);
     require(qLoraRank >= 0, "q_lora_rank must be >= 0 (0 = full-rank query), got " + qLoraRank);
     require(
         qkRopeHeadDim % 2 == 0,
         "qk_rope_head_dim must be even (rotary pairs), got " + qkRopeHeadDim);
     require(
-        firstKDenseReplace >= 0 && firstKDenseReplace <= numHiddenLayers,
-        "first_k_dense_replace must be in [0, num_hidden_layers="
-            + numHiddenLayers
+        firstKDenseReplace >= 0 && firstKDenseReplace <= numHiddenLayers + numMtpModules,
+        "first_k_dense_replace must be in [0, num_hidden_layers+num_nextn_predict_layers="
+            + (numHiddenLayers + numMtpModules)
             + "], got "
             + firstKDenseReplace);
-    require(numMtpModules >= 0, "num_nextn_predict_layers must be >= 0, got " + numMtpModules);
     require(numSharedExperts >= 0, "n_shared_experts must be >= 0, got " + numSharedExperts);
-    if (firstKDenseReplace < numHiddenLayers || numMtpModules > 0) {
+    if (firstKDenseReplace < numHiddenLayers + numMtpModules) {
       positive("n_routed_experts", numRoutedExperts);
       positive("moe_intermediate_size", moeIntermediateSize);
       require(
@@ -162,8 +163,7 @@ public record ModelConfig(
   }
 
   /**
-   * Whether the layer has experts; layers from {@link #numHiddenLayers} on are MTP modules and
-   * always have.
+   * Whether the layer has experts; layers from {@link #numHiddenLayers} on are MTP modules.
    */
   public boolean isMoe(int layer) {
     return layer >= firstKDenseReplace;

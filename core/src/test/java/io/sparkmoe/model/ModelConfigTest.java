@@ -20,7 +20,7 @@ class ModelConfigTest {
         "vocab_size | -1 | model.vocab_size must be > 0, got -1",
         "q_lora_rank | -1 | model.q_lora_rank must be >= 0 (0 = full-rank query), got -1",
         "qk_rope_head_dim | 5 | model.qk_rope_head_dim must be even (rotary pairs), got 5",
-        "first_k_dense_replace | 3 | model.first_k_dense_replace must be in [0, num_hidden_layers=2], got 3",
+        "first_k_dense_replace | 3 | model.first_k_dense_replace must be in [0, num_hidden_layers+num_nextn_predict_layers=2], got 3",
         "num_nextn_predict_layers | -1 | model.num_nextn_predict_layers must be >= 0, got -1",
         "n_shared_experts | -2 | model.n_shared_experts must be >= 0, got -2",
         "n_routed_experts | 10 | model.n_routed_experts must be a multiple of n_group=4, got 10",
@@ -63,6 +63,17 @@ class ModelConfigTest {
         TinyModel.config(Map.of("first_k_dense_replace", 2, "n_routed_experts", 0, "n_group", 0));
     assertThat(dense.numMoeLayers()).isZero();
     assertThat(dense.mtpHidden()).isEqualTo(ModelConfig.MtpHidden.POST_NORM);
+  }
+
+  /** MTP modules are layers after the main model's, and the count of dense layers may cover them. */
+  @Test
+  void aDenseModelMayHaveDenseMtpModules() {
+    ModelConfig dense =
+        TinyModel.config(
+            Map.of(
+                "first_k_dense_replace", 3, "num_nextn_predict_layers", 1, "n_routed_experts", 0));
+    assertThat(dense.numMoeLayers()).isZero();
+    assertThat(dense.isMoe(2)).isFalse();
   }
 
   @Test
