@@ -2,6 +2,8 @@ package io.sparkmoe.checkpoint;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.sparkmoe.io.CorruptFileException;
+import io.sparkmoe.tensor.Arena;
+import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
 import java.io.IOException;
 
@@ -95,14 +97,7 @@ record BlockScales(int blockRows, int blockColumns) {
    * @throws CorruptFileException when a scale is no positive number
    */
   void multiply(Tensor values, SafetensorsReader reader, TensorInfo scale) throws IOException {
-    float[] factors = reader.readFloats(scale.name());
-    for (float factor : factors) {
-      if (!(factor > 0) || Float.isInfinite(factor)) {
-        throw new CorruptFileException(
-            reader.location(),
-            "tensor " + scale.name() + " holds the scale " + factor + ", expected a positive one");
-      }
-    }
+    float[] factors = factors(reader, scale);
     int columns = values.cols();
     int across = blocks(columns, blockColumns);
     for (int row = 0; row < values.rows(); row++) {
@@ -111,6 +106,23 @@ record BlockScales(int blockRows, int blockColumns) {
         int at = row * columns + column;
         values.set(at, values.get(at) * factors[firstScale + column / blockColumns]);
       }
+    }
+  }
+
+  private static float[] factors(SafetensorsReader reader, TensorInfo scale) throws IOException {
+    try (Arena arena =
+            new Arena("scales", 2L * scale.numElements() * Float.BYTES + Short.MAX_VALUE);
+        Tensor read = arena.allocate(DType.F32, scale.dims())) {
+      reader.read(scale.name(), read);
+      float[] factors = read.toFloatArray();
+      for (float factor : factors) {
+        if (!(factor > 0) || Float.isInfinite(factor)) {
+          throw new CorruptFileException(
+              reader.location(),
+              "tensor " + scale.name() + " holds " + factor + ", expected positive scales");
+        }
+      }
+      return factors;
     }
   }
 

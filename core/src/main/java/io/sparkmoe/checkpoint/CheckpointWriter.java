@@ -36,7 +36,8 @@ import java.util.TreeMap;
 public final class CheckpointWriter {
 
   static final String MODEL = "model/";
-  static final String OPTIMIZER = "optimizer/";
+  static final String OPTIMIZER_FOLDER = "optimizer";
+  static final String OPTIMIZER = OPTIMIZER_FOLDER + "/";
   static final String MODEL_CONFIG = MODEL + "config.json";
   static final String MODEL_INDEX = MODEL + "model.safetensors.index.json";
   static final String STATE = "state.json";

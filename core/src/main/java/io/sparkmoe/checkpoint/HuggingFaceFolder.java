@@ -83,13 +83,33 @@ public final class HuggingFaceFolder implements WeightSource {
   /**
    * Opens a folder and checks that it holds every weight of its model.
    *
-   * @param folder in the store; empty when the store's root is the folder
+   * @param folder in the store; empty when the store's root is the folder, but then the {@code
+   *     model} folder of a checkpoint that was never committed cannot be told from a good one
    * @throws IllegalArgumentException naming the tensor that is missing or has another shape, or the
    *     key of config.json that asks for what this program does not do
    * @throws CorruptFileException when a file contradicts itself, its index or its size
    */
   public static HuggingFaceFolder open(Store store, String folder) throws IOException {
+    requireCommitted(store, folder);
     return new HuggingFaceFolder(store, folder);
+  }
+
+  /** A checkpoint of ours keeps its model in such a folder, complete or not. */
+  private static void requireCommitted(Store store, String folder) throws IOException {
+    String name = folder.substring(folder.lastIndexOf('/') + 1);
+    String parent = folder.substring(0, Math.max(0, folder.length() - name.length() - 1));
+    if ((name + "/").equals(CheckpointWriter.MODEL)
+        && !CheckpointReader.isCommitted(store, parent)
+        && !store.list(CheckpointStore.join(parent, CheckpointWriter.OPTIMIZER_FOLDER)).isEmpty()) {
+      throw new IllegalArgumentException(
+          "folder "
+              + store.describe(folder)
+              + " belongs to a checkpoint that was never committed: "
+              + store.describe(parent)
+              + " has no "
+              + Manifest.FILE
+              + ", expected one; take an older checkpoint");
+    }
   }
 
   /** Whether a folder looks like one. */

@@ -24,6 +24,9 @@ import java.util.Set;
  */
 public final class SafetensorsReader implements AutoCloseable {
 
+  /** Of F8_E8M0. */
+  private static final int SCALE_BIAS = 127;
+
   /** A multiple of every element size, so that no element is split. */
   private static final int CHUNK_BYTES = 1 << 20;
 
@@ -64,6 +67,11 @@ public final class SafetensorsReader implements AutoCloseable {
       throw new FileNotFoundException(file + " is no file");
     }
     return open(new LocalStore(absolute.getParent()), absolute.getFileName().toString());
+  }
+
+  /** The file as a person would find it. */
+  public String location() {
+    return store.describe(path);
   }
 
   /** Names of all tensors, in the order of their data. */
@@ -199,12 +207,27 @@ public final class SafetensorsReader implements AutoCloseable {
             case I64 -> asInt(info, stored.getLong(at));
             case I32 -> stored.getInt(at);
             case I16 -> stored.getShort(at);
+            case F16 -> half(stored.getShort(at));
+            case F8_E8M0 -> Math.scalb(1.0, (stored.get(at) & 0xFF) - SCALE_BIAS);
             case F8_E4M3, F8_E5M2 -> info.type().tensorType().fp8Format().decode(stored.get(at));
             case U8 -> stored.get(at) & 0xFF;
           };
       into.set(element++, value);
     }
     return element;
+  }
+
+  /** Value of a 16-bit float of IEEE 754. */
+  private static double half(short bits) {
+    int exponent = (bits >> 10) & 0x1F;
+    int mantissa = bits & 0x3FF;
+    double magnitude =
+        switch (exponent) {
+          case 0 -> Math.scalb((double) mantissa, -24);
+          case 0x1F -> mantissa == 0 ? Double.POSITIVE_INFINITY : Double.NaN;
+          default -> Math.scalb((double) (0x400 + mantissa), exponent - 25);
+        };
+    return bits < 0 ? -magnitude : magnitude;
   }
 
   private int asInt(TensorInfo info, long value) throws CorruptFileException {

@@ -162,9 +162,7 @@ public record ModelConfig(
     }
   }
 
-  /**
-   * Whether the layer has experts; layers from {@link #numHiddenLayers} on are MTP modules.
-   */
+  /** Whether the layer has experts; layers from {@link #numHiddenLayers} on are MTP modules. */
   public boolean isMoe(int layer) {
     return layer >= firstKDenseReplace;
   }

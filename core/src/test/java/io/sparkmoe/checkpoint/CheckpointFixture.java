@@ -19,39 +19,42 @@ import java.util.Set;
 /** Writes checkpoints of a tiny model with every kind of layer as so many ranks and a driver do. */
 final class CheckpointFixture {
 
-  static final ModelConfig MODEL =
-      new ModelConfig(
-          11,
-          8,
-          2,
-          1,
-          2,
-          4,
-          4,
-          4,
-          2,
-          4,
-          12,
-          4,
-          6,
-          2,
-          3,
-          2,
-          1,
-          2.5,
-          true,
-          1e-6,
-          10_000,
-          null,
-          32,
-          1,
-          MtpHidden.POST_NORM,
-          0.02);
+  static final ModelConfig MODEL = withWidth(8, 12);
 
   static final long FIRST_SEED = 1000;
   static final long SECOND_SEED = 2000;
 
   private CheckpointFixture() {}
+
+  static ModelConfig withWidth(int hiddenSize, int intermediateSize) {
+    return new ModelConfig(
+        11,
+        hiddenSize,
+        2,
+        1,
+        2,
+        4,
+        4,
+        4,
+        2,
+        4,
+        intermediateSize,
+        4,
+        6,
+        2,
+        3,
+        2,
+        1,
+        2.5,
+        true,
+        1e-6,
+        10_000,
+        null,
+        32,
+        1,
+        MtpHidden.POST_NORM,
+        0.02);
+  }
 
   /** Files of all ends, not committed. */
   static List<FileEntry> writeParts(Store store, int step, int numRanks, long seed, Arena arena)

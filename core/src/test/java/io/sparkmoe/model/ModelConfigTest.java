@@ -65,7 +65,9 @@ class ModelConfigTest {
     assertThat(dense.mtpHidden()).isEqualTo(ModelConfig.MtpHidden.POST_NORM);
   }
 
-  /** MTP modules are layers after the main model's, and the count of dense layers may cover them. */
+  /**
+   * MTP modules are layers after the main model's, and the count of dense layers may cover them.
+   */
   @Test
   void aDenseModelMayHaveDenseMtpModules() {
     ModelConfig dense =
