@@ -8,7 +8,7 @@ import java.util.Locale;
 /**
  * One key that a person may set.
  *
- * @param section "model", "train" or "cluster"
+ * @param section "model", "train", "cluster" or "distill"
  * @param name inside its section
  * @param kind what values it takes
  * @param choices the words that a {@link Kind#CHOICE} takes

@@ -230,6 +230,30 @@ public final class ConfigKeys {
         "onednn",
         "openblas",
         "reference");
+
+    table.section = "distill";
+    table.choice(
+        "loss",
+        "bucket",
+        "What `moe distill` trains towards: the teacher's text alone, its stored top-k with one"
+            + " bucket for all other tokens or with none, or a KL divergence (forward_kl needs all"
+            + " of the vocabulary stored).",
+        "cross_entropy",
+        "bucket",
+        "zero_tail",
+        "forward_kl",
+        "reverse_kl");
+    table.number(
+        "temperature",
+        1.0,
+        "Temperature of teacher and student in the loss, which is multiplied by its square.");
+    table.number(
+        "cross_entropy_weight",
+        0.0,
+        "Share of plain next-token cross-entropy in the loss, 0 to 1.",
+        "ce_weight",
+        "alpha");
+    table.bool("mask_prompt", true, "Whether prompts are left out of the loss.");
     return List.copyOf(table.keys);
   }
 

@@ -33,7 +33,7 @@ public final class ConfigResolver {
    */
   private static final Set<String> FOREIGN_CONF_GROUPS = Set.of("driver", "io", "rpc");
 
-  private static final Set<String> SECTIONS = Set.of("model", "train", "cluster");
+  private static final Set<String> SECTIONS = Set.of("model", "train", "cluster", "distill");
 
   private static final ObjectMapper JSON = new ObjectMapper();
 
@@ -55,8 +55,8 @@ public final class ConfigResolver {
   }
 
   /**
-   * Takes a YAML file's values: sections {@code model}, {@code train}, {@code cluster}, or the keys
-   * of a Hugging Face config.json without any section.
+   * Takes a YAML file's values: sections {@code model}, {@code train}, {@code cluster}, {@code
+   * distill}, or the keys of a Hugging Face config.json without any section.
    *
    * @param name of the file, for messages and origins
    * @param text its contents
@@ -123,7 +123,7 @@ public final class ConfigResolver {
       throw new IllegalArgumentException(
           "cannot read config: "
               + origin
-              + " holds no keys, expected the sections model, train and cluster; see"
+              + " holds no keys, expected the sections model, train, cluster and distill; see"
               + " core/docs/config.md");
     }
     if (sections.has("model_type") && !sections.has("model")) {
@@ -136,8 +136,8 @@ public final class ConfigResolver {
                 + section.getKey()
                 + " from "
                 + origin
-                + ", expected model, train or"
-                + " cluster; the nearest known name is "
+                + ", expected model, train,"
+                + " cluster or distill; the nearest known name is "
                 + (section.getValue().isObject()
                     ? NearestName.of(section.getKey(), SECTIONS)
                     : ConfigKeys.nearest(section.getKey())));

@@ -11,6 +11,19 @@ import java.io.Serializable;
  *     document begins there
  * @param numTokens tokens before the padding; only the last row of a source has padding
  * @param source where the row comes from, such as the language; never null
+ * @param teacher what a teacher says about the tokens, null = plain text
  */
-public record TokenRow(long rowId, int[] tokens, int[] docStarts, int numTokens, String source)
-    implements Serializable {}
+public record TokenRow(
+    long rowId, int[] tokens, int[] docStarts, int numTokens, String source, TeacherColumns teacher)
+    implements Serializable {
+
+  /** A row of plain text. */
+  public TokenRow(long rowId, int[] tokens, int[] docStarts, int numTokens, String source) {
+    this(rowId, tokens, docStarts, numTokens, source, null);
+  }
+
+  /** Whether the token at a position is a target of training. */
+  public boolean learns(int position) {
+    return position < numTokens && (teacher == null || teacher.learned()[position]);
+  }
+}

@@ -198,6 +198,23 @@ final class KernelArguments {
     }
   }
 
+  static void distillation(Tensor losses, Tensor logits, Tensor targets, TeacherTargets teacher) {
+    crossEntropy(losses, logits, targets);
+    typed(teacher.ids(), DType.I32);
+    equal("teacher rows of logits " + logits, logits.rows(), teacher.ids().rows());
+    for (int i = 0; i < teacher.ids().size(); i++) {
+      if (teacher.ids().getInt(i) >= logits.cols()) {
+        throw new IllegalArgumentException(
+            "teacher id of row "
+                + i / teacher.topK()
+                + " must be below the vocabulary size "
+                + logits.cols()
+                + ", got "
+                + teacher.ids().getInt(i));
+      }
+    }
+  }
+
   static void equal(String what, long expected, long actual) {
     if (expected != actual) {
       throw new IllegalArgumentException(what + " must be " + expected + ", got " + actual);

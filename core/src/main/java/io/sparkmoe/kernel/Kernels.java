@@ -223,6 +223,23 @@ public interface Kernels {
   void crossEntropy(Tensor losses, Tensor logits, Tensor targets, double gradientScale);
 
   /**
+   * {@link DistillationLoss} of a block of rows, and its gradient in place as in {@link
+   * #crossEntropy}; a row without a teacher is plain cross-entropy.
+   *
+   * @param losses (rows) written, zero for ignored rows
+   * @param logits (rows, C), overwritten unless gradientScale is zero
+   * @param targets I32 (rows), -1 = ignored
+   * @param teacher of the same rows
+   */
+  void distillation(
+      Tensor losses,
+      Tensor logits,
+      Tensor targets,
+      TeacherTargets teacher,
+      DistillationLoss loss,
+      double gradientScale);
+
+  /**
    * AdamW (Loshchilov and Hutter, decoupled decay): {@code g = gradientScale * gradient; m = b1 m +
    * (1-b1) g; v = b2 v + (1-b2) g^2; w = w (1 - lr*decay) - lr * (m/c1) / (sqrt(v/c2) + eps)} with
    * c1 = 1 - b1^t, c2 = 1 - b2^t, as PyTorch. The gradient is set to zero.

@@ -413,6 +413,18 @@ public final class ReferenceKernels implements Kernels {
   }
 
   @Override
+  public void distillation(
+      Tensor losses,
+      Tensor logits,
+      Tensor targets,
+      TeacherTargets teacher,
+      DistillationLoss loss,
+      double gradientScale) {
+    KernelArguments.distillation(losses, logits, targets, teacher);
+    ReferenceDistillation.distillation(losses, logits, targets, teacher, loss, gradientScale);
+  }
+
+  @Override
   public void adamW(
       Tensor weight, Tensor firstMoment, Tensor secondMoment, Tensor gradient, AdamWStep step) {
     KernelArguments.sameSize(weight, gradient);

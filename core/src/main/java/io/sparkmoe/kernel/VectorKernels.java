@@ -289,6 +289,19 @@ public final class VectorKernels implements Kernels {
   }
 
   @Override
+  public void distillation(
+      Tensor losses,
+      Tensor logits,
+      Tensor targets,
+      TeacherTargets teacher,
+      DistillationLoss distillation,
+      double gradientScale) {
+    allF32(losses, logits, teacher.logProbabilities(), teacher.tailLogMass());
+    KernelArguments.distillation(losses, logits, targets, teacher);
+    loss.distillation(losses, logits, targets, teacher, distillation, gradientScale);
+  }
+
+  @Override
   public void adamW(
       Tensor weight, Tensor firstMoment, Tensor secondMoment, Tensor gradient, AdamWStep step) {
     allF32(weight, firstMoment, secondMoment, gradient);

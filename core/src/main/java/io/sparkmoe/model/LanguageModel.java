@@ -135,7 +135,7 @@ public final class LanguageModel {
       Stage stage = stage(finalNorm.forward(x, scope), scope);
       losses.main(
           head.lossAndGradient(
-              stage.dNormed, stage.norm.y(), batch.targets(), scales.main(), scope));
+              stage.dNormed, stage.norm.y(), HeadLoss.of(batch), scales.main(), scope));
       trainMtp(stage, batch, scales, pass, losses, layerScopes);
       finalNorm.backward(stage.dHidden, stage.dNormed, stage.norm);
       Tensor d = stage.dHidden;
@@ -183,7 +183,7 @@ public final class LanguageModel {
           head.lossAndGradient(
               stage.dNormed,
               stage.norm.y(),
-              batch.mtpTargets().get(k - 1),
+              HeadLoss.crossEntropy(batch.mtpTargets().get(k - 1)),
               scales.mtp()[k - 1],
               scope));
     }

@@ -3,7 +3,7 @@ package io.sparkmoe.model;
 /**
  * Sums of losses over one micro-batch of one rank.
  *
- * @param mainSum next-token cross-entropy, in nats
+ * @param mainSum next-token cross-entropy, or the loss against a teacher, in nats
  * @param mainCount targets in it
  * @param mtpSum cross-entropy of each MTP depth, in nats
  * @param mtpCount targets in each

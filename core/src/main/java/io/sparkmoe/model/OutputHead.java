@@ -10,9 +10,8 @@ import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
 
 /**
- * The language-model head and its cross-entropy. Rows are taken in blocks and their gradient is
- * computed in the same pass, so logits, the largest tensor of a small model, exist for one block at
- * a time.
+ * The language-model head and its loss. Rows are taken in blocks and their gradient is computed in
+ * the same pass, so logits, the largest tensor of a small model, exist for one block at a time.
  *
  * <p>Legend: T tokens, D model width, C vocabulary.
  */
@@ -62,26 +61,26 @@ final class OutputHead {
 
   /** Cross-entropy of normed (T, D) against targets I32 (T), -1 = ignored. */
   LossSum loss(Tensor normed, Tensor targets, Scope scope) {
-    return inBlocks(null, normed, targets, 0, scope);
+    return inBlocks(null, normed, HeadLoss.crossEntropy(targets), 0, scope);
   }
 
   /**
-   * As {@link #loss}, and adds to the head's gradient.
+   * Loss of normed (T, D), and adds to the head's gradient.
    *
    * @param dNormed gradient of normed, (T, D), written
    * @param gradientScale factor of the losses' sum in the total loss
    */
   LossSum lossAndGradient(
-      Tensor dNormed, Tensor normed, Tensor targets, double gradientScale, Scope scope) {
+      Tensor dNormed, Tensor normed, HeadLoss loss, double gradientScale, Scope scope) {
     if (gradientScale == 0) {
       dNormed.zero();
-      return loss(normed, targets, scope);
+      return inBlocks(null, normed, loss, 0, scope);
     }
-    return inBlocks(dNormed, normed, targets, gradientScale, scope);
+    return inBlocks(dNormed, normed, loss, gradientScale, scope);
   }
 
   private LossSum inBlocks(
-      Tensor dNormed, Tensor normed, Tensor targets, double gradientScale, Scope scope) {
+      Tensor dNormed, Tensor normed, HeadLoss loss, double gradientScale, Scope scope) {
     int numTokens = normed.rows();
     int width = head.inputWidth();
     int vocabulary = head.outputWidth();
@@ -97,10 +96,7 @@ final class OutputHead {
         try (Scope inner = scratch.inner()) {
           ProjectionInput input = layers.headInput(normed.view(start * width, rows, width), inner);
           head.forward(blockLogits, input);
-          layers
-              .kernels()
-              .crossEntropy(
-                  losses.view(start, rows), blockLogits, targets.view(start, rows), gradientScale);
+          loss.apply(layers.kernels(), losses.view(start, rows), blockLogits, start, gradientScale);
           if (dNormed != null) {
             head.backward(
                 dNormed.view(start * width, rows, width),
@@ -112,7 +108,7 @@ final class OutputHead {
       }
       for (int i = 0; i < numTokens; i++) {
         sum += losses.get(i);
-        count += targets.getInt(i) >= 0 ? 1 : 0;
+        count += loss.targets().getInt(i) >= 0 ? 1 : 0;
       }
     }
     clock.enter(before);

@@ -12,8 +12,20 @@ import java.util.List;
  *     k + 1 as seen from input i, -1 = ignored (no such token, padding, or another document begins
  *     between)
  * @param valid I32 (B): number of inputs of each sequence before its padding
+ * @param distillation what a teacher says about the targets, null = learn from the targets alone;
+ *     MTP modules always do
  */
-public record TokenBatch(Tensor inputs, Tensor targets, List<Tensor> mtpTargets, Tensor valid) {
+public record TokenBatch(
+    Tensor inputs,
+    Tensor targets,
+    List<Tensor> mtpTargets,
+    Tensor valid,
+    Distillation distillation) {
+
+  /** A batch without a teacher. */
+  public TokenBatch(Tensor inputs, Tensor targets, List<Tensor> mtpTargets, Tensor valid) {
+    this(inputs, targets, mtpTargets, valid, null);
+  }
 
   /** B. */
   public int numSequences() {

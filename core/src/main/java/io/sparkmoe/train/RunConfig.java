@@ -10,8 +10,15 @@ import io.sparkmoe.train.TrainConfig.Precision;
  * @param model shape of the model
  * @param train how it is trained
  * @param cluster how ranks work together
+ * @param distill how it learns from rows that have a teacher
  */
-public record RunConfig(ModelConfig model, TrainConfig train, ClusterConfig cluster) {
+public record RunConfig(
+    ModelConfig model, TrainConfig train, ClusterConfig cluster, DistillConfig distill) {
+
+  /** A run that says nothing about teachers. */
+  public RunConfig(ModelConfig model, TrainConfig train, ClusterConfig cluster) {
+    this(model, train, cluster, DistillConfig.defaults());
+  }
 
   /**
    * Refuses what a config may say and this version cannot compute.
@@ -28,11 +35,16 @@ public record RunConfig(ModelConfig model, TrainConfig train, ClusterConfig clus
 
   /** The same with other training settings. */
   public RunConfig withTrain(TrainConfig other) {
-    return new RunConfig(model, other, cluster);
+    return new RunConfig(model, other, cluster, distill);
   }
 
   /** The same with other cluster settings. */
   public RunConfig withCluster(ClusterConfig other) {
-    return new RunConfig(model, train, other);
+    return new RunConfig(model, train, other, distill);
+  }
+
+  /** The same with other settings of distillation. */
+  public RunConfig withDistill(DistillConfig other) {
+    return new RunConfig(model, train, cluster, other);
   }
 }

@@ -26,12 +26,13 @@ public final class RunConfigJson {
 
   private RunConfigJson() {}
 
-  /** The sections {@code model}, {@code train} and {@code cluster} with every key. */
+  /** The sections of a config with every key. */
   public static ObjectNode toJson(RunConfig config) {
     ObjectNode root = JSON.createObjectNode();
     root.set("model", modelKeys(config.model()));
     root.set("train", JSON.valueToTree(config.train()));
     root.set("cluster", JSON.valueToTree(config.cluster()));
+    root.set("distill", JSON.valueToTree(config.distill()));
     return root;
   }
 
@@ -44,7 +45,8 @@ public final class RunConfigJson {
     return new RunConfig(
         HuggingFaceConfig.fromJson(root.path("model"), note -> {}),
         section(root, "train", TrainConfig.class),
-        section(root, "cluster", ClusterConfig.class));
+        section(root, "cluster", ClusterConfig.class),
+        section(root, "distill", DistillConfig.class));
   }
 
   private static ObjectNode modelKeys(ModelConfig model) {

@@ -50,7 +50,9 @@ public final class Worker {
     this.config = config;
     this.communicator = communicator;
     this.settings = settings;
-    this.assembler = new BatchAssembler(config.train().seqLen(), config.model().numMtpModules());
+    this.assembler =
+        new BatchAssembler(
+            config.train().seqLen(), config.model().numMtpModules(), config.distill());
     this.passes =
         MicroBatches.passes(
             largestSlice(config.train().batchSequences()), config.train().microBatchSequences());

@@ -7,6 +7,7 @@ import com.fasterxml.jackson.annotation.JsonProperty;
 import io.sparkmoe.model.HuggingFaceConfig;
 import io.sparkmoe.parallel.ClusterConfig;
 import io.sparkmoe.parallel.Wire;
+import io.sparkmoe.train.DistillConfig;
 import io.sparkmoe.train.RunConfig;
 import io.sparkmoe.train.RunConfigJson;
 import io.sparkmoe.train.TrainConfig;
@@ -270,7 +271,8 @@ class ConfigResolverTest {
         Stream.of(
                 HuggingFaceConfig.KEYS.stream().map(key -> "model." + key),
                 components("train.", TrainConfig.class),
-                components("cluster.", ClusterConfig.class))
+                components("cluster.", ClusterConfig.class),
+                components("distill.", DistillConfig.class))
             .flatMap(keys -> keys)
             .toList();
     assertThat(ConfigKeys.all().stream().map(ConfigKey::fullName))
@@ -283,6 +285,8 @@ class ConfigResolverTest {
         .isEqualTo(ClusterConfig.defaults());
     assertThat(new ConfigResolver().preset("tiny").resolve().toRunConfig().cluster())
         .isEqualTo(ClusterConfig.defaults().withWires(Wire.FP32, Wire.FP32, Wire.FP32));
+    assertThat(new ConfigResolver().preset("tiny").resolve().toRunConfig().distill())
+        .isEqualTo(DistillConfig.defaults());
   }
 
   /** Run with -Dmoe.writeDocs=true to write the document anew. */

@@ -60,7 +60,8 @@ class OutputHeadTest {
       OutputHead blocks =
           new OutputHead(new ExactLayers(kernels), head, new PhaseClock(Phase.TRUNK), blockRows);
       Tensor dNormed = scope.allocate(DType.F64, T, D);
-      LossSum loss = blocks.lossAndGradient(dNormed, normed, targets, 0.3, scope);
+      LossSum loss =
+          blocks.lossAndGradient(dNormed, normed, HeadLoss.crossEntropy(targets), 0.3, scope);
       assertThat(loss.sum()).isCloseTo(expected, within(1e-12));
       assertThat(loss.count()).isEqualTo(9);
       assertThat(blocks.loss(normed, targets, scope)).isEqualTo(loss);

@@ -1,5 +1,6 @@
 package io.sparkmoe.spark.cluster;
 
+import io.sparkmoe.data.TeacherColumns;
 import io.sparkmoe.data.TokenRow;
 import java.util.Arrays;
 import org.apache.spark.SparkConf;
@@ -30,7 +31,14 @@ public final class KryoRoundTrip {
     try {
       SerializerInstance kryo = new KryoSerializer(conf).newInstance();
       INDArray array = Nd4j.createFromArray(new float[][] {{1, 2, 3}, {4, 5, 6}});
-      TokenRow row = new TokenRow(7, new int[] {1, -2, 3}, new int[] {0}, 2, "de");
+      TeacherColumns teacher =
+          new TeacherColumns(
+              new boolean[] {false, true},
+              1,
+              new int[] {-1, 4},
+              new float[] {0, -0.5f},
+              new float[] {0, -2});
+      TokenRow row = new TokenRow(7, new int[] {1, -2}, new int[] {0}, 2, "de", teacher);
       if (!array.equals(roundTrip(kryo, array, INDArray.class))
           || !same(row, roundTrip(kryo, row, TokenRow.class))) {
         throw new PreflightException(refusal(conf, "came back changed"));
@@ -54,7 +62,8 @@ public final class KryoRoundTrip {
         && Arrays.equals(a.tokens(), b.tokens())
         && Arrays.equals(a.docStarts(), b.docStarts())
         && a.numTokens() == b.numTokens()
-        && a.source().equals(b.source());
+        && a.source().equals(b.source())
+        && Arrays.equals(a.teacher().toBytes(), b.teacher().toBytes());
   }
 
   private static String refusal(SparkConf conf, String what) {

@@ -6,6 +6,7 @@ import com.esotericsoftware.kryo.Serializer;
 import com.esotericsoftware.kryo.io.Input;
 import com.esotericsoftware.kryo.io.Output;
 import com.esotericsoftware.kryo.serializers.JavaSerializer;
+import io.sparkmoe.data.TeacherColumns;
 import io.sparkmoe.data.TokenRow;
 import io.sparkmoe.distill.DistillationRow;
 import java.io.DataInputStream;
@@ -67,12 +68,25 @@ public final class MoeKryoRegistrator implements KryoRegistrator {
       writeInts(output, row.docStarts());
       output.writeInt(row.numTokens());
       output.writeString(row.source());
+      byte[] teacher = row.teacher() == null ? new byte[0] : row.teacher().toBytes();
+      output.writeInt(teacher.length, true);
+      output.writeBytes(teacher);
     }
 
     @Override
     public TokenRow read(Kryo kryo, Input input, Class<TokenRow> type) {
       return new TokenRow(
-          input.readLong(), readInts(input), readInts(input), input.readInt(), input.readString());
+          input.readLong(),
+          readInts(input),
+          readInts(input),
+          input.readInt(),
+          input.readString(),
+          readTeacher(input));
+    }
+
+    private static TeacherColumns readTeacher(Input input) {
+      int length = input.readInt(true);
+      return length == 0 ? null : TeacherColumns.fromBytes(input.readBytes(length));
     }
 
     private static void writeInts(Output output, int[] values) {
