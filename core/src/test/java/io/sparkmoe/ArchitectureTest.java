@@ -44,6 +44,9 @@ class ArchitectureTest {
           Map.entry("io", Set.of()),
           Map.entry("data", Set.of("io")),
           Map.entry("checkpoint", Set.of("tensor", "kernel", "fp8", "parallel", "model", "io")),
+          Map.entry(
+              "infer",
+              Set.of("tensor", "kernel", "fp8", "moe", "model", "io", "data", "checkpoint")),
           Map.entry("train", below("train")),
           Map.entry("distill", below("config")),
           Map.entry("config", below("config")),

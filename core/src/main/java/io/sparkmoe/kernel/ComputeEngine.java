@@ -18,11 +18,14 @@ public final class ComputeEngine implements AutoCloseable {
   private static final int PEAK_MILLIS = 300;
 
   private final Kernels kernels;
+  private final DecodeKernels decodeKernels;
   private final Parallel parallel;
   private final GemmBackends.Choice gemm;
 
-  private ComputeEngine(Kernels kernels, Parallel parallel, GemmBackends.Choice gemm) {
+  private ComputeEngine(
+      Kernels kernels, DecodeKernels decodeKernels, Parallel parallel, GemmBackends.Choice gemm) {
     this.kernels = kernels;
+    this.decodeKernels = decodeKernels;
     this.parallel = parallel;
     this.gemm = gemm;
   }
@@ -38,23 +41,29 @@ public final class ComputeEngine implements AutoCloseable {
   public static ComputeEngine open(String name, String gemmBackend, int threads) {
     GemmBackends.Choice gemm = GemmBackends.open(gemmBackend);
     Parallel parallel = new ThreadPoolParallel(name, threads);
-    return new ComputeEngine(openKernels(gemm.gemm(), parallel), parallel, gemm);
-  }
-
-  private static Kernels openKernels(Gemm gemm, Parallel parallel) {
     if (ModuleLayer.boot().findModule(VECTOR_MODULE).isEmpty()) {
       LOG.warn(
           "the reference kernels run, some hundred times slower: start Java with"
               + " --add-modules={} for the fast ones",
           VECTOR_MODULE);
-      return new ReferenceKernels();
+      return new ComputeEngine(
+          new ReferenceKernels(), new ReferenceDecodeKernels(), parallel, gemm);
     }
-    return new VectorKernels(gemm, parallel);
+    return new ComputeEngine(
+        new VectorKernels(gemm.gemm(), parallel),
+        new VectorDecodeKernels(gemm.gemm(), parallel),
+        parallel,
+        gemm);
   }
 
   /** Kernels over the threads and the matrix library; for use until {@link #close}. */
   public Kernels kernels() {
     return kernels;
+  }
+
+  /** Kernels of a model that writes text, over the same; for use until {@link #close}. */
+  public DecodeKernels decodeKernels() {
+    return decodeKernels;
   }
 
   /** The compute threads. */

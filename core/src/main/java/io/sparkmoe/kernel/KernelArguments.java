@@ -74,7 +74,7 @@ final class KernelArguments {
     rowStarts(rowStarts, dw.dim(0), x.rows());
   }
 
-  private static void rowStarts(int[] rowStarts, int numExperts, int rows) {
+  static void rowStarts(int[] rowStarts, int numExperts, int rows) {
     equal("row starts of " + numExperts + " experts", numExperts + 1, rowStarts.length);
     boolean ascending = rowStarts[0] >= 0 && rowStarts[numExperts] <= rows;
     for (int e = 0; e < numExperts; e++) {

@@ -99,7 +99,7 @@ final class ReferenceAttention {
   /**
    * (a, b) -> (a cos - b sin, a sin + b cos) over interleaved pairs; {@code sign} -1 turns back.
    */
-  private static void rotate(
+  static void rotate(
       Tensor y, int yStart, Tensor x, int xStart, Tensor cos, Tensor sin, int position, int sign) {
     int pairs = cos.cols();
     for (int i = 0; i < pairs; i++) {

@@ -19,8 +19,10 @@ final class Scratch {
     long bytes = (long) floats * Float.BYTES;
     if (memory.capacity() < bytes) {
       // Half as much again, so that a growing sequence does not reallocate at every block.
-      int wanted = (int) Math.min(Integer.MAX_VALUE - ALIGNMENT_BYTES, bytes + bytes / 2);
-      memory = ByteBuffer.allocateDirect(wanted + ALIGNMENT_BYTES).alignedSlice(ALIGNMENT_BYTES);
+      long wanted = Math.min(Integer.MAX_VALUE - 2 * ALIGNMENT_BYTES, bytes + bytes / 2);
+      // An aligned slice ends aligned too: only whole units of the alignment survive.
+      int whole = (int) ((wanted + ALIGNMENT_BYTES - 1) / ALIGNMENT_BYTES * ALIGNMENT_BYTES);
+      memory = ByteBuffer.allocateDirect(whole + ALIGNMENT_BYTES).alignedSlice(ALIGNMENT_BYTES);
       memory.order(ByteOrder.nativeOrder());
       address = new BytePointer(memory).address();
     }

@@ -107,7 +107,7 @@ final class VectorAttention {
   }
 
   /** {@code x = softmax(scale x)}; returns log(sum(exp(scale x))). */
-  private static float softmaxRow(ByteBuffer x, int start, int count, float scale) {
+  static float softmaxRow(ByteBuffer x, int start, int count, float scale) {
     int bound = Lanes.FLOATS.loopBound(count);
     float largest = VectorLoss.largest(x, start, count) * scale;
     FloatVector sums = VectorMath.zero();

@@ -143,8 +143,7 @@ final class VectorLoss {
   }
 
   /** Sum of exp(x - largest), which replaces x when {@code keep}. */
-  private static double exponentials(
-      ByteBuffer x, int start, float largest, int count, boolean keep) {
+  static double exponentials(ByteBuffer x, int start, float largest, int count, boolean keep) {
     int bound = Lanes.FLOATS.loopBound(count);
     FloatVector sums = VectorMath.zero();
     for (int i = 0; i < bound; i += Lanes.LENGTH) {

@@ -29,19 +29,20 @@ final class VectorNorm {
                 (float)
                     (1 / Math.sqrt((double) VectorRows.dot(from, t * d, from, t * d, d) / d + eps));
             Lanes.set(rms, t, r);
-            scaleRow(to, from, t * d, w, r, d);
+            scaleRow(to, t * d, from, t * d, w, r, d);
           }
         });
   }
 
-  private static void scaleRow(
-      ByteBuffer y, ByteBuffer x, int start, ByteBuffer w, float r, int d) {
+  /** y[i] = x[i] r w[i]. */
+  static void scaleRow(
+      ByteBuffer y, int yStart, ByteBuffer x, int xStart, ByteBuffer w, float r, int d) {
     int bound = Lanes.FLOATS.loopBound(d);
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      Lanes.store(y, start + i, Lanes.load(x, start + i).mul(r).mul(Lanes.load(w, i)));
+      Lanes.store(y, yStart + i, Lanes.load(x, xStart + i).mul(r).mul(Lanes.load(w, i)));
     }
     for (int i = bound; i < d; i++) {
-      Lanes.set(y, start + i, Lanes.get(x, start + i) * r * Lanes.get(w, i));
+      Lanes.set(y, yStart + i, Lanes.get(x, xStart + i) * r * Lanes.get(w, i));
     }
   }
 

@@ -116,7 +116,7 @@ final class VectorRotary {
    * (a, b) -> (a cos - b sin, a sin + b cos) over interleaved pairs; {@code sign} -1 turns back.
    * May be in place.
    */
-  private static void rotate(
+  static void rotate(
       ByteBuffer y,
       int yStart,
       ByteBuffer x,

@@ -17,7 +17,7 @@ import io.sparkmoe.tensor.Tensor;
  * <p>[1] Peng et al., YaRN: Efficient Context Window Extension of Large Language Models, 2023,
  * section 3.
  */
-final class RotaryAngles {
+public final class RotaryAngles {
 
   private final float[] frequencies;
   private final double tableFactor;
@@ -25,7 +25,8 @@ final class RotaryAngles {
   private double[] cos = {};
   private double[] sin = {};
 
-  RotaryAngles(ModelConfig config) {
+  /** Angles of a model. */
+  public RotaryAngles(ModelConfig config) {
     Yarn yarn = config.yarn();
     this.frequencies = frequencies(config.qkRopeHeadDim(), config.ropeTheta(), yarn);
     this.tableFactor = yarn == null ? 1 : tableFactor(yarn);
@@ -35,7 +36,7 @@ final class RotaryAngles {
   }
 
   /** Factor of query-key products before the softmax. */
-  double softmaxScale() {
+  public double softmaxScale() {
     return softmaxScale;
   }
 
@@ -58,10 +59,29 @@ final class RotaryAngles {
     }
   }
 
-  private void extend(int size) {
-    if (cos.length >= size) {
+  /**
+   * Writes the cosines and sines of any positions.
+   *
+   * @param cosines (T, R/2), row t = positions[t]
+   * @param sines (T, R/2)
+   */
+  public void write(Tensor cosines, Tensor sines, int[] positions) {
+    int pairs = frequencies.length;
+    for (int t = 0; t < positions.length; t++) {
+      extend((positions[t] + 1) * pairs);
+      for (int i = 0; i < pairs; i++) {
+        cosines.set(t * pairs + i, cos[positions[t] * pairs + i]);
+        sines.set(t * pairs + i, sin[positions[t] * pairs + i]);
+      }
+    }
+  }
+
+  private void extend(int least) {
+    if (cos.length >= least) {
       return;
     }
+    // Twice as much, so that a sequence that grows by single tokens does not start anew for each.
+    int size = Math.max(least, 2 * cos.length);
     cos = new double[size];
     sin = new double[size];
     for (int i = 0; i < size; i++) {

@@ -19,19 +19,19 @@ import java.util.TreeMap;
 import java.util.random.RandomGenerator;
 
 /** A whole model on one rank, small enough for tests, with gate, dispatcher and random weights. */
-final class TinyModel implements AutoCloseable {
+public final class TinyModel implements AutoCloseable {
 
   private static final long ARENA_BYTES = 1L << 30;
 
-  final Arena arena = new Arena("test", ARENA_BYTES);
-  final Scope scope = arena.scope();
-  final Kernels kernels;
-  final Parameters parameters;
-  final LocalGate gate;
-  final TokenDispatcher dispatcher;
-  final LanguageModel model;
+  public final Arena arena = new Arena("test", ARENA_BYTES);
+  public final Scope scope = arena.scope();
+  public final Kernels kernels;
+  public final Parameters parameters;
+  public final LocalGate gate;
+  public final TokenDispatcher dispatcher;
+  public final LanguageModel model;
 
-  TinyModel(ModelConfig config, DType type, Kernels kernels) {
+  public TinyModel(ModelConfig config, DType type, Kernels kernels) {
     this.kernels = kernels;
     this.parameters = Parameters.allocateAll(config, type, arena);
     this.gate = gate(parameters, kernels);
@@ -43,7 +43,7 @@ final class TinyModel implements AutoCloseable {
    * Eight experts, two of two groups of four; one dense and one MoE layer; changed by Hugging
    * Face's keys.
    */
-  static ModelConfig config(Map<String, ?> changes) {
+  public static ModelConfig config(Map<String, ?> changes) {
     Map<String, Object> keys = new HashMap<>();
     keys.put("vocab_size", 13);
     keys.put("hidden_size", 6);
@@ -94,7 +94,7 @@ final class TinyModel implements AutoCloseable {
   }
 
   /** Draws every weight, norms around one and selection biases around zero. */
-  TinyModel randomise(RandomGenerator random) {
+  public TinyModel randomise(RandomGenerator random) {
     for (Parameter parameter : parameters.all()) {
       boolean norm = parameter.name().contains("norm");
       for (int i = 0; i < parameter.value().size(); i++) {
@@ -118,7 +118,7 @@ final class TinyModel implements AutoCloseable {
    *
    * @param valid inputs of each sequence before its padding
    */
-  TokenBatch batch(RandomGenerator random, int seqLen, int... valid) {
+  public TokenBatch batch(RandomGenerator random, int seqLen, int... valid) {
     int vocabulary = parameters.config().vocabSize();
     int[][] rows = new int[valid.length][];
     for (int b = 0; b < valid.length; b++) {
@@ -128,7 +128,7 @@ final class TinyModel implements AutoCloseable {
   }
 
   /** Lays rows of S + 1 tokens out, at least one, targets beyond {@code valid} ignored. */
-  static TokenBatch batch(int[][] rows, int[] valid, int depths, Scope scope) {
+  public static TokenBatch batch(int[][] rows, int[] valid, int depths, Scope scope) {
     return batch(rows, valid, depths, rows[0].length - 1, scope);
   }
 

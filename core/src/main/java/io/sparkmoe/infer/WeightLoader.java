@@ -1,0 +1,117 @@
+package io.sparkmoe.infer;
+
+import io.sparkmoe.kernel.DecodeKernels;
+import io.sparkmoe.kernel.PanelMatrix;
+import io.sparkmoe.model.ModelConfig;
+import io.sparkmoe.tensor.Allocator;
+import io.sparkmoe.tensor.Arena;
+import io.sparkmoe.tensor.DType;
+import io.sparkmoe.tensor.Scope;
+import io.sparkmoe.tensor.Tensor;
+import java.io.IOException;
+
+/**
+ * Lays a source's tensors out as inference needs them, one at a time, so that loading takes the
+ * memory of the model and of its largest layer's matrix.
+ *
+ * <p>Legend: E experts, O outputs, I inputs, H heads, N query/key channels without position, V
+ * value channels (of a head), L width of the latent.
+ */
+final class WeightLoader {
+
+  private final WeightSource source;
+  private final DecodeKernels kernels;
+  private final Arena arena;
+  private final Allocator weights;
+
+  /**
+   * @param arena for what is read and not kept
+   * @param weights owns what is kept
+   */
+  WeightLoader(WeightSource source, DecodeKernels kernels, Arena arena, Allocator weights) {
+    this.source = source;
+    this.kernels = kernels;
+    this.arena = arena;
+    this.weights = weights;
+  }
+
+  /** A tensor as it is: a norm's weight or the embedding. */
+  Tensor plain(String name, int... shape) throws IOException {
+    Tensor tensor = weights.allocate(DType.F32, shape);
+    source.read(name, tensor);
+    return tensor;
+  }
+
+  /** Matrices of equal width one below the other, as one product. */
+  PanelMatrix matrix(int inputs, Rows... parts) throws IOException {
+    PanelMatrix matrix = PanelMatrix.allocate(DType.F32, 1, outputs(parts), inputs, weights);
+    pack(matrix, 0, parts);
+    return matrix;
+  }
+
+  /** Matrix {@code number} of {@code into} from parts one below the other. */
+  void pack(PanelMatrix into, int number, Rows... parts) throws IOException {
+    try (Scope scratch = arena.scope()) {
+      Tensor whole = scratch.allocate(DType.F32, into.outputs(), into.inputs());
+      int row = 0;
+      for (Rows part : parts) {
+        source.read(part.name, whole.view(row * into.inputs(), part.count, into.inputs()));
+        row += part.count;
+      }
+      kernels.pack(into, number, whole);
+    }
+  }
+
+  /** Zeroed matrices for {@link #pack}. */
+  PanelMatrix allocate(int count, int outputs, int inputs) {
+    return PanelMatrix.allocate(DType.F32, count, outputs, inputs, weights);
+  }
+
+  /**
+   * A tensor of the source.
+   *
+   * @param count its rows
+   */
+  record Rows(String name, int count) {}
+
+  private static int outputs(Rows... parts) {
+    int sum = 0;
+    for (Rows part : parts) {
+      sum += part.count;
+    }
+    return sum;
+  }
+
+  /**
+   * The two halves of kv_b_proj (H*(N+V), L) for absorbed attention.
+   *
+   * @param keyUp H matrices (L, N): from a head's query to the latents
+   * @param valueUp H matrices (V, L): from mixed latents to a head's values
+   */
+  record KeyValueUp(PanelMatrix keyUp, PanelMatrix valueUp) {}
+
+  /** Cuts kv_b_proj. */
+  KeyValueUp keyValueUp(String name, ModelConfig model) throws IOException {
+    int heads = model.numAttentionHeads();
+    int n = model.qkNopeHeadDim();
+    int v = model.vHeadDim();
+    int latent = model.kvLoraRank();
+    KeyValueUp up = new KeyValueUp(allocate(heads, latent, n), allocate(heads, v, latent));
+    try (Scope scratch = arena.scope()) {
+      Tensor whole = scratch.allocate(DType.F32, heads * (n + v), latent);
+      Tensor transposed = scratch.allocate(DType.F32, latent, n);
+      source.read(name, whole);
+      for (int h = 0; h < heads; h++) {
+        int start = h * (n + v) * latent;
+        for (int i = 0; i < n; i++) {
+          for (int j = 0; j < latent; j++) {
+            transposed.setFloat(j * n + i, whole.getFloat(start + i * latent + j));
+          }
+        }
+        kernels.pack(up.keyUp, h, transposed);
+        kernels.pack(up.valueUp, h, whole.view(start + n * latent, v, latent));
+      }
+    }
+    return up;
+  }
+}
