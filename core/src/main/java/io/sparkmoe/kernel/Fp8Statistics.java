@@ -1,5 +1,7 @@
 package io.sparkmoe.kernel;
 
+import io.sparkmoe.tensor.Tensor;
+
 /**
  * What rounding to FP8 did to the values of one kind of tensor, added up over quantisations. For
  * one thread; a quantisation that is given none does no counting.
@@ -11,21 +13,49 @@ public final class Fp8Statistics {
   private long saturated;
   private float largest;
 
-  /**
-   * Counts one value.
-   *
-   * @param value before rounding
-   * @param rounded after; NaN for what is not finite
-   */
-  void add(float value, float rounded) {
-    values++;
-    if (value != 0 && rounded == 0) {
-      underflowed++;
+  /** Counts what {@link Kernels#quantize} has done; {@code statistics} may be null. */
+  static void count(
+      Fp8Statistics statistics, Tensor operand, Fp8Tensor kept, Tensor x, int[] rowStarts) {
+    if (statistics != null) {
+      Values after = operand == null ? kept::get : i -> (float) operand.get(i);
+      statistics.add(x, rowStarts, i -> (float) x.get(i), after);
     }
-    if (Float.isFinite(value)) {
-      largest = Math.max(largest, Math.abs(value));
-    } else {
-      saturated++;
+  }
+
+  /** Counts what {@link Kernels#requantize} has done; {@code statistics} may be null. */
+  static void count(Fp8Statistics statistics, Tensor operand, Fp8Tensor x, int[] rowStarts) {
+    if (statistics != null) {
+      statistics.add(x.codes(), rowStarts, x::get, i -> (float) operand.get(i));
+    }
+  }
+
+  private void add(Tensor x, int[] rowStarts, Values before, Values after) {
+    int[] groups = KernelArguments.groups(x, rowStarts);
+    add(groups[0] * x.cols(), groups[groups.length - 1] * x.cols(), before, after);
+  }
+
+  /** Values by element. */
+  @FunctionalInterface
+  private interface Values {
+    float at(int element);
+  }
+
+  /**
+   * Counts elements [first, end).
+   *
+   * @param before values before rounding
+   * @param after values after; NaN for what is not finite
+   */
+  private void add(int first, int end, Values before, Values after) {
+    values += end - first;
+    for (int i = first; i < end; i++) {
+      float value = before.at(i);
+      if (Float.isFinite(value)) {
+        largest = Math.max(largest, Math.abs(value));
+        underflowed += value != 0 && after.at(i) == 0 ? 1 : 0;
+      } else {
+        saturated++;
+      }
     }
   }
 

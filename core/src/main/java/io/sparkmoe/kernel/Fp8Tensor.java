@@ -46,6 +46,18 @@ public record Fp8Tensor(Tensor codes, Tensor scales) {
     return codes.type().fp8Format();
   }
 
+  /** Value of an element, exact in a float. */
+  public float get(int element) {
+    byte scale = scales.bytes().get(scaleAt(element));
+    return (float) codes.get(element) * PowerOfTwoScale.value(scale);
+  }
+
+  /** Index of an element's scale byte. */
+  int scaleAt(int element) {
+    int n = codes.cols();
+    return element / n * scalesPerRow(n) + element % n / Fp8Granularity.SCALE_COLUMNS;
+  }
+
   /** A borrowed view of {@code count} rows from {@code first} on, (count, N). */
   public Fp8Tensor rows(int first, int count) {
     int n = codes.cols();

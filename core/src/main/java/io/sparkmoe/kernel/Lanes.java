@@ -1,10 +1,15 @@
 package io.sparkmoe.kernel;
 
+import io.sparkmoe.tensor.Bfloat16;
 import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.ShortVector;
+import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorShape;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
@@ -24,7 +29,25 @@ final class Lanes {
   /** Elements of one vector. */
   static final int LENGTH = FLOATS.length();
 
+  /** As many 16-bit elements as floats. */
+  private static final VectorSpecies<Short> SHORTS =
+      VectorSpecies.of(short.class, VectorShape.forBitSize(FLOATS.vectorBitSize() / 2));
+
+  /** The smallest vector of bytes; vectors of four floats have none of their length. */
+  private static final boolean BYTES_FIT = LENGTH >= ByteVector.SPECIES_64.length();
+
+  /** As many bytes as floats, where there are. */
+  private static final VectorSpecies<Byte> BYTES =
+      BYTES_FIT
+          ? VectorSpecies.of(byte.class, VectorShape.forBitSize(FLOATS.vectorBitSize() / 4))
+          : ByteVector.SPECIES_64;
+
   private static final ByteOrder ORDER = ByteOrder.nativeOrder();
+
+  /** Where byte i of a little-endian int is not at the top, by lane. */
+  private static final IntVector TO_TOP =
+      IntVector.broadcast(INTS, Integer.SIZE - Byte.SIZE)
+          .sub(IntVector.zero(INTS).addIndex(Byte.SIZE));
 
   private Lanes() {}
 
@@ -47,6 +70,54 @@ final class Lanes {
 
   static void storeInts(ByteBuffer memory, int index, IntVector values) {
     values.intoByteBuffer(memory, index * Integer.BYTES, ORDER);
+  }
+
+  /** BF16 elements as floats. */
+  static FloatVector loadBfloat16(ByteBuffer memory, int index) {
+    ShortVector halves = ShortVector.fromByteBuffer(SHORTS, memory, index * Short.BYTES, ORDER);
+    IntVector wide = (IntVector) halves.convertShape(VectorOperators.S2I, INTS, 0);
+    return wide.lanewise(VectorOperators.LSHL, Short.SIZE).reinterpretAsFloats();
+  }
+
+  /** Stores the upper 16 bits of every lane, which of a float are a BF16 number. */
+  static void storeUpperHalves(ByteBuffer memory, int index, IntVector values) {
+    IntVector halves = values.lanewise(VectorOperators.LSHR, Short.SIZE);
+    ((ShortVector) halves.convertShape(VectorOperators.I2S, SHORTS, 0))
+        .intoByteBuffer(memory, index * Short.BYTES, ORDER);
+  }
+
+  /** Bytes with their sign extended. */
+  static IntVector loadBytes(ByteBuffer memory, int index) {
+    if (BYTES_FIT) {
+      ByteVector bytes = ByteVector.fromByteBuffer(BYTES, memory, index, ORDER);
+      return (IntVector) bytes.convertShape(VectorOperators.B2I, INTS, 0);
+    }
+    // Every lane takes its byte of the same four to the top and down again.
+    return IntVector.broadcast(INTS, memory.getInt(index))
+        .lanewise(VectorOperators.LSHL, TO_TOP)
+        .lanewise(VectorOperators.ASHR, Integer.SIZE - Byte.SIZE);
+  }
+
+  /** Stores the low byte of every lane. */
+  static void storeLowBytes(ByteBuffer memory, int index, IntVector values) {
+    if (BYTES_FIT) {
+      ((ByteVector) values.convertShape(VectorOperators.I2B, BYTES, 0))
+          .intoByteBuffer(memory, index, ORDER);
+    } else {
+      IntVector placed =
+          values
+              .lanewise(VectorOperators.LSHL, Integer.SIZE - Byte.SIZE)
+              .lanewise(VectorOperators.LSHR, TO_TOP);
+      memory.putInt(index, placed.reduceLanes(VectorOperators.OR));
+    }
+  }
+
+  static void setBfloat16(ByteBuffer memory, int index, float value) {
+    memory.putShort(index * Short.BYTES, Bfloat16.encode(value));
+  }
+
+  static float getBfloat16(ByteBuffer memory, int index) {
+    return Bfloat16.decode(memory.getShort(index * Short.BYTES));
   }
 
   static float get(ByteBuffer memory, int index) {

@@ -16,47 +16,24 @@ final class ReferenceFp8 {
   }
 
   static void quantize(
-      Tensor operand,
-      Fp8Tensor kept,
-      Tensor x,
-      int[] rowStarts,
-      Fp8Scaling scaling,
-      Fp8Statistics statistics) {
+      Tensor operand, Fp8Tensor kept, Tensor x, int[] rowStarts, Fp8Scaling scaling) {
     int[] groups = KernelArguments.groups(x, rowStarts);
-    quantize(operand, kept, x.cols(), i -> (float) x.get(i), groups, scaling, statistics);
+    quantize(operand, kept, x.cols(), i -> (float) x.get(i), groups, scaling);
   }
 
-  static void requantize(
-      Tensor operand, Fp8Tensor x, int[] rowStarts, Fp8Scaling scaling, Fp8Statistics statistics) {
+  static void requantize(Tensor operand, Fp8Tensor x, int[] rowStarts, Fp8Scaling scaling) {
     int[] groups = KernelArguments.groups(x.codes(), rowStarts);
-    quantize(operand, null, x.codes().cols(), i -> value(x, i), groups, scaling, statistics);
+    quantize(operand, null, x.codes().cols(), i -> x.get(i), groups, scaling);
   }
 
   static void dequantize(Tensor values, Fp8Tensor x) {
     for (int i = 0; i < values.size(); i++) {
-      values.set(i, value(x, i));
+      values.set(i, x.get(i));
     }
   }
 
-  /** code * scale, exact in a float. */
-  private static float value(Fp8Tensor x, int element) {
-    int n = x.codes().cols();
-    return (float) x.codes().get(element)
-        * PowerOfTwoScale.value(x.scales().bytes().get(scaleAt(element / n, element % n, n)));
-  }
-
-  private static int scaleAt(int row, int column, int n) {
-    return row * Fp8Tensor.scalesPerRow(n) + column / Fp8Granularity.SCALE_COLUMNS;
-  }
-
   private static void quantize(
-      Tensor operand,
-      Fp8Tensor kept,
-      int n,
-      Values x,
-      int[] groups,
-      Fp8Scaling scaling,
-      Fp8Statistics statistics) {
+      Tensor operand, Fp8Tensor kept, int n, Values x, int[] groups, Fp8Scaling scaling) {
     for (int g = 0; g + 1 < groups.length; g++) {
       int height = Math.min(scaling.granularity().rows(), groups[g + 1] - groups[g]);
       int width = Math.min(scaling.granularity().columns(), n);
@@ -64,7 +41,7 @@ final class ReferenceFp8 {
         for (int column = 0; column < n; column += width) {
           int rowEnd = Math.min(groups[g + 1], row + height);
           int columnEnd = Math.min(n, column + width);
-          tile(operand, kept, n, x, row, rowEnd, column, columnEnd, scaling.format(), statistics);
+          tile(operand, kept, n, x, row, rowEnd, column, columnEnd, scaling.format());
         }
       }
     }
@@ -80,8 +57,7 @@ final class ReferenceFp8 {
       int rowEnd,
       int columnStart,
       int columnEnd,
-      Fp8Format format,
-      Fp8Statistics statistics) {
+      Fp8Format format) {
     float largest = 0;
     for (int row = rowStart; row < rowEnd; row++) {
       for (int column = columnStart; column < columnEnd; column++) {
@@ -94,20 +70,13 @@ final class ReferenceFp8 {
       for (int column = columnStart; column < columnEnd; column++) {
         int at = row * n + column;
         float value = x.at(at);
-        byte code =
-            Float.isFinite(value)
-                ? format.encode(value * PowerOfTwoScale.reciprocal(scale))
-                : format.nan(value);
-        float rounded = format.decode(code) * PowerOfTwoScale.value(scale);
+        byte code = format.encodeOrNan(value * PowerOfTwoScale.reciprocal(scale));
         if (operand != null) {
-          operand.set(at, rounded);
+          operand.set(at, format.decode(code) * PowerOfTwoScale.value(scale));
         }
         if (kept != null) {
           kept.codes().bytes().put(at, code);
-          kept.scales().bytes().put(scaleAt(row, column, n), scale);
-        }
-        if (statistics != null) {
-          statistics.add(value, rounded);
+          kept.scales().bytes().put(kept.scaleAt(at), scale);
         }
       }
     }

@@ -454,14 +454,16 @@ public final class ReferenceKernels implements Kernels {
       Fp8Scaling scaling,
       Fp8Statistics statistics) {
     KernelArguments.quantize(operand, kept, x, rowStarts, scaling);
-    ReferenceFp8.quantize(operand, kept, x, rowStarts, scaling, statistics);
+    ReferenceFp8.quantize(operand, kept, x, rowStarts, scaling);
+    Fp8Statistics.count(statistics, operand, kept, x, rowStarts);
   }
 
   @Override
   public void requantize(
       Tensor operand, Fp8Tensor x, int[] rowStarts, Fp8Scaling scaling, Fp8Statistics statistics) {
     KernelArguments.requantize(operand, x, rowStarts);
-    ReferenceFp8.requantize(operand, x, rowStarts, scaling, statistics);
+    ReferenceFp8.requantize(operand, x, rowStarts, scaling);
+    Fp8Statistics.count(statistics, operand, x, rowStarts);
   }
 
   @Override

@@ -24,6 +24,7 @@ public final class VectorKernels implements Kernels {
   private final VectorLoss loss;
   private final VectorAdamW adamW;
   private final VectorBfloat16 bfloat16;
+  private final VectorFp8 fp8;
 
   /**
    * @param gemm matrix library; stays the caller's
@@ -40,6 +41,7 @@ public final class VectorKernels implements Kernels {
     loss = new VectorLoss(parallel);
     adamW = new VectorAdamW(parallel);
     bfloat16 = new VectorBfloat16(parallel);
+    fp8 = new VectorFp8(parallel);
   }
 
   // ---- matrix products
@@ -322,20 +324,22 @@ public final class VectorKernels implements Kernels {
       Fp8Scaling scaling,
       Fp8Statistics statistics) {
     KernelArguments.quantize(operand, kept, x, rowStarts, scaling);
-    ReferenceFp8.quantize(operand, kept, x, rowStarts, scaling, statistics);
+    fp8.quantize(operand, kept, x, rowStarts, scaling);
+    Fp8Statistics.count(statistics, operand, kept, x, rowStarts);
   }
 
   @Override
   public void requantize(
       Tensor operand, Fp8Tensor x, int[] rowStarts, Fp8Scaling scaling, Fp8Statistics statistics) {
     KernelArguments.requantize(operand, x, rowStarts);
-    ReferenceFp8.requantize(operand, x, rowStarts, scaling, statistics);
+    fp8.requantize(operand, x, rowStarts, scaling);
+    Fp8Statistics.count(statistics, operand, x, rowStarts);
   }
 
   @Override
   public void dequantize(Tensor values, Fp8Tensor x) {
     KernelArguments.dequantize(values, x);
-    ReferenceFp8.dequantize(values, x);
+    fp8.dequantize(values, x);
   }
 
   // ---- conversions

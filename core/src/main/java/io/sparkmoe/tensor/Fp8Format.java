@@ -89,9 +89,25 @@ public enum Fp8Format {
     return largest;
   }
 
-  /** The code of NaN with the sign of {@code value}. */
-  public byte nan(float value) {
-    return (byte) (NAN | (Float.floatToRawIntBits(value) >>> 24) & SIGN);
+  /** Bits of the mantissa, without the leading one. */
+  public int mantissaBits() {
+    return mantissaBits;
+  }
+
+  /** Smallest value of full precision; below it all values are multiples of one step. */
+  public float smallestNormal() {
+    return Float.intBitsToFloat(normalBits);
+  }
+
+  /**
+   * The code of a value that was scaled to fit: as {@link #encode(float)}, but an infinity becomes
+   * NaN, so that a diverged value is still seen.
+   */
+  public byte encodeOrNan(float value) {
+    int bits = Float.floatToRawIntBits(value);
+    return (bits & FLOAT_MAGNITUDE) < FLOAT_INFINITY
+        ? encode(value)
+        : (byte) (NAN | (bits >>> 24) & SIGN);
   }
 
   /** The code of a value; see the class comment for rounding, saturation and NaN. */

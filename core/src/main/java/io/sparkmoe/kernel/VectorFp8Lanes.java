@@ -1,0 +1,256 @@
+package io.sparkmoe.kernel;
+
+import io.sparkmoe.tensor.Fp8Format;
+import io.sparkmoe.tensor.PowerOfTwoScale;
+import java.nio.ByteBuffer;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.VectorMask;
+import jdk.incubator.vector.VectorOperators;
+
+/**
+ * One 8-bit format on vectors: runs of elements of one scale, or of one scale a column. Finite
+ * values, divided by their scale, must be at most the format's largest; others become NaN.
+ *
+ * <p>Rounding is one addition. With e the exponent of |v|, or that of the smallest normal value if
+ * it is larger, values around |v| are multiples of {@code step = 2^(e - mantissa bits)}. The float
+ * {@code 2^23 step} has a last bit worth one step, so adding it to |v| rounds |v| to steps, ties to
+ * even; subtracting it leaves the rounded value, and the bits that it changed count the steps.
+ */
+final class VectorFp8Lanes {
+
+  private static final int SIGN = 0x80000000;
+  private static final int MAGNITUDE = 0x7FFFFFFF;
+  private static final int EXPONENT = 0x7F800000;
+  private static final int MANTISSA_BITS = 23;
+  private static final int NAN = 0x7FC00000;
+
+  /** Bits of a code without sign. */
+  private static final int CODE = 0x7F;
+
+  private final Fp8Format format;
+  private final int mantissaBits;
+
+  /** Bits of the smallest normal value as a float. */
+  private final int normalBits;
+
+  /** What turns an exponent into that of 2^23 steps. */
+  private final int stepExponent;
+
+  /** What the exponent bits of 2^23 steps count too much in a code. */
+  private final int codeOffset;
+
+  /** What an exponent in a code lacks to one in a float. */
+  private final int biasBits;
+
+  private final float normal;
+
+  private final int leastFittingScale;
+
+  /** Smallest code without sign that is no finite number. */
+  private final int firstSpecial;
+
+  VectorFp8Lanes(Fp8Format format) {
+    this.format = format;
+    mantissaBits = format.mantissaBits();
+    normal = format.smallestNormal();
+    normalBits = Float.floatToRawIntBits(normal);
+    stepExponent = (MANTISSA_BITS - mantissaBits) << MANTISSA_BITS;
+    codeOffset = (normalBits + stepExponent) >>> (MANTISSA_BITS - mantissaBits);
+    biasBits = normalBits - (1 << MANTISSA_BITS);
+    leastFittingScale = mantissaBits - Math.getExponent(normal) - 6;
+    firstSpecial = format == Fp8Format.E4M3 ? CODE : 0x7C;
+  }
+
+  /** The format. */
+  Fp8Format format() {
+    return format;
+  }
+
+  // ---- one scale
+
+  /** {@code to = round(x / scale) * scale} in BF16. */
+  void round(ByteBuffer to, int toIndex, ByteBuffer x, int index, int count, byte scale) {
+    float factor = PowerOfTwoScale.value(scale);
+    float inverse = PowerOfTwoScale.reciprocal(scale);
+    FloatVector factors = VectorMath.splat(factor);
+    int bound = bound(count, fitsBfloat16(scale));
+    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+      Lanes.storeUpperHalves(
+          to, toIndex + i, rounded(Lanes.load(x, index + i).mul(inverse), factors));
+    }
+    for (int i = bound; i < count; i++) {
+      Lanes.setBfloat16(to, toIndex + i, rounded(Lanes.get(x, index + i), inverse, factor));
+    }
+  }
+
+  /** {@code codes = round(x / scale)}. */
+  void encode(ByteBuffer codes, int codesIndex, ByteBuffer x, int index, int count, byte scale) {
+    float inverse = PowerOfTwoScale.reciprocal(scale);
+    int bound = Lanes.FLOATS.loopBound(count);
+    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+      Lanes.storeLowBytes(codes, codesIndex + i, codes(Lanes.load(x, index + i).mul(inverse)));
+    }
+    for (int i = bound; i < count; i++) {
+      codes.put(codesIndex + i, format.encodeOrNan(Lanes.get(x, index + i) * inverse));
+    }
+  }
+
+  /** {@code x = code * scale} in F32. */
+  void decode(ByteBuffer x, int index, ByteBuffer codes, int codesIndex, int count, byte scale) {
+    float factor = PowerOfTwoScale.value(scale);
+    int bound = Lanes.FLOATS.loopBound(count);
+    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+      Lanes.store(x, index + i, values(Lanes.loadBytes(codes, codesIndex + i)).mul(factor));
+    }
+    for (int i = bound; i < count; i++) {
+      Lanes.set(x, index + i, format.decode(codes.get(codesIndex + i)) * factor);
+    }
+  }
+
+  /** {@code x = code * scale} in BF16. */
+  void decodeToBfloat16(
+      ByteBuffer x, int index, ByteBuffer codes, int codesIndex, int count, byte scale) {
+    float factor = PowerOfTwoScale.value(scale);
+    int bound = bound(count, fitsBfloat16(scale));
+    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+      FloatVector values = values(Lanes.loadBytes(codes, codesIndex + i)).mul(factor);
+      Lanes.storeUpperHalves(x, index + i, values.reinterpretAsInts());
+    }
+    for (int i = bound; i < count; i++) {
+      Lanes.setBfloat16(x, index + i, format.decode(codes.get(codesIndex + i)) * factor);
+    }
+  }
+
+  /**
+   * Whether every value of this scale is a BF16 number, so that cutting off the lower half of a
+   * float rounds nothing: its smallest step is at least BF16's smallest number.
+   */
+  boolean fitsBfloat16(byte scale) {
+    return (scale & 0xFF) >= leastFittingScale;
+  }
+
+  private static int bound(int count, boolean vectors) {
+    return vectors ? Lanes.FLOATS.loopBound(count) : 0;
+  }
+
+  // ---- one scale a column
+
+  /**
+   * {@link #round} with the scale of every column.
+   *
+   * @param fit whether all scales are {@link #fitsBfloat16}
+   */
+  void roundColumns(
+      ByteBuffer to,
+      int toIndex,
+      ByteBuffer x,
+      int index,
+      int count,
+      ByteBuffer inverses,
+      ByteBuffer factors,
+      boolean fit) {
+    int bound = bound(count, fit);
+    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+      FloatVector v = Lanes.load(x, index + i).mul(Lanes.load(inverses, i));
+      Lanes.storeUpperHalves(to, toIndex + i, rounded(v, Lanes.load(factors, i)));
+    }
+    for (int i = bound; i < count; i++) {
+      float value = rounded(Lanes.get(x, index + i), Lanes.get(inverses, i), Lanes.get(factors, i));
+      Lanes.setBfloat16(to, toIndex + i, value);
+    }
+  }
+
+  // ---- a vector
+
+  /** Bits of the rounded v times the factor. */
+  private IntVector rounded(FloatVector v, FloatVector factor) {
+    IntVector bits = v.reinterpretAsInts();
+    IntVector magnitude = bits.and(MAGNITUDE);
+    FloatVector steps = steps(magnitude).reinterpretAsFloats();
+    FloatVector nearest = magnitude.reinterpretAsFloats().add(steps).sub(steps).mul(factor);
+    return nearest.reinterpretAsInts().blend(NAN, notFinite(magnitude)).or(bits.and(SIGN));
+  }
+
+  private float rounded(float value, float inverse, float factor) {
+    return format.decode(format.encodeOrNan(value * inverse)) * factor;
+  }
+
+  /** Codes of v in the low bytes. */
+  private IntVector codes(FloatVector v) {
+    IntVector bits = v.reinterpretAsInts();
+    IntVector magnitude = bits.and(MAGNITUDE);
+    IntVector steps = steps(magnitude);
+    IntVector sum =
+        magnitude.reinterpretAsFloats().add(steps.reinterpretAsFloats()).reinterpretAsInts();
+    // The number of steps, and the mantissa's whole turns that the exponent stands for.
+    return sum.sub(steps)
+        .add(steps.lanewise(VectorOperators.LSHR, MANTISSA_BITS - mantissaBits))
+        .sub(codeOffset)
+        .blend(CODE, notFinite(magnitude))
+        .or(bits.lanewise(VectorOperators.LSHR, 24).and(0x80));
+  }
+
+  private static VectorMask<Integer> notFinite(IntVector magnitude) {
+    return magnitude.compare(VectorOperators.GE, EXPONENT);
+  }
+
+  /** Bits of 2^23 steps around a magnitude. */
+  private IntVector steps(IntVector magnitude) {
+    return magnitude.and(EXPONENT).max(normalBits).add(stepExponent);
+  }
+
+  /** Values of codes, which come with their sign extended. */
+  private FloatVector values(IntVector codes) {
+    IntVector code = codes.and(CODE);
+    IntVector bits =
+        code.lanewise(VectorOperators.LSHL, MANTISSA_BITS - mantissaBits).add(biasBits);
+    VectorMask<Integer> subnormal = code.compare(VectorOperators.LT, 1 << mantissaBits);
+    VectorMask<Integer> special = code.compare(VectorOperators.GE, firstSpecial);
+    // With the exponent of the smallest normal number, a subnormal one is too large by that number.
+    FloatVector below = bits.add(1 << MANTISSA_BITS).reinterpretAsFloats().sub(normal);
+    return bits.blend(bits.or(EXPONENT), special)
+        .blend(below.reinterpretAsInts(), subnormal)
+        .or(codes.and(SIGN))
+        .reinterpretAsFloats();
+  }
+
+  // ---- magnitudes
+
+  /** Bits of the largest finite magnitude. */
+  static int largestBits(ByteBuffer x, int index, int count) {
+    int bound = Lanes.FLOATS.loopBound(count);
+    IntVector largest = IntVector.zero(Lanes.INTS);
+    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+      largest = largest.max(finiteMagnitude(x, index + i));
+    }
+    int result = largest.reduceLanes(VectorOperators.MAX);
+    for (int i = bound; i < count; i++) {
+      result = Math.max(result, finiteMagnitude(Lanes.get(x, index + i)));
+    }
+    return result;
+  }
+
+  /** {@code largest[i] = max(largest[i], |x[i]|)} of finite x, as bits. */
+  static void largestBitsOfColumns(ByteBuffer largest, ByteBuffer x, int index, int count) {
+    int bound = Lanes.FLOATS.loopBound(count);
+    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+      Lanes.storeInts(largest, i, Lanes.loadInts(largest, i).max(finiteMagnitude(x, index + i)));
+    }
+    for (int i = bound; i < count; i++) {
+      int at = i * Integer.BYTES;
+      int magnitude = finiteMagnitude(Lanes.get(x, index + i));
+      largest.putInt(at, Math.max(largest.getInt(at), magnitude));
+    }
+  }
+
+  private static IntVector finiteMagnitude(ByteBuffer x, int index) {
+    IntVector magnitude = Lanes.loadInts(x, index).and(MAGNITUDE);
+    return magnitude.blend(0, notFinite(magnitude));
+  }
+
+  private static int finiteMagnitude(float x) {
+    int magnitude = Float.floatToRawIntBits(x) & MAGNITUDE;
+    return magnitude < EXPONENT ? magnitude : 0;
+  }
+}
