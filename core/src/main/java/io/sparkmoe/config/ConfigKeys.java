@@ -219,6 +219,10 @@ public final class ConfigKeys {
     table.integer(
         "deadline_seconds", 120, "Longest wait for another executor, seconds.", "timeout");
     table.integer(
+        "checkpoint_deadline_seconds",
+        1800,
+        "Longest that an executor or the driver may read or write a checkpoint, seconds.");
+    table.integer(
         "gradient_check_every",
         0,
         "Steps between comparisons of a lossy gradient wire with an FP32 sum; 0 = never.");

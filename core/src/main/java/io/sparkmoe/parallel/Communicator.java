@@ -7,7 +7,7 @@ import java.nio.ByteBuffer;
  * for the receiver to take a frame; receiving waits until the frame is there, at most until the
  * deadline, and then names who is late. Frames between two ends arrive in the order sent by one
  * thread. A rank's end belongs to one thread; on the driver's end several threads may send, and one
- * per rank receive, at a time. Any thread may {@link #abort}. Both implementations run {@code
+ * per rank receive, at a time. Any thread may {@link #abort(Failure) abort}. Both implementations run {@code
  * CommunicatorContract} in the tests.
  */
 public interface Communicator extends AutoCloseable {
@@ -53,10 +53,21 @@ public interface Communicator extends AutoCloseable {
   long[] sentBytes();
 
   /**
-   * Tells every other end that this one has failed, so that they stop waiting for anybody; never
-   * throws. What was sent before can still be received.
+   * Tells every other end that this one, or one that it lost, has failed, so that they stop waiting
+   * for anybody; never throws. What was sent before can still be received.
    */
-  void abort(String reason);
+  void abort(Failure failure);
+
+  /** As {@link #abort(Failure)}, of this end itself. */
+  default void abort(String reason) {
+    abort(new Failure(rank(), reason));
+  }
+
+  /**
+   * Tells every other end that this one is at work on something long: their waits for it, and their
+   * deadlines, begin anew. Any thread may call it; never throws.
+   */
+  void keepAlive();
 
   /** A received frame. */
   record Frame(FrameKey key, ByteBuffer payload) {}

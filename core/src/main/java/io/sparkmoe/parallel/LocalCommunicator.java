@@ -78,10 +78,19 @@ public final class LocalCommunicator extends MailboxCommunicator {
   }
 
   @Override
-  public void abort(String reason) {
+  public void abort(Failure failure) {
     for (LocalCommunicator end : group.ends) {
       if (end != this) {
-        end.mailbox().fail(rank(), reason);
+        end.mailbox().fail(failure);
+      }
+    }
+  }
+
+  @Override
+  public void keepAlive() {
+    for (LocalCommunicator end : group.ends) {
+      if (end != this) {
+        end.mailbox().keptAlive(rank());
       }
     }
   }

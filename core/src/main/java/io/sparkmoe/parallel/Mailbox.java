@@ -10,31 +10,30 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.IntFunction;
-import java.util.regex.Pattern;
 
 /**
  * Frames that came to one end and wait to be taken, a queue per sender. Delivering never waits;
- * taking waits for the frame, for a failure or for the deadline, whichever is first. What arrived
+ * taking waits for the frame, for a failure or for the deadline, whichever is first; a sender that
+ * says it is alive is waited for a deadline longer. What arrived
  * before a failure can still be taken. Any end's failure ends every wait, because ranks depend on
  * each other: the one that waits for a healthy rank would else only learn of the failed one when
  * its own deadline passes. Thread-safe.
  */
 public final class Mailbox implements AutoCloseable {
 
-  /** How {@link #fail} begins what it keeps about a rank. */
-  private static final Pattern PASSED_ON = Pattern.compile("rank \\d+ \\([^)]*\\) failed: ");
-
   private final int owner;
   private final Duration deadline;
   private final IntFunction<String> describe;
   private final ReentrantLock lock = new ReentrantLock();
   private final List<Queue> queues = new ArrayList<>();
-  private String failure;
+  private Failure failure;
   private boolean closed;
 
   private static final class Queue {
     final ArrayDeque<Frame> frames = new ArrayDeque<>();
     final Condition changed;
+    long aliveNanos;
+    boolean keptAlive;
 
     Queue(Condition changed) {
       this.changed = changed;
@@ -80,17 +79,12 @@ public final class Mailbox implements AutoCloseable {
     return take(from, null);
   }
 
-  /**
-   * Ends every wait, now and later, with a {@link RankLostException}; the first reason stays. An
-   * end that failed because it lost another one passes on that one's failure, so the culprit is
-   * named whoever is heard first.
-   */
-  public void fail(int rank, String reason) {
+  /** Ends every wait, now and later, with a {@link RankLostException}; the first failure stays. */
+  public void fail(Failure first) {
     lock.lock();
     try {
       if (failure == null) {
-        boolean passedOn = PASSED_ON.matcher(reason).lookingAt();
-        failure = passedOn ? reason : describe.apply(rank) + " failed: " + reason;
+        failure = first;
         signalAll();
       }
     } finally {
@@ -98,11 +92,41 @@ public final class Mailbox implements AutoCloseable {
     }
   }
 
-  /** Why the group has failed, naming the rank, or null while it has not. */
-  public String failure() {
+  /** Why the group has failed, or null while it has not. */
+  public Failure failure() {
     lock.lock();
     try {
       return failure;
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /**
+   * What a wait ends with when the group {@link #failure has failed}.
+   *
+   * @param doing what the owner of this mailbox is kept from, in words
+   */
+  RankLostException lost(String doing) {
+    return new RankLostException(
+        describe.apply(failure.rank())
+            + " failed: "
+            + failure.reason()
+            + " ("
+            + describe.apply(owner)
+            + " was "
+            + doing
+            + ")",
+        failure);
+  }
+
+  /** That end is at work: waits for it begin anew. */
+  public void keptAlive(int from) {
+    Queue queue = queueOf(from);
+    lock.lock();
+    try {
+      queue.aliveNanos = System.nanoTime();
+      queue.keptAlive = true;
     } finally {
       lock.unlock();
     }
@@ -127,7 +151,7 @@ public final class Mailbox implements AutoCloseable {
 
   private Frame take(int from, FrameKey key) {
     Queue queue = queueOf(from);
-    long leftNanos = deadline.toNanos();
+    long startNanos = System.nanoTime();
     lock.lock();
     try {
       while (true) {
@@ -140,29 +164,13 @@ public final class Mailbox implements AutoCloseable {
           return frame;
         }
         if (failure != null) {
-          throw new RankLostException(
-              failure
-                  + " ("
-                  + describe.apply(owner)
-                  + " was waiting for "
-                  + wanted(key)
-                  + " from "
-                  + describe.apply(from)
-                  + ")");
+          throw lost("waiting for " + wanted(key) + " from " + describe.apply(from));
         }
+        long leftNanos = leftNanos(queue, startNanos);
         if (leftNanos <= 0) {
-          throw new RankLateException(
-              describe.apply(from)
-                  + " is late: "
-                  + describe.apply(owner)
-                  + " got no "
-                  + wanted(key)
-                  + " within "
-                  + seconds()
-                  + " s; see that process's log, or raise cluster.deadline_seconds if it needs"
-                  + " longer");
+          throw late(from, key, queue, startNanos);
         }
-        leftNanos = queue.changed.awaitNanos(leftNanos);
+        queue.changed.awaitNanos(leftNanos);
       }
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
@@ -176,6 +184,36 @@ public final class Mailbox implements AutoCloseable {
     } finally {
       lock.unlock();
     }
+  }
+
+  /** Until the deadline, which counts from the sender's last sign of life. */
+  private long leftNanos(Queue queue, long startNanos) {
+    return deadline.toNanos() - (System.nanoTime() - lastSign(queue, startNanos));
+  }
+
+  private static long lastSign(Queue queue, long startNanos) {
+    return queue.keptAlive && queue.aliveNanos - startNanos > 0 ? queue.aliveNanos : startNanos;
+  }
+
+  private RankLateException late(int from, FrameKey key, Queue queue, long startNanos) {
+    long silentFrom = lastSign(queue, startNanos);
+    String working =
+        silentFrom == startNanos
+            ? " s; see that process's log, or raise cluster.deadline_seconds"
+            : " s of its last sign, after "
+                + TimeUnit.NANOSECONDS.toSeconds(silentFrom - startNanos)
+                + " s of work on a checkpoint; see that process's log, or raise"
+                + " cluster.checkpoint_deadline_seconds";
+    return new RankLateException(
+        describe.apply(from)
+            + " is late: "
+            + describe.apply(owner)
+            + " got no "
+            + wanted(key)
+            + " within "
+            + seconds()
+            + working
+            + " if it needs longer");
   }
 
   /** Frames are mostly taken in the order they came, so the scan ends at the first. */

@@ -58,9 +58,8 @@ public abstract class MailboxCommunicator implements Communicator {
               + ", got "
               + to);
     }
-    String failure = mailbox.failure();
-    if (failure != null) {
-      throw new RankLostException(failure + " (" + describe(rank) + " was sending " + key + ")");
+    if (mailbox.failure() != null) {
+      throw mailbox.lost("sending " + key);
     }
     int payloadBytes = FrameCodec.payloadBytes(key, parts);
     move(to, key, payloadBytes, parts);

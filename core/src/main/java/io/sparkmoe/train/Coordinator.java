@@ -4,6 +4,8 @@ import io.sparkmoe.checkpoint.FileEntry;
 import io.sparkmoe.kernel.ComputeEngine;
 import io.sparkmoe.parallel.ClusterConfig.GatePlacement;
 import io.sparkmoe.parallel.Communicator;
+import io.sparkmoe.parallel.FatalRunException;
+import io.sparkmoe.parallel.KeepAlive;
 import io.sparkmoe.tensor.Arena;
 import io.sparkmoe.train.protocol.Protocol;
 import io.sparkmoe.train.protocol.Protocol.Message;
@@ -15,6 +17,7 @@ import io.sparkmoe.train.protocol.StepEnd.Evaluation;
 import io.sparkmoe.train.protocol.StepOrder;
 import io.sparkmoe.train.protocol.StepReport;
 import java.io.IOException;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -52,11 +55,24 @@ public final class Coordinator {
   /**
    * Leads the run to its last step.
    *
-   * @throws FailedRunException when a loss or gradient is not finite
+   * @throws FatalRunException when a loss or gradient is not finite
    * @throws IOException when a checkpoint cannot be read or written
    */
   public RunResult run() throws IOException {
-    DriverCheckpoint checkpoints = new DriverCheckpoint(config, settings, numRanks);
+    KeepAlive reading = keepAlive(config.cluster().checkpointDeadline());
+    try {
+      DriverCheckpoint checkpoints = new DriverCheckpoint(config, settings, numRanks);
+      return run(checkpoints, reading);
+    } finally {
+      reading.close();
+    }
+  }
+
+  /**
+   * @param reading ends when the driver has read its checkpoint, which may take longer than a
+   *     deadline
+   */
+  private RunResult run(DriverCheckpoint checkpoints, KeepAlive reading) throws IOException {
     String backend = checkpoints.gemmBackend().orElse(config.cluster().gemmBackend());
     try (ComputeEngine engine = ComputeEngine.open("driver", backend, settings.threads());
         Arena arena = new Arena("driver", settings.memoryLimitBytes());
@@ -64,6 +80,9 @@ public final class Coordinator {
         GateRole role = gateRole(gates, engine, arena)) {
       checkpoints.restore(gates);
       try (RankInbox inbox = new RankInbox(communicator, role.calls())) {
+        reading.close();
+        List<String> notes = start(checkpoints, inbox, engine);
+        listener.onStart(checkpoints.resumedFromStep(), notes);
         return lead(checkpoints, gates, role, inbox, engine);
       }
     }
@@ -75,6 +94,31 @@ public final class Coordinator {
         : new ExecutorGates(gates, communicator, arena);
   }
 
+  /** Starts the ranks and waits until all are ready; returns what a user should know. */
+  private List<String> start(
+      DriverCheckpoint checkpoints, RankInbox inbox, ComputeEngine engine) {
+    RunStart start =
+        new RunStart(checkpoints.resumedFromStep(), engine.gemmName(), config.train().steps());
+    tellAll(Message.START, 0, start);
+    List<String> notes = new ArrayList<>(checkpoints.notes());
+    notes.add(gemmNote(engine));
+    checkpoints
+        .gemmBackend()
+        .filter(stored -> !stored.equals(engine.gemmName()))
+        .ifPresent(stored -> notes.add(otherBackendNote(stored, engine.gemmName())));
+    try (KeepAlive waiting = keepAliveWhileRanksWork()) {
+      for (int rank = 0; rank < numRanks; rank++) {
+        RankReady ready = inbox.next(rank, Message.READY, 0, RankReady.class);
+        notes.add(communicator.describe(rank) + ": " + ready.kernels());
+      }
+    }
+    return notes;
+  }
+
+  /**
+   * Leads the steps. The ranks' word that the last one is over ends the run: whatever becomes of
+   * them, all that they had to give is committed.
+   */
   private RunResult lead(
       DriverCheckpoint checkpoints,
       GateOwner gates,
@@ -84,34 +128,15 @@ public final class Coordinator {
       throws IOException {
     int from = checkpoints.resumedFromStep();
     int last = config.train().steps();
-    RunStart start = new RunStart(from, engine.gemmName(), last);
-    tellAll(Message.START, 0, start);
-    List<String> notes = new ArrayList<>(checkpoints.notes());
-    notes.add(gemmNote(engine));
-    checkpoints
-        .gemmBackend()
-        .filter(stored -> !stored.equals(engine.gemmName()))
-        .ifPresent(stored -> notes.add(otherBackendNote(stored, engine.gemmName())));
-    for (int rank = 0; rank < numRanks; rank++) {
-      RankReady ready = inbox.next(rank, Message.READY, 0, RankReady.class);
-      notes.add(communicator.describe(rank) + ": " + ready.kernels());
-    }
-    listener.onStart(from, notes);
     StepMetricsBuilder metrics = new StepMetricsBuilder(config, communicator);
     List<StepMetrics> all = new ArrayList<>();
     Evaluation evaluation = null;
     for (int step = from + 1; step <= last; step++) {
-      StepResult result = step(step, checkpoints, gates, role, inbox);
-      if (result.order().checkpoint()) {
-        checkpoints.commit(step, gates, engine.gemmName(), result.files());
-      }
+      StepResult result = step(step, checkpoints, gates, role, inbox, engine);
       StepMetrics line = metrics.build(step, result);
       all.add(line);
       evaluation = result.evaluation();
       listener.onStep(line);
-    }
-    for (int rank = 0; rank < numRanks; rank++) {
-      inbox.next(rank, Protocol.key(Message.DONE, 0));
     }
     return new RunResult(
         last,
@@ -123,7 +148,12 @@ public final class Coordinator {
   }
 
   private StepResult step(
-      int step, DriverCheckpoint checkpoints, GateOwner gates, GateRole role, RankInbox inbox)
+      int step,
+      DriverCheckpoint checkpoints,
+      GateOwner gates,
+      GateRole role,
+      RankInbox inbox,
+      ComputeEngine engine)
       throws IOException {
     StepCounts counts = inbox.next(0, Message.COUNTS, step, StepCounts.class);
     for (int rank = 1; rank < numRanks; rank++) {
@@ -146,7 +176,7 @@ public final class Coordinator {
     StepOrder order = order(step, gradNorm, reports);
     if (order.failure() != null) {
       tellAll(Message.ORDER, step, order);
-      throw new FailedRunException(order.failure());
+      throw new FatalRunException(order.failure());
     }
     if (order.checkpoint()) {
       checkpoints.prepare(step);
@@ -158,13 +188,20 @@ public final class Coordinator {
 
     List<StepEnd> ends = new ArrayList<>();
     List<FileEntry> files = new ArrayList<>();
-    for (int rank = 0; rank < numRanks; rank++) {
-      StepEnd end = inbox.next(rank, Message.END, step, StepEnd.class);
-      ends.add(end);
-      files.addAll(end.files());
+    // Ranks that are done already wait for the others, at the next step.
+    try (KeepAlive waiting = order.checkpoint() ? keepAliveWhileRanksWork() : null) {
+      for (int rank = 0; rank < numRanks; rank++) {
+        StepEnd end = inbox.next(rank, Message.END, step, StepEnd.class);
+        ends.add(end);
+        files.addAll(end.files());
+      }
     }
-    return new StepResult(
-        counts, reports, order, gradNorm, loads, ends, files, Evaluations.merge(ends));
+    if (order.checkpoint()) {
+      try (KeepAlive committing = keepAlive(config.cluster().checkpointDeadline())) {
+        checkpoints.commit(step, gates, engine.gemmName(), files);
+      }
+    }
+    return new StepResult(counts, reports, order, gradNorm, loads, ends, Evaluations.merge(ends));
   }
 
   private StepOrder order(int step, double gradNorm, List<StepReport> reports) {
@@ -229,6 +266,16 @@ public final class Coordinator {
           + ", expected a finite number; resume from the last checkpoint with a lower train.lr";
     }
     return null;
+  }
+
+  private KeepAlive keepAlive(Duration limit) {
+    return new KeepAlive(communicator, config.cluster().deadline(), limit);
+  }
+
+  /** For longer than any rank may be silent, so that the one that is late is named, not this end. */
+  private KeepAlive keepAliveWhileRanksWork() {
+    Duration silence = config.cluster().deadline().multipliedBy(3);
+    return keepAlive(config.cluster().checkpointDeadline().plus(silence));
   }
 
   private void tellAll(Message message, int step, Object body) {

@@ -1,11 +1,12 @@
 package io.sparkmoe.train;
 
 import io.sparkmoe.parallel.Communicator;
+import io.sparkmoe.parallel.Failure;
+import io.sparkmoe.parallel.FatalRunException;
 import io.sparkmoe.parallel.LocalCommunicator;
 import io.sparkmoe.parallel.RankLateException;
 import io.sparkmoe.parallel.RankLostException;
 import java.io.IOException;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Queue;
@@ -22,7 +23,7 @@ public final class LocalTraining {
    *
    * @param numRanks usually one with all threads
    * @param workers settings by rank
-   * @throws FailedRunException when the run cannot go on, with one sentence
+   * @throws FatalRunException when the run cannot go on, with one sentence
    * @throws IOException when a checkpoint cannot be read or written, whichever end found out
    */
   public static RunResult run(
@@ -32,8 +33,8 @@ public final class LocalTraining {
       CoordinatorSettings settings,
       RunListener listener)
       throws IOException {
-    Duration deadline = Duration.ofSeconds(config.cluster().deadlineSeconds());
-    LocalCommunicator.Group group = LocalCommunicator.group(numRanks, deadline);
+    LocalCommunicator.Group group =
+        LocalCommunicator.group(numRanks, config.cluster().deadline());
     Queue<Throwable> failures = new ConcurrentLinkedQueue<>();
     List<Thread> threads = new ArrayList<>();
     try {
@@ -46,7 +47,7 @@ public final class LocalTraining {
       }
       return new Coordinator(config, group.driver(), settings, listener).run();
     } catch (IOException | RuntimeException | Error e) {
-      group.driver().abort(String.valueOf(e.getMessage()));
+      group.driver().abort(Failure.of(Communicator.DRIVER, e));
       Threads.join(threads);
       throw cause(e, failures);
     } finally {
@@ -61,7 +62,7 @@ public final class LocalTraining {
       new Worker(config, end, settings).run();
     } catch (IOException | RuntimeException | Error e) {
       failures.add(e);
-      end.abort(String.valueOf(e.getMessage()));
+      end.abort(Failure.of(end.rank(), e));
     }
   }
 

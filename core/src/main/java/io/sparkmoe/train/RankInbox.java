@@ -4,11 +4,14 @@ import io.sparkmoe.parallel.Communicator;
 import io.sparkmoe.parallel.Communicator.Frame;
 import io.sparkmoe.parallel.FrameKey;
 import io.sparkmoe.parallel.FrameKind;
+import io.sparkmoe.parallel.RankLateException;
 import io.sparkmoe.train.protocol.Protocol;
 import io.sparkmoe.train.protocol.Protocol.Message;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.function.BiConsumer;
 
@@ -19,12 +22,14 @@ import java.util.function.BiConsumer;
  */
 final class RankInbox implements AutoCloseable {
 
-  private static final FrameKey LAST = Protocol.key(Message.DONE, 0);
-
   private final Communicator communicator;
   private final BiConsumer<Integer, Frame> gateCalls;
   private final List<BlockingQueue<Object>> queues = new ArrayList<>();
   private final List<Thread> threads = new ArrayList<>();
+
+  /** Ranks that the coordinator waits for, with the time it began to. */
+  private final Map<Integer, Long> awaitedSince = new ConcurrentHashMap<>();
+
   private volatile boolean closed;
 
   /**
@@ -49,11 +54,14 @@ final class RankInbox implements AutoCloseable {
   /** The next waiting frame of that rank, which must have that key. */
   Frame next(int rank, FrameKey expected) {
     Object next;
+    awaitedSince.put(rank, System.nanoTime());
     try {
       next = queues.get(rank).take();
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new IllegalStateException("interrupted while waiting for " + expected, e);
+    } finally {
+      awaitedSince.remove(rank);
     }
     if (next instanceof RuntimeException failure) {
       queues.get(rank).add(failure);
@@ -84,20 +92,39 @@ final class RankInbox implements AutoCloseable {
   private void pump(int rank) {
     try {
       while (!closed) {
-        Frame frame = communicator.receiveNext(rank);
+        Frame frame = nextFrame(rank);
         if (gateCalls != null && frame.key().kind() == FrameKind.GATE) {
           gateCalls.accept(rank, frame);
         } else {
           queues.get(rank).add(frame);
-          if (frame.key().equals(LAST)) {
-            return;
-          }
         }
       }
     } catch (RuntimeException | Error e) {
       // One late or lost rank keeps all others waiting: every queue gets the failure, whichever is
       // looked at first.
       queues.forEach(queue -> queue.add(e));
+    }
+  }
+
+  /**
+   * A rank that is silent because it waits for the coordinator, as while a checkpoint is committed,
+   * is not late: only one that the coordinator waits for can be. It is given a second deadline,
+   * because it may itself be waiting for the rank that is late, and then names that one.
+   */
+  private Frame nextFrame(int rank) {
+    boolean silentBefore = false;
+    while (true) {
+      long fromNanos = System.nanoTime();
+      try {
+        return communicator.receiveNext(rank);
+      } catch (RankLateException late) {
+        Long since = awaitedSince.get(rank);
+        boolean awaited = since != null && since - fromNanos <= 0;
+        if (awaited && silentBefore) {
+          throw late;
+        }
+        silentBefore = since != null;
+      }
     }
   }
 

@@ -1,6 +1,5 @@
 package io.sparkmoe.train;
 
-import io.sparkmoe.checkpoint.FileEntry;
 import io.sparkmoe.train.protocol.StepCounts;
 import io.sparkmoe.train.protocol.StepEnd;
 import io.sparkmoe.train.protocol.StepEnd.Evaluation;
@@ -17,7 +16,6 @@ import java.util.List;
  * @param gradNorm global gradient norm before clipping
  * @param loads tokens by MoE layer and expert, (L, E)
  * @param ends by rank
- * @param files checkpoint files of all ranks
  * @param evaluation over all ranks, null when there was none
  */
 record StepResult(
@@ -27,5 +25,4 @@ record StepResult(
     double gradNorm,
     long[][] loads,
     List<StepEnd> ends,
-    List<FileEntry> files,
     Evaluation evaluation) {}

@@ -9,6 +9,8 @@ import io.sparkmoe.model.Losses;
 import io.sparkmoe.model.Part;
 import io.sparkmoe.model.TokenBatch;
 import io.sparkmoe.parallel.Communicator;
+import io.sparkmoe.parallel.FatalRunException;
+import io.sparkmoe.parallel.KeepAlive;
 import io.sparkmoe.parallel.Phase;
 import io.sparkmoe.parallel.PhaseClock;
 import io.sparkmoe.tensor.Arena;
@@ -62,7 +64,7 @@ public final class Worker {
   /**
    * Runs until the coordinator's last step is done.
    *
-   * @throws FailedRunException when the coordinator stops the run
+   * @throws FatalRunException when the coordinator stops the run
    * @throws IOException when a checkpoint cannot be read or written
    */
   public void run() throws IOException {
@@ -77,21 +79,22 @@ public final class Worker {
       if (from == 0) {
         state.parameters().initialize(config.train().seed());
       } else {
-        RankCheckpoint.read(
-            settings.store(), from, communicator.rank(), communicator.size(), state);
+        try (KeepAlive reading = keepAlive()) {
+          RankCheckpoint.read(
+              settings.store(), from, communicator.rank(), communicator.size(), state);
+        }
       }
       tell(Message.READY, 0, new RankReady(describe(engine)));
       for (int step = from + 1; step <= start.lastStep(); step++) {
         trainStep(step, step == start.lastStep(), state, arena);
       }
-      tell(Message.DONE, 0, true);
     }
   }
 
   /** Another matrix library would give other last bits, silently. */
   private void requireBackend(ComputeEngine engine, String expected) {
     if (!engine.gemmName().equals(expected)) {
-      throw new FailedRunException(
+      throw new FatalRunException(
           "cannot compute as the driver does: "
               + communicator.describe(communicator.rank())
               + " can load the matrix library "
@@ -121,7 +124,7 @@ public final class Worker {
     StepOrder order =
         Protocol.receive(communicator, Communicator.DRIVER, Message.ORDER, step, StepOrder.class);
     if (order.failure() != null) {
-      throw new FailedRunException(order.failure());
+      throw new FatalRunException(order.failure());
     }
     clock.enter(Phase.OPTIMIZER);
     state.optimizer().step(step, order.learningRate(), order.gradientScale());
@@ -134,9 +137,11 @@ public final class Worker {
     List<FileEntry> files = List.of();
     if (order.checkpoint()) {
       clock.enter(Phase.CHECKPOINT);
-      files =
-          RankCheckpoint.write(
-              settings.store(), step, communicator.rank(), communicator.size(), state);
+      try (KeepAlive writing = keepAlive()) {
+        files =
+            RankCheckpoint.write(
+                settings.store(), step, communicator.rank(), communicator.size(), state);
+      }
     }
     clock.enter(Phase.CONTROL);
     tell(
@@ -270,6 +275,11 @@ public final class Worker {
     }
     sentBefore = now;
     return since;
+  }
+
+  private KeepAlive keepAlive() {
+    return new KeepAlive(
+        communicator, config.cluster().deadline(), config.cluster().checkpointDeadline());
   }
 
   private void tell(Message message, int step, Object body) {

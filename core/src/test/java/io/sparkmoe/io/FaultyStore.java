@@ -3,6 +3,7 @@ package io.sparkmoe.io;
 import java.io.IOException;
 import java.io.InputStream;
 import java.util.List;
+import java.util.function.Consumer;
 
 /**
  * A store that fails on demand: after so many created files, so many written bytes, or with no
@@ -14,6 +15,7 @@ public final class FaultyStore implements Store {
   private long filesLeft = Long.MAX_VALUE;
   private long bytesLeft = Long.MAX_VALUE;
   private long usableBytes = -1;
+  private Consumer<String> beforeCreate = path -> {};
 
   public FaultyStore(Store store) {
     this.store = store;
@@ -29,6 +31,12 @@ public final class FaultyStore implements Store {
     return this;
   }
 
+  /** Runs that with the path of every file that is about to be created, in the writer's thread. */
+  public FaultyStore beforeCreating(Consumer<String> action) {
+    beforeCreate = action;
+    return this;
+  }
+
   public FaultyStore withUsableBytes(long bytes) {
     usableBytes = bytes;
     return this;
@@ -41,6 +49,7 @@ public final class FaultyStore implements Store {
 
   @Override
   public AtomicOutputStream create(String path) throws IOException {
+    beforeCreate.accept(path);
     if (filesLeft-- == 0) {
       throw new IOException("injected: no more files");
     }

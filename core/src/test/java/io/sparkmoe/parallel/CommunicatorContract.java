@@ -11,6 +11,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
@@ -189,6 +190,46 @@ public abstract class CommunicatorContract {
             .hasMessageContaining("rank 1")
             .hasMessageContaining("loss is NaN");
       }
+    }
+  }
+
+  @Test
+  void anEndThatKeepsAliveIsWaitedForBeyondTheDeadline() throws Exception {
+    try (Ends ends = open(2, SHORT)) {
+      CompletableFuture<ByteBuffer> waiting =
+          CompletableFuture.supplyAsync(() -> ends.rank(0).receive(1, key(FrameKind.CONTROL, 0)));
+      try (KeepAlive working = new KeepAlive(ends.rank(1), SHORT, LONG)) {
+        assertThatThrownBy(() -> waiting.get(4 * SHORT.toMillis(), TimeUnit.MILLISECONDS))
+            .isInstanceOf(TimeoutException.class);
+      }
+      ends.rank(1).send(0, key(FrameKind.CONTROL, 0), ints(5));
+      assertThat(waiting.get(20, TimeUnit.SECONDS).getInt()).isEqualTo(5);
+    }
+  }
+
+  @Test
+  void workBeyondItsOwnLimitIsLate() throws Exception {
+    try (Ends ends = open(1, SHORT);
+        KeepAlive working = new KeepAlive(ends.driver(), SHORT, SHORT.multipliedBy(2))) {
+      assertThatThrownBy(
+              () -> ends.rank(0).receive(Communicator.DRIVER, key(FrameKind.CONTROL, 0)))
+          .isInstanceOf(RankLateException.class)
+          .hasMessageContaining("the driver")
+          .hasMessageContaining("is late")
+          .hasMessageContaining("cluster.checkpoint_deadline_seconds");
+    }
+  }
+
+  @Test
+  void aFailureThatIsPassedOnNamesTheEndThatFailed() throws Exception {
+    try (Ends ends = open(3, LONG)) {
+      Failure ofOther = new Failure(2, "its disk (/d) failed: full");
+      ends.rank(1).abort(Failure.of(1, new RankLostException("rank 1 lost rank 2", ofOther)));
+      assertThatThrownBy(() -> ends.rank(0).receive(1, key(FrameKind.COMBINE, 0)))
+          .isInstanceOf(RankLostException.class)
+          .hasMessageContaining(ends.rank(0).describe(2) + " failed: its disk (/d) failed: full")
+          .extracting(lost -> ((RankLostException) lost).failure())
+          .isEqualTo(ofOther);
     }
   }
 

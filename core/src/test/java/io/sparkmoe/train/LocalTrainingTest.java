@@ -4,14 +4,19 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import io.sparkmoe.io.FaultyStore;
+import io.sparkmoe.io.LocalStore;
 import io.sparkmoe.parallel.ClusterConfig.GatePlacement;
+import io.sparkmoe.parallel.FatalRunException;
 import io.sparkmoe.parallel.Wire;
 import io.sparkmoe.train.CoordinatorSettings.Resume;
 import io.sparkmoe.train.protocol.WireQuality;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -166,10 +171,31 @@ class LocalTrainingTest {
             .with("checkpoint_every", 1)
             .in(folder);
     assertThatThrownBy(run::run)
-        .isInstanceOf(FailedRunException.class)
+        .isInstanceOf(FatalRunException.class)
         .hasMessageMatching(
             "training diverged: .* is not finite at step \\d+ on rank \\d.*lower train.lr");
     assertThat(folder.resolve("checkpoints/step-00000001/manifest.json")).exists();
+  }
+
+  @Test
+  @DisplayName("a checkpoint may take longer than a deadline, on a rank and on the driver")
+  void aSlowCheckpointIsWaitedFor() throws Exception {
+    String quick = slowly(Duration.ZERO).in(folder.resolve("quick")).run().weightsSha256();
+    TinyRun run = slowly(Duration.ofMillis(3500)).deadlines(3, 60);
+    assertThat(run.run().weightsSha256()).isEqualTo(quick);
+  }
+
+  /** Two ranks; the second one's experts, and the manifest, take their time at step 2 of 3. */
+  private TinyRun slowly(Duration time) throws Exception {
+    FaultyStore store =
+        new FaultyStore(new LocalStore(folder.resolve("slow-" + time)))
+            .beforeCreating(
+                path -> {
+                  if (path.matches(".*step-00000002/(model/experts-00001.*|manifest.json)")) {
+                    LockSupport.parkNanos(time.toNanos());
+                  }
+                });
+    return new TinyRun().ranks(2).with("steps", 3).with("checkpoint_every", 2).in(store);
   }
 
   @Test

@@ -7,6 +7,8 @@ import io.sparkmoe.parallel.Communicator;
 import io.sparkmoe.parallel.FrameKey;
 import io.sparkmoe.parallel.FrameKind;
 import io.sparkmoe.parallel.LocalCommunicator;
+import io.sparkmoe.parallel.RankLateException;
+import io.sparkmoe.train.protocol.Protocol;
 import io.sparkmoe.train.protocol.Protocol.Message;
 import io.sparkmoe.train.protocol.StepCounts;
 import java.nio.ByteBuffer;
@@ -37,6 +39,26 @@ class RankInboxTest {
       assertThatThrownBy(() -> inbox.next(0, Message.COUNTS, 1, StepCounts.class))
           .isInstanceOf(AssertionError.class)
           .hasMessage("gate of rank 0");
+    }
+  }
+
+  @Test
+  @DisplayName("a rank is late when the coordinator has waited for it, not when it had to wait")
+  void onlyAnAwaitedRankIsLate() throws Exception {
+    Duration deadline = Duration.ofMillis(200);
+    FrameKey first = Protocol.key(Message.COUNTS, 1);
+    FrameKey second = Protocol.key(Message.REPORT, 1);
+    try (LocalCommunicator.Group group = LocalCommunicator.group(1, deadline);
+        RankInbox inbox = new RankInbox(group.driver(), (rank, frame) -> {})) {
+      group.rank(0).send(Communicator.DRIVER, first);
+      // The coordinator is busy for some deadlines, as with a checkpoint.
+      new CountDownLatch(1).await(4 * deadline.toMillis(), TimeUnit.MILLISECONDS);
+      inbox.next(0, first);
+      group.rank(0).send(Communicator.DRIVER, second);
+      inbox.next(0, second);
+      assertThatThrownBy(() -> inbox.next(0, second))
+          .isInstanceOf(RankLateException.class)
+          .hasMessageContaining("rank 0");
     }
   }
 

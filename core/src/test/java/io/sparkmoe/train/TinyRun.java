@@ -97,7 +97,16 @@ final class TinyRun {
   }
 
   TinyRun in(Path folder) throws IOException {
-    this.store = new LocalStore(folder);
+    return in(new LocalStore(folder));
+  }
+
+  TinyRun in(Store store) {
+    this.store = store;
+    return this;
+  }
+
+  TinyRun deadlines(int seconds, int checkpointSeconds) {
+    this.cluster = cluster.withDeadlines(seconds, checkpointSeconds);
     return this;
   }
 

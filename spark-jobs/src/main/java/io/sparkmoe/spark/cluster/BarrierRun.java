@@ -1,5 +1,8 @@
 package io.sparkmoe.spark.cluster;
 
+import io.sparkmoe.parallel.Communicator;
+import io.sparkmoe.parallel.Failure;
+import io.sparkmoe.parallel.FatalRunException;
 import io.sparkmoe.parallel.RankLateException;
 import io.sparkmoe.parallel.RankLostException;
 import java.io.IOException;
@@ -43,9 +46,11 @@ public final class BarrierRun {
   /**
    * How a run ended.
    *
-   * @param results what each rank returned, in rank order
+   * @param results what each rank returned, in rank order; empty when one failed after the driver's
+   *     task had returned
    * @param stageAttempts attempts that the stage took, 1 when nothing failed
-   * @param failures why the attempts before the last one failed, one sentence each, naming the rank
+   * @param failures why attempts failed, one sentence each, naming the rank; with empty results the
+   *     last one came when the run was complete
    */
   public record Result(List<byte[]> results, int stageAttempts, List<String> failures) {}
 
@@ -55,6 +60,7 @@ public final class BarrierRun {
   private final String tag = "moe-" + UUID.randomUUID();
   private final AtomicReference<Throwable> fatal = new AtomicReference<>();
   private final Rendezvous rendezvous;
+  private volatile boolean complete;
   private volatile boolean over;
   private volatile RuntimeException driverFailure;
 
@@ -72,7 +78,7 @@ public final class BarrierRun {
             conf.get("spark.driver.bindAddress", host),
             conf.getInt(DRIVER_PORT, 0),
             SparkTransport::ofThisProcess,
-            reason -> stop(new FatalRunException(reason)));
+            this::rankFailed);
   }
 
   /**
@@ -121,6 +127,9 @@ public final class BarrierRun {
     try {
       return new JavaRDD<>(barrier, resultTag).repartition(1).collect();
     } catch (Exception e) {
+      if (complete) {
+        return List.of();
+      }
       throw failure(e);
     } finally {
       sc.setLocalProperty(INTERRUPT_ON_CANCEL, interrupt);
@@ -164,7 +173,7 @@ public final class BarrierRun {
       throw new UncheckedIOException(ofFile);
     }
     if (reason != null) {
-      throw new FatalRunException(FailureText.of(reason), reason);
+      throw new FatalRunException(Failure.sentence(reason), reason);
     }
   }
 
@@ -185,25 +194,50 @@ public final class BarrierRun {
     driverFailure = null;
     try {
       driverTask.run(end, attempt);
+      complete(attempt);
     } catch (RankLostException | RankLateException e) {
       // The ranks fail with it, and Spark begins the next attempt.
       driverFailure = e;
       rendezvous.attemptFailed(attempt, e.getMessage());
-      end.abort(e.getMessage());
+      end.abort(Failure.of(Communicator.DRIVER, e));
     } catch (InterruptedException e) {
       throw e;
     } catch (Throwable e) {
       stop(e);
-      end.abortRun(FailureText.of(e));
+      end.abortRun(Failure.of(Communicator.DRIVER, e));
     }
+  }
+
+  /**
+   * The driver has what the run was for. Ranks may still return; one that fails now, or has failed
+   * since its last word, costs nothing and is no reason to run all of them again.
+   */
+  private void complete(int attempt) {
+    complete = true;
+    rendezvous.end("the run is complete");
+    if (rendezvous.hasFailed(attempt)) {
+      cancelRest();
+    }
+  }
+
+  private void rankFailed(boolean fatal, String reason) {
+    if (complete) {
+      cancelRest();
+    } else if (fatal) {
+      stop(new FatalRunException(reason));
+    }
+  }
+
+  private void cancelRest() {
+    sc.cancelJobsWithTag(tag, "the run is complete, a rank failed after its work was done");
   }
 
   /** Ends the run without another attempt; the first reason is the one that the caller gets. */
   private void stop(Throwable reason) {
     if (!over && fatal.compareAndSet(null, reason)) {
-      LOG.error("The run cannot go on: {}", FailureText.of(reason));
-      rendezvous.end(FailureText.of(reason));
-      sc.cancelJobsWithTag(tag, FailureText.of(reason));
+      LOG.error("The run cannot go on: {}", Failure.sentence(reason));
+      rendezvous.end(Failure.sentence(reason));
+      sc.cancelJobsWithTag(tag, Failure.sentence(reason));
     }
   }
 
@@ -211,7 +245,7 @@ public final class BarrierRun {
   private void awaitDriverTask(Thread driver) {
     rendezvous.end("the run has ended");
     try {
-      driver.join(settings.deadline().toMillis());
+      driver.join(settings.closing().toMillis());
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new IllegalStateException("interrupted while the driver's task ended", e);
@@ -225,8 +259,9 @@ public final class BarrierRun {
     if (driver.isAlive()) {
       throw new FatalRunException(
           "the driver's task is late: all ranks ended "
-              + settings.deadline().toSeconds()
-              + " s ago and it has not; raise cluster.deadline_seconds if it needs longer");
+              + settings.closing().toSeconds()
+              + " s ago and it has not; raise cluster.checkpoint_deadline_seconds if it needs"
+              + " longer");
     }
   }
 

@@ -6,7 +6,8 @@ import io.sparkmoe.parallel.Communicator;
 public interface DriverTask {
 
   /**
-   * Runs the driver's side of one attempt.
+   * Runs the driver's side of one attempt. When it returns, the run is complete: ranks may still
+   * return their results, but none that fails after that is run again.
    *
    * @param driverEnd the driver's end; closed by the caller
    * @param attempt 0 for the first attempt of the stage

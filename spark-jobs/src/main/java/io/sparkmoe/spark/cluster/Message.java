@@ -1,6 +1,7 @@
 package io.sparkmoe.spark.cluster;
 
 import io.sparkmoe.parallel.CorruptFrameException;
+import io.sparkmoe.parallel.Failure;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
@@ -38,11 +39,14 @@ final class Message {
   /** Further bytes of the frame last begun on this channel. */
   static final byte MORE = 7;
 
-  /** Whether another attempt is useless u8, reason. */
+  /** Whether another attempt is useless u8, the end that failed i32, reason. */
   static final byte ABORT = 8;
 
   /** Nothing: the sender has finished, its channel will close. */
   static final byte BYE = 9;
+
+  /** Nothing: the sender is at work on something long. */
+  static final byte ALIVE = 10;
 
   /** First bytes of a connection, so that another program's are told apart from an old token. */
   private static final int MAGIC = 0x31_45_4f_4d;
@@ -99,10 +103,13 @@ final class Message {
     return text(allocate(1 + Short.BYTES + MAX_STRING_BYTES).put(REFUSED), reason);
   }
 
-  static ByteBuffer abort(boolean fatal, String reason) {
+  static ByteBuffer abort(boolean fatal, Failure failure) {
     return text(
-        allocate(2 + Short.BYTES + MAX_STRING_BYTES).put(ABORT).put((byte) (fatal ? 1 : 0)),
-        reason);
+        allocate(2 + Integer.BYTES + Short.BYTES + MAX_STRING_BYTES)
+            .put(ABORT)
+            .put((byte) (fatal ? 1 : 0))
+            .putInt(failure.rank()),
+        failure.reason());
   }
 
   static ByteBuffer bare(byte type) {

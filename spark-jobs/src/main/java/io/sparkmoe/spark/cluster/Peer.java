@@ -6,6 +6,7 @@ import io.netty.channel.ChannelFuture;
 import io.netty.channel.ChannelOption;
 import io.sparkmoe.parallel.Communicator.Frame;
 import io.sparkmoe.parallel.CorruptFrameException;
+import io.sparkmoe.parallel.Failure;
 import io.sparkmoe.parallel.FrameCodec;
 import io.sparkmoe.parallel.FrameKey;
 import io.sparkmoe.parallel.RankLateException;
@@ -38,7 +39,14 @@ final class Peer {
   interface Listener {
     void arrived(int from, Frame frame);
 
-    void failed(int rank, boolean fatal, String reason);
+    /**
+     * An end has failed, as it or another that lost it says, or as its channel shows.
+     *
+     * @throws CorruptFrameException when there is no such end
+     */
+    void failed(boolean fatal, Failure failure);
+
+    void keptAlive(int rank);
 
     String describe(int rank);
   }
@@ -137,7 +145,8 @@ final class Peer {
       if (!channel.isActive()) {
         inFlight.release();
         throw new RankLostException(
-            listener.describe(rank) + " is gone: its connection closed before " + key);
+            listener.describe(rank) + " is gone: its connection closed before " + key,
+            new Failure(rank, "its connection closed before " + key));
       }
       handedOver = true;
       write(channel, chunk)
@@ -171,12 +180,14 @@ final class Peer {
       case Message.MORE -> append(message);
       case Message.ABORT -> {
         boolean fatal = message.get() != 0;
-        String reason = Message.getString(message);
+        Failure failure = new Failure(message.getInt(), Message.getString(message));
+        listener.failed(fatal, failure);
         left = true;
-        listener.failed(rank, fatal, reason);
       }
       case Message.BYE -> left = true;
-      default -> throw new CorruptFrameException("a message's type must be in [1, 9], got " + type);
+      case Message.ALIVE -> listener.keptAlive(rank);
+      default ->
+          throw new CorruptFrameException("a message's type must be in [1, 10], got " + type);
     }
   }
 
@@ -210,14 +221,16 @@ final class Peer {
   void disconnected() {
     if (!left) {
       listener.failed(
-          rank, false, "its connection closed, so its process has ended or its network is down");
+          false,
+          new Failure(
+              rank, "its connection closed, so its process has ended or its network is down"));
     }
   }
 
   /** What came over the channel was wrong; the channel is being closed. */
   void misbehaved(String reason) {
     left = true;
-    listener.failed(rank, false, reason);
+    listener.failed(false, new Failure(rank, reason));
   }
 
   /** Says goodbye; the future completes when everything sent before is in the socket. */

@@ -1,5 +1,7 @@
 package io.sparkmoe.spark.cluster;
 
+import io.sparkmoe.parallel.Failure;
+import io.sparkmoe.parallel.FatalRunException;
 import java.io.Serializable;
 import java.util.List;
 import org.apache.spark.BarrierTaskContext;
@@ -55,13 +57,13 @@ final class RankFunction<T>
       RankPreflight.check(context);
       return task.run(communicator, CollectionConverters.asJava(rows), context);
     } catch (FatalRunException e) {
-      communicator.abortRun(e.getMessage());
+      communicator.abortRun(Failure.of(context.rank(), e));
       throw e;
     } catch (Error e) {
-      communicator.abort(FailureText.of(e));
+      communicator.abort(Failure.of(context.rank(), e));
       throw e;
     } catch (Exception e) {
-      communicator.abort(FailureText.of(e));
+      communicator.abort(Failure.of(context.rank(), e));
       throw e instanceof RuntimeException unchecked
           ? unchecked
           : new IllegalStateException(e.getMessage(), e);

@@ -2,6 +2,7 @@ package io.sparkmoe.spark.cluster;
 
 import io.sparkmoe.parallel.Communicator;
 import io.sparkmoe.parallel.CorruptFrameException;
+import io.sparkmoe.parallel.Failure;
 import io.sparkmoe.parallel.RankLateException;
 import io.sparkmoe.parallel.RankLostException;
 import java.nio.ByteBuffer;
@@ -46,7 +47,7 @@ final class RankJoin extends FrameHandler {
             ticket.numRanks(),
             ticket.deadline(),
             ticket.host() + ":" + ticket.port(),
-            (fatal, reason) -> giveUp(reason));
+            (fatal, failure) -> giveUp());
     this.connections = new CountDownLatch(ticket.numRanks() - 1);
     this.transport = transports.apply(this);
     communicator.owns(transport);
@@ -121,7 +122,7 @@ final class RankJoin extends FrameHandler {
               + seconds
               + " s; see the driver's log");
     } catch (ExecutionException e) {
-      throw new RankLostException(communicator.failure(), e.getCause());
+      throw lost();
     }
   }
 
@@ -145,10 +146,14 @@ final class RankJoin extends FrameHandler {
               + ticket.deadline().toSeconds()
               + " s");
     }
-    String failure = communicator.failure();
-    if (failure != null) {
-      throw new RankLostException(failure);
+    if (communicator.failure() != null) {
+      throw lost();
     }
+  }
+
+  private RankLostException lost() {
+    Failure failure = communicator.failure();
+    return new RankLostException(communicator.describe(failure), failure);
   }
 
   @Override
@@ -232,8 +237,8 @@ final class RankJoin extends FrameHandler {
   }
 
   /** Ends the waits of this join; {@link SparkCommunicator#failure} says why. */
-  private void giveUp(String reason) {
-    welcome.completeExceptionally(new RankLostException(reason));
+  private void giveUp() {
+    welcome.completeExceptionally(lost());
     while (connections.getCount() > 0) {
       connections.countDown();
     }

@@ -1,5 +1,7 @@
 package io.sparkmoe.spark.cluster;
 
+import io.sparkmoe.parallel.FatalRunException;
+
 /**
  * What can only be checked where a rank runs; a failure ends the run, because another attempt would
  * repeat it.

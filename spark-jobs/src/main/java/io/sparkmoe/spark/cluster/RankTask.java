@@ -1,6 +1,7 @@
 package io.sparkmoe.spark.cluster;
 
 import io.sparkmoe.parallel.Communicator;
+import io.sparkmoe.parallel.FatalRunException;
 import java.io.Serializable;
 import java.util.Iterator;
 

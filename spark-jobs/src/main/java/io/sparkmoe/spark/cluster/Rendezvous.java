@@ -2,6 +2,7 @@ package io.sparkmoe.spark.cluster;
 
 import io.sparkmoe.parallel.Communicator;
 import io.sparkmoe.parallel.CorruptFrameException;
+import io.sparkmoe.parallel.Failure;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -28,9 +29,9 @@ final class Rendezvous extends FrameHandler implements AutoCloseable {
 
   private static final Logger LOG = LoggerFactory.getLogger(Rendezvous.class);
 
-  /** Hears that the run cannot succeed in any attempt. */
-  interface FatalListener {
-    void fatal(String reason);
+  /** Hears that a rank has failed; fatal when no other attempt could succeed. */
+  interface FailureListener {
+    void failed(boolean fatal, String reason);
   }
 
   /** An attempt whose ranks are all there: its number, from 0, and the driver's end. */
@@ -40,7 +41,7 @@ final class Rendezvous extends FrameHandler implements AutoCloseable {
 
   private final int numRanks;
   private final Duration deadline;
-  private final FatalListener fatalListener;
+  private final FailureListener failureListener;
   private final SparkTransport transport;
   private final RunTicket ticket;
 
@@ -73,10 +74,10 @@ final class Rendezvous extends FrameHandler implements AutoCloseable {
       String bindHost,
       int port,
       Function<RpcHandler, SparkTransport> transports,
-      FatalListener fatalListener) {
+      FailureListener failureListener) {
     this.numRanks = numRanks;
     this.deadline = deadline;
-    this.fatalListener = fatalListener;
+    this.failureListener = failureListener;
     this.arrivals = new Arrival[numRanks];
     this.transport = transports.apply(this);
     int listening;
@@ -106,6 +107,16 @@ final class Rendezvous extends FrameHandler implements AutoCloseable {
     lock.lock();
     try {
       return attempt + 1;
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /** Whether a rank of that attempt has failed. */
+  boolean hasFailed(int number) {
+    lock.lock();
+    try {
+      return failedAttempt >= number;
     } finally {
       lock.unlock();
     }
@@ -197,11 +208,9 @@ final class Rendezvous extends FrameHandler implements AutoCloseable {
             numRanks,
             deadline,
             ticket.host() + ":" + ticket.port(),
-            (fatal, reason) -> {
-              attemptFailed(number, end[0].failure());
-              if (fatal) {
-                fatalListener.fatal(reason);
-              }
+            (fatal, failure) -> {
+              attemptFailed(number, end[0].describe(failure));
+              failureListener.failed(fatal, failure.reason());
             });
     Message.Address[] addresses = new Message.Address[numRanks];
     for (int rank = 0; rank < numRanks; rank++) {
@@ -294,6 +303,7 @@ final class Rendezvous extends FrameHandler implements AutoCloseable {
     try {
       if (ended != null) {
         refuse(arrival.client, ended);
+        failureListener.failed(false, "rank " + rank + " began attempt " + helloAttempt);
         return;
       }
       if (helloAttempt > attempt) {
@@ -319,9 +329,10 @@ final class Rendezvous extends FrameHandler implements AutoCloseable {
       refuseArrivals(reason);
     }
     if (current != null) {
-      current.abort(reason);
+      Failure over = new Failure(Communicator.DRIVER, reason);
+      current.abort(over);
       // Wakes the driver's own task, should it still wait for a rank of that attempt.
-      current.failed(Communicator.DRIVER, false, reason);
+      current.failed(false, over);
     }
     attempt = newAttempt;
     attemptOver = false;

@@ -2,6 +2,8 @@ package io.sparkmoe.spark.cluster;
 
 import io.netty.channel.Channel;
 import io.netty.channel.ChannelFuture;
+import io.sparkmoe.parallel.CorruptFrameException;
+import io.sparkmoe.parallel.Failure;
 import io.sparkmoe.parallel.FrameKey;
 import io.sparkmoe.parallel.MailboxCommunicator;
 import java.nio.ByteBuffer;
@@ -22,9 +24,9 @@ final class SparkCommunicator extends MailboxCommunicator implements Peer.Listen
 
   private static final long CLOSE_SECONDS = 5;
 
-  /** Hears of the first failure of another end. */
+  /** Hears of failures of other ends. */
   interface FailureListener {
-    void failed(boolean fatal, String reason);
+    void failed(boolean fatal, Failure failure);
   }
 
   private final Duration deadline;
@@ -75,9 +77,14 @@ final class SparkCommunicator extends MailboxCommunicator implements Peer.Listen
     return peers.get(other + 1);
   }
 
-  /** Why the group has failed, naming the rank, or null. */
-  String failure() {
+  /** Why the group has failed, or null. */
+  Failure failure() {
     return mailbox().failure();
+  }
+
+  /** The same as a sentence that names the rank and where it runs. */
+  String describe(Failure failure) {
+    return describe(failure.rank()) + " failed: " + failure.reason();
   }
 
   @Override
@@ -95,13 +102,18 @@ final class SparkCommunicator extends MailboxCommunicator implements Peer.Listen
   }
 
   @Override
-  public void abort(String reason) {
-    tellAll(Message.abort(false, reason));
+  public void abort(Failure failure) {
+    tellAll(Message.abort(false, failure));
   }
 
-  /** As {@link #abort}, and tells that another attempt would fail the same way. */
-  void abortRun(String reason) {
-    tellAll(Message.abort(true, reason));
+  /** As {@link #abort(Failure)}, and tells that another attempt would fail the same way. */
+  void abortRun(Failure failure) {
+    tellAll(Message.abort(true, failure));
+  }
+
+  @Override
+  public void keepAlive() {
+    tellAll(Message.bare(Message.ALIVE));
   }
 
   private void tellAll(ByteBuffer message) {
@@ -119,12 +131,24 @@ final class SparkCommunicator extends MailboxCommunicator implements Peer.Listen
   }
 
   @Override
-  public void failed(int other, boolean fatal, String reason) {
+  public void failed(boolean fatal, Failure failure) {
+    if (failure.rank() < DRIVER || failure.rank() >= size()) {
+      throw new CorruptFrameException(
+          "an abort must name the driver (-1) or a rank below "
+              + size()
+              + ", got "
+              + failure.rank());
+    }
     if (closed.get()) {
       return;
     }
-    mailbox().fail(other, reason);
-    failures.failed(fatal, reason);
+    mailbox().fail(failure);
+    failures.failed(fatal, failure);
+  }
+
+  @Override
+  public void keptAlive(int from) {
+    mailbox().keptAlive(from);
   }
 
   /** Sends what is still on its way, says goodbye and closes the channels. */

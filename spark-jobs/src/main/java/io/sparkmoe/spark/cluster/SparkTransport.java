@@ -1,6 +1,7 @@
 package io.sparkmoe.spark.cluster;
 
 import io.netty.channel.Channel;
+import io.sparkmoe.parallel.FatalRunException;
 import io.sparkmoe.parallel.RankLostException;
 import java.io.IOException;
 import java.util.List;

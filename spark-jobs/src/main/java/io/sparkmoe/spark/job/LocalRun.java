@@ -65,6 +65,6 @@ final class LocalRun {
                 1,
                 RankMemory.ofDriver(config, 1).limitBytes()),
             listener);
-    return new FinishedRun(result, 0, 1);
+    return new FinishedRun(result, 0, 1, List.of());
   }
 }

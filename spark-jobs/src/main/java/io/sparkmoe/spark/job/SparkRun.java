@@ -14,7 +14,6 @@ import io.sparkmoe.train.RunConfigJson;
 import io.sparkmoe.train.RunListener;
 import io.sparkmoe.train.RunResult;
 import java.io.Serializable;
-import java.time.Duration;
 import java.util.Iterator;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicReference;
@@ -80,8 +79,19 @@ final class SparkRun<T> {
     RankTask<T> rank =
         new TrainingTask<>(RunConfigJson.toJson(config).toString(), rows, store, threads);
     RunSettings run =
-        new RunSettings(description, Duration.ofSeconds(config.cluster().deadlineSeconds()));
+        new RunSettings(
+            description, config.cluster().deadline(), config.cluster().checkpointDeadline());
     BarrierRun.Result ended = BarrierRun.run(context, partitions, rank, driver, run);
-    return new FinishedRun(result.get(), numRanks, ended.stageAttempts());
+    return new FinishedRun(result.get(), numRanks, ended.stageAttempts(), remarks(ended));
+  }
+
+  private static List<String> remarks(BarrierRun.Result ended) {
+    List<String> failures = ended.failures();
+    if (!ended.results().isEmpty() || failures.isEmpty()) {
+      return List.of();
+    }
+    return List.of(
+        failures.get(failures.size() - 1)
+            + "; every step was done and committed by then, so the run is complete");
   }
 }

@@ -79,6 +79,7 @@ public final class TrainJob {
                 ? LocalRun.run(plan, Runtime.getRuntime().availableProcessors(), console)
                 : onSpark(plan, hadoop, console);
       }
+      finished.remarks().forEach(err::println);
       return close(plan, finished, start);
     }
   }

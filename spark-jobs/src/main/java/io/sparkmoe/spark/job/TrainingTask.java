@@ -3,10 +3,8 @@ package io.sparkmoe.spark.job;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.sparkmoe.io.Store;
 import io.sparkmoe.parallel.Communicator;
-import io.sparkmoe.spark.cluster.FatalRunException;
 import io.sparkmoe.spark.cluster.RankContext;
 import io.sparkmoe.spark.cluster.RankTask;
-import io.sparkmoe.train.FailedRunException;
 import io.sparkmoe.train.RankMemory;
 import io.sparkmoe.train.RunConfig;
 import io.sparkmoe.train.RunConfigJson;
@@ -45,8 +43,6 @@ final class TrainingTask<T> implements RankTask<T> {
               RankMemory.ofRank(config, context.numRanks()).limitBytes());
       new Worker(config, communicator, settings).run();
       return new byte[0];
-    } catch (FailedRunException e) {
-      throw new FatalRunException(e.getMessage(), e);
     }
   }
 }

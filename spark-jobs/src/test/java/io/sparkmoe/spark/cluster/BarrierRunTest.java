@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.sparkmoe.io.InsufficientSpaceException;
 import io.sparkmoe.parallel.Communicator;
+import io.sparkmoe.parallel.FatalRunException;
 import io.sparkmoe.parallel.FrameKey;
 import io.sparkmoe.parallel.FrameKind;
 import java.io.UncheckedIOException;
@@ -29,10 +30,18 @@ import org.junit.jupiter.api.Timeout;
 class BarrierRunTest {
 
   private static final RunSettings SETTINGS =
-      new RunSettings("barrier run test", Duration.ofSeconds(60));
+      new RunSettings("barrier run test", Duration.ofSeconds(60), Duration.ofSeconds(60));
   private static final RunSettings IMPATIENT =
-      new RunSettings("late rank test", Duration.ofSeconds(3));
-  private static final DriverTask IDLE = (end, attempt) -> {};
+      new RunSettings("late rank test", Duration.ofSeconds(3), Duration.ofSeconds(6));
+  private static final FrameKey LAST_WORD = control(8);
+
+  /** Done when every rank is. */
+  private static final DriverTask IDLE =
+      (end, attempt) -> {
+        for (int rank = 0; rank < end.size(); rank++) {
+          end.receive(rank, LAST_WORD);
+        }
+      };
 
   private static LocalClusterSession session;
 
@@ -137,6 +146,34 @@ class BarrierRunTest {
   }
 
   @Test
+  void anExecutorThatDiesWhenTheDriverIsDoneCostsNothing() {
+    BarrierRun.Result result =
+        BarrierRun.run(
+            session.sc(),
+            numbers(),
+            (communicator, rows, context) -> {
+              communicator.send(Communicator.DRIVER, LAST_WORD);
+              communicator.receive(Communicator.DRIVER, control(1));
+              if (context.rank() == 1) {
+                Runtime.getRuntime().halt(1);
+              }
+              return communicator.receive(1, control(2)).array();
+            },
+            (end, attempt) -> {
+              IDLE.run(end, attempt);
+              end.send(0, control(1));
+              end.send(1, control(1));
+            },
+            SETTINGS);
+    assertThat(result.stageAttempts()).isEqualTo(1);
+    assertThat(result.results()).isEmpty();
+    assertThat(result.failures()).hasSize(1);
+    assertThat(result.failures().get(0))
+        .contains("rank 1 (executor")
+        .contains("its connection closed");
+  }
+
+  @Test
   void aLateRankIsNamedAndTheStageRunsAgain() {
     BarrierRun.Result result =
         BarrierRun.run(
@@ -149,9 +186,16 @@ class BarrierRunTest {
                 }
                 new CountDownLatch(1).await(30, TimeUnit.SECONDS);
               }
+              communicator.send(Communicator.DRIVER, LAST_WORD);
               return new byte[0];
             },
-            IDLE,
+            (end, attempt) -> {
+              if (attempt == 0) {
+                // Else the driver's own deadline would name rank 0, which waits too.
+                new CountDownLatch(1).await(4, TimeUnit.SECONDS);
+              }
+              IDLE.run(end, attempt);
+            },
             IMPATIENT);
     assertThat(result.stageAttempts()).isEqualTo(2);
     assertThat(result.failures()).hasSize(1);
@@ -288,6 +332,7 @@ class BarrierRunTest {
       Arrays.sort(nanos);
       double megabytesPerSecond =
           context.rank() == 0 ? sendLarge(communicator) : receiveLarge(communicator);
+      communicator.send(Communicator.DRIVER, LAST_WORD);
       ByteBuffer result = ByteBuffer.allocate(16).order(ByteOrder.LITTLE_ENDIAN);
       return result.putDouble(nanos[NUM_PINGS / 2] / 1e6).putDouble(megabytesPerSecond).array();
     }

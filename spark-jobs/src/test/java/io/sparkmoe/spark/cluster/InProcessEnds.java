@@ -33,7 +33,16 @@ final class InProcessEnds implements CommunicatorContract.Ends {
   private final List<Communicator> ranks = new ArrayList<>();
 
   InProcessEnds(SparkConf conf, int numRanks, Duration deadline) throws Exception {
-    rendezvous = rendezvous(conf, numRanks, deadline, fatal::add);
+    rendezvous =
+        rendezvous(
+            conf,
+            numRanks,
+            deadline,
+            (isFatal, reason) -> {
+              if (isFatal) {
+                fatal.add(reason);
+              }
+            });
     List<CompletableFuture<SparkCommunicator>> joins = new ArrayList<>();
     RunTicket ticket = rendezvous.ticket();
     for (int rank = 0; rank < numRanks; rank++) {
@@ -56,9 +65,9 @@ final class InProcessEnds implements CommunicatorContract.Ends {
   }
 
   static Rendezvous rendezvous(
-      SparkConf conf, int numRanks, Duration deadline, Rendezvous.FatalListener fatalListener) {
+      SparkConf conf, int numRanks, Duration deadline, Rendezvous.FailureListener failureListener) {
     return new Rendezvous(
-        numRanks, deadline, HOST, HOST, 0, transports(conf, "driver"), fatalListener);
+        numRanks, deadline, HOST, HOST, 0, transports(conf, "driver"), failureListener);
   }
 
   static SparkCommunicator join(SparkConf conf, RunTicket ticket, int rank, int attempt) {

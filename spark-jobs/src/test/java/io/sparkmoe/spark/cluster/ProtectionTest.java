@@ -89,7 +89,7 @@ class ProtectionTest {
   void aConnectionThatIsOnlyAuthenticatedIsRefusedWhereSparkEncrypts() {
     // Spark itself falls back to authentication by SASL without encryption here.
     SparkConf encrypted = authenticated().set("spark.network.crypto.enabled", "true");
-    try (Rendezvous run = InProcessEnds.rendezvous(encrypted, 1, LONG, reason -> {})) {
+    try (Rendezvous run = InProcessEnds.rendezvous(encrypted, 1, LONG, (fatal, reason) -> {})) {
       assertThatThrownBy(() -> InProcessEnds.join(authenticated(), run.ticket(), 0, 0))
           .isInstanceOf(RankLostException.class)
           .hasMessageContaining(

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.netty.buffer.ByteBuf;
 import io.netty.channel.Channel;
 import io.sparkmoe.parallel.Communicator;
+import io.sparkmoe.parallel.Failure;
 import io.sparkmoe.parallel.FrameKey;
 import io.sparkmoe.parallel.FrameKind;
 import io.sparkmoe.parallel.RankLateException;
@@ -38,7 +39,7 @@ class RendezvousTest {
   }
 
   private Rendezvous rendezvous(int numRanks, Duration deadline) {
-    return InProcessEnds.rendezvous(plain, numRanks, deadline, reason -> {});
+    return InProcessEnds.rendezvous(plain, numRanks, deadline, (fatal, reason) -> {});
   }
 
   private CompletableFuture<SparkCommunicator> joining(RunTicket ticket, int rank, int attempt) {
@@ -177,7 +178,7 @@ class RendezvousTest {
   @Test
   void aFatalReasonReachesTheDriver() throws Exception {
     try (InProcessEnds ends = new InProcessEnds(plain, 2, LONG)) {
-      ((SparkCommunicator) ends.rank(1)).abortRun("loss is NaN at step 3");
+      ((SparkCommunicator) ends.rank(1)).abortRun(new Failure(1, "loss is NaN at step 3"));
       assertThatThrownBy(() -> ends.driver().receiveNext(0))
           .isInstanceOf(RankLostException.class)
           .hasMessageContaining(
@@ -271,7 +272,7 @@ class RendezvousTest {
             .set("spark.authenticate", "true")
             .set("spark.authenticate.secret", "one");
     SparkConf wrong = secret.clone().set("spark.authenticate.secret", "two");
-    try (Rendezvous run = InProcessEnds.rendezvous(secret, 1, LONG, reason -> {})) {
+    try (Rendezvous run = InProcessEnds.rendezvous(secret, 1, LONG, (fatal, reason) -> {})) {
       for (SparkConf conf : List.of(wrong, plain)) {
         assertThatThrownBy(
                 () ->

@@ -1,9 +1,9 @@
-package io.sparkmoe.spark.cluster;
+package io.sparkmoe.parallel;
 
 /**
  * A failure that another attempt would only repeat, such as bad input or a loss that is not finite.
- * Thrown by a rank or by the driver's task, it ends the job without a retry and its message, one
- * sentence, reaches the caller of {@link BarrierRun}.
+ * Thrown by a rank or by the driver, it ends the run without a retry; its message, one sentence,
+ * reaches the user.
  */
 public final class FatalRunException extends RuntimeException {
 
