@@ -54,9 +54,13 @@ public record ClusterConfig(
     }
   }
 
-  /** Driver gate, FP8 gradients and dispatch, BF16 combine, two minutes, half an hour for a checkpoint. */
+  /**
+   * Driver gate, FP8 gradients and dispatch, BF16 combine, two minutes, half an hour for a
+   * checkpoint.
+   */
   public static ClusterConfig defaults() {
-    return new ClusterConfig(GatePlacement.DRIVER, Wire.FP8, Wire.FP8, Wire.BF16, 120, 1800, 0, "auto");
+    return new ClusterConfig(
+        GatePlacement.DRIVER, Wire.FP8, Wire.FP8, Wire.BF16, 120, 1800, 0, "auto");
   }
 
   /** Longest wait for one frame. */

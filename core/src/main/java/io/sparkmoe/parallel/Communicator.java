@@ -7,8 +7,8 @@ import java.nio.ByteBuffer;
  * for the receiver to take a frame; receiving waits until the frame is there, at most until the
  * deadline, and then names who is late. Frames between two ends arrive in the order sent by one
  * thread. A rank's end belongs to one thread; on the driver's end several threads may send, and one
- * per rank receive, at a time. Any thread may {@link #abort(Failure) abort}. Both implementations run {@code
- * CommunicatorContract} in the tests.
+ * per rank receive, at a time. Any thread may {@link #abort(Failure) abort}. Both implementations
+ * run {@code CommunicatorContract} in the tests.
  */
 public interface Communicator extends AutoCloseable {
 

@@ -14,10 +14,10 @@ import java.util.function.IntFunction;
 /**
  * Frames that came to one end and wait to be taken, a queue per sender. Delivering never waits;
  * taking waits for the frame, for a failure or for the deadline, whichever is first; a sender that
- * says it is alive is waited for a deadline longer. What arrived
- * before a failure can still be taken. Any end's failure ends every wait, because ranks depend on
- * each other: the one that waits for a healthy rank would else only learn of the failed one when
- * its own deadline passes. Thread-safe.
+ * says it is alive is waited for a deadline longer. What arrived before a failure can still be
+ * taken. Any end's failure ends every wait, because ranks depend on each other: the one that waits
+ * for a healthy rank would else only learn of the failed one when its own deadline passes.
+ * Thread-safe.
  */
 public final class Mailbox implements AutoCloseable {
 

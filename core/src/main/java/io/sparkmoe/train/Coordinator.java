@@ -95,8 +95,7 @@ public final class Coordinator {
   }
 
   /** Starts the ranks and waits until all are ready; returns what a user should know. */
-  private List<String> start(
-      DriverCheckpoint checkpoints, RankInbox inbox, ComputeEngine engine) {
+  private List<String> start(DriverCheckpoint checkpoints, RankInbox inbox, ComputeEngine engine) {
     RunStart start =
         new RunStart(checkpoints.resumedFromStep(), engine.gemmName(), config.train().steps());
     tellAll(Message.START, 0, start);
@@ -272,7 +271,9 @@ public final class Coordinator {
     return new KeepAlive(communicator, config.cluster().deadline(), limit);
   }
 
-  /** For longer than any rank may be silent, so that the one that is late is named, not this end. */
+  /**
+   * For longer than any rank may be silent, so that the one that is late is named, not this end.
+   */
   private KeepAlive keepAliveWhileRanksWork() {
     Duration silence = config.cluster().deadline().multipliedBy(3);
     return keepAlive(config.cluster().checkpointDeadline().plus(silence));

@@ -33,8 +33,7 @@ public final class LocalTraining {
       CoordinatorSettings settings,
       RunListener listener)
       throws IOException {
-    LocalCommunicator.Group group =
-        LocalCommunicator.group(numRanks, config.cluster().deadline());
+    LocalCommunicator.Group group = LocalCommunicator.group(numRanks, config.cluster().deadline());
     Queue<Throwable> failures = new ConcurrentLinkedQueue<>();
     List<Thread> threads = new ArrayList<>();
     try {

@@ -211,8 +211,7 @@ public abstract class CommunicatorContract {
   void workBeyondItsOwnLimitIsLate() throws Exception {
     try (Ends ends = open(1, SHORT);
         KeepAlive working = new KeepAlive(ends.driver(), SHORT, SHORT.multipliedBy(2))) {
-      assertThatThrownBy(
-              () -> ends.rank(0).receive(Communicator.DRIVER, key(FrameKind.CONTROL, 0)))
+      assertThatThrownBy(() -> ends.rank(0).receive(Communicator.DRIVER, key(FrameKind.CONTROL, 0)))
           .isInstanceOf(RankLateException.class)
           .hasMessageContaining("the driver")
           .hasMessageContaining("is late")
