@@ -1,5 +1,6 @@
 package io.sparkmoe.infer;
 
+import io.sparkmoe.checkpoint.WeightSource;
 import io.sparkmoe.infer.WeightLoader.Rows;
 import io.sparkmoe.kernel.ComputeEngine;
 import io.sparkmoe.kernel.DecodeKernels;

@@ -1,5 +1,6 @@
 package io.sparkmoe.infer;
 
+import io.sparkmoe.checkpoint.WeightSource;
 import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.model.Parameter;
 import io.sparkmoe.model.Parameters;
@@ -11,6 +12,11 @@ import io.sparkmoe.tensor.Tensor;
  * @param parameters all parts, experts included
  */
 public record ParameterWeights(Parameters parameters) implements WeightSource {
+
+  @Override
+  public String location() {
+    return "memory";
+  }
 
   @Override
   public ModelConfig model() {
@@ -25,4 +31,8 @@ public record ParameterWeights(Parameters parameters) implements WeightSource {
     }
     into.copyFrom(parameter.value());
   }
+
+  /** The parameters stay open. */
+  @Override
+  public void close() {}
 }

@@ -1,5 +1,6 @@
 package io.sparkmoe.infer;
 
+import io.sparkmoe.checkpoint.WeightSource;
 import io.sparkmoe.kernel.DecodeKernels;
 import io.sparkmoe.kernel.PanelMatrix;
 import io.sparkmoe.model.ModelConfig;

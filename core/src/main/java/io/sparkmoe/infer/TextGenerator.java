@@ -1,0 +1,191 @@
+package io.sparkmoe.infer;
+
+import io.sparkmoe.data.Tokenizer;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.List;
+import java.util.Set;
+
+/**
+ * Writes texts with a model: many at once, each with its own prompt, options and end. A text that
+ * ends makes room for the next one at once. Not for use by several threads at once.
+ */
+public final class TextGenerator {
+
+  /** Texts under way at the same time unless the caller says otherwise. */
+  public static final int DEFAULT_BATCH = 8;
+
+  private static final double SECONDS_OF_NANO = 1e-9;
+
+  private final InferenceModel model;
+  private final Tokenizer tokenizer;
+  private final Set<Integer> endIds;
+  private final Decoder decoder;
+
+  /**
+   * @param tokenizer of the model; stays the caller's, as the model does
+   * @param endIds ids that end a text
+   */
+  public TextGenerator(InferenceModel model, Tokenizer tokenizer, Set<Integer> endIds) {
+    requireVocabulary(model, tokenizer);
+    this.model = model;
+    this.tokenizer = tokenizer;
+    this.endIds = Set.copyOf(endIds);
+    this.decoder =
+        new PlainDecoder(model, new Sampler(model.decodeKernels(), model.config().vocabSize()));
+  }
+
+  /** Texts end with the tokenizer's own end of text. */
+  public TextGenerator(InferenceModel model, Tokenizer tokenizer) {
+    this(model, tokenizer, Set.of(tokenizer.endOfTextId()));
+  }
+
+  private static void requireVocabulary(InferenceModel model, Tokenizer tokenizer) {
+    if (tokenizer.vocabSize() > model.config().vocabSize()) {
+      throw new IllegalArgumentException(
+          "vocabulary mismatch: the tokenizer has "
+              + tokenizer.vocabSize()
+              + " ids, expected at most the model's vocab_size="
+              + model.config().vocabSize()
+              + "; take the tokenizer.json that the model was trained with");
+    }
+  }
+
+  /**
+   * Texts and what they took.
+   *
+   * @param texts in the order of the requests
+   */
+  public record Result(List<Generation> texts, GenerationSpeed speed) {}
+
+  /**
+   * Writes a text for every request.
+   *
+   * @param batch texts under way at the same time
+   * @param listener hears of the texts while they are written
+   * @throws IllegalArgumentException when a request does not fit the model's context; nothing is
+   *     written then
+   */
+  public Result generate(List<GenerationRequest> requests, int batch, GenerationListener listener) {
+    for (GenerationRequest request : requests) {
+      request.requireContext(model.config().maxPositionEmbeddings());
+    }
+    Deque<Integer> waiting = new ArrayDeque<>();
+    for (int number = 0; number < requests.size(); number++) {
+      waiting.add(number);
+    }
+    Run run = new Run(requests.size(), listener);
+    List<ActiveText> active = new ArrayList<>();
+    try {
+      while (!waiting.isEmpty() || !active.isEmpty()) {
+        List<ActiveText> started = new ArrayList<>();
+        while (!waiting.isEmpty() && active.size() < batch) {
+          ActiveText text = start(waiting.remove(), requests);
+          active.add(text);
+          started.add(text);
+        }
+        if (started.isEmpty()) {
+          run.step(active);
+        } else {
+          run.prefill(started);
+        }
+        List<ActiveText> ended = active.stream().filter(ActiveText::isEnded).toList();
+        ended.forEach(ActiveText::close);
+        active.removeAll(ended);
+      }
+    } finally {
+      active.forEach(ActiveText::close);
+    }
+    return run.result();
+  }
+
+  private ActiveText start(int number, List<GenerationRequest> requests) {
+    GenerationRequest request = requests.get(number);
+    LatentCache cache = model.newCache(request.promptIds().length + request.maxTokens());
+    return new ActiveText(new Sequence(number, request, cache, 0), tokenizer, endIds);
+  }
+
+  /**
+   * Writes one text over a cache that holds the start of its prompt, and leaves prompt and text in
+   * the cache but for the last token.
+   *
+   * @param cache the caller's; its tokens are the first of the prompt, which must have more
+   * @throws IllegalArgumentException when the request does not fit the cache
+   */
+  public Result continueIn(
+      LatentCache cache, GenerationRequest request, GenerationListener listener) {
+    request.requireContext(cache.capacity());
+    if (cache.length() >= request.promptIds().length) {
+      throw new IllegalArgumentException(
+          "the prompt must be longer than the cache, which holds "
+              + cache.length()
+              + " tokens, got "
+              + request.promptIds().length);
+    }
+    Sequence sequence = new Sequence(0, request, cache, cache.length());
+    ActiveText text = new ActiveText(sequence, tokenizer, endIds);
+    Run run = new Run(1, listener);
+    run.prefill(List.of(text));
+    while (!text.isEnded()) {
+      run.step(List.of(text));
+    }
+    return run.result();
+  }
+
+  /** One call: runs the decoder, hands text out, and keeps time. */
+  private final class Run {
+    private final Generation[] done;
+    private final GenerationListener listener;
+    private long promptTokens;
+    private long prefillNanos;
+    private long writtenTokens;
+    private long decodeNanos;
+
+    Run(int requests, GenerationListener listener) {
+      this.done = new Generation[requests];
+      this.listener = listener;
+    }
+
+    void prefill(List<ActiveText> texts) {
+      for (ActiveText text : texts) {
+        promptTokens += text.sequence().promptLeft();
+      }
+      long start = System.nanoTime();
+      decoder.prefill(texts.stream().map(ActiveText::sequence).toList());
+      prefillNanos += System.nanoTime() - start;
+      texts.forEach(this::handOut);
+    }
+
+    void step(List<ActiveText> texts) {
+      int before = texts.stream().mapToInt(text -> text.sequence().numTokens()).sum();
+      long start = System.nanoTime();
+      decoder.step(texts.stream().map(ActiveText::sequence).toList());
+      decodeNanos += System.nanoTime() - start;
+      writtenTokens += texts.stream().mapToInt(text -> text.sequence().numTokens()).sum() - before;
+      texts.forEach(this::handOut);
+    }
+
+    private void handOut(ActiveText text) {
+      String piece = text.advance();
+      int number = text.sequence().number();
+      if (!piece.isEmpty()) {
+        listener.onText(number, piece);
+      }
+      if (text.isEnded()) {
+        done[number] = text.generation();
+      }
+    }
+
+    Result result() {
+      return new Result(
+          List.of(done),
+          new GenerationSpeed(
+              promptTokens,
+              prefillNanos * SECONDS_OF_NANO,
+              writtenTokens,
+              decodeNanos * SECONDS_OF_NANO,
+              decoder.draftAcceptance()));
+    }
+  }
+}
