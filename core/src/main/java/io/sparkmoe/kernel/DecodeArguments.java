@@ -10,6 +10,19 @@ final class DecodeArguments {
   private DecodeArguments() {}
 
   static void pack(PanelMatrix panels, int matrix, Tensor w) {
+    if (panels.scales() != null) {
+      throw new IllegalArgumentException(
+          "panels " + panels.values() + " take a quantised matrix, got " + w);
+    }
+    place(panels, matrix, w);
+  }
+
+  static void pack(PanelMatrix panels, int matrix, Fp8Tensor w) {
+    KernelArguments.typed(panels.values(), w.codes().type());
+    place(panels, matrix, w.codes());
+  }
+
+  private static void place(PanelMatrix panels, int matrix, Tensor w) {
     if (matrix < 0 || matrix >= panels.count()) {
       throw new IllegalArgumentException(
           "matrix must be in [0, " + panels.count() + "), got " + matrix);

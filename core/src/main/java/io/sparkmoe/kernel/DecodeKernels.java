@@ -18,8 +18,21 @@ import io.sparkmoe.tensor.Tensor;
  */
 public interface DecodeKernels {
 
-  /** Lays w (O, I) out as matrix number {@code matrix} of {@code panels}. */
+  /**
+   * Lays w (O, I) out as matrix number {@code matrix} of {@code panels}, rounded to nearest even
+   * where they are narrower.
+   *
+   * @param panels of any type but FP8
+   */
   void pack(PanelMatrix panels, int matrix, Tensor w);
+
+  /**
+   * Lays w (O, I) out as matrix number {@code matrix} of {@code panels}.
+   *
+   * @param panels FP8
+   * @param w rounded by {@link Kernels#quantize} in blocks of 128 x 128
+   */
+  void pack(PanelMatrix panels, int matrix, Fp8Tensor w);
 
   /**
    * {@code y = x w^T}, or {@code y += x w^T} with {@code accumulate}: y (M, O), x (M, I), w one

@@ -19,6 +19,30 @@ public final class ReferenceDecodeKernels implements DecodeKernels {
   }
 
   @Override
+  public void pack(PanelMatrix panels, int matrix, Fp8Tensor w) {
+    DecodeArguments.pack(panels, matrix, w);
+    int blocks = Fp8Tensor.scalesPerRow(panels.inputs());
+    for (int o = 0; o < panels.outputs(); o++) {
+      for (int i = 0; i < panels.inputs(); i++) {
+        panels
+            .values()
+            .bytes()
+            .put(panels.at(matrix, o, i), w.codes().bytes().get(o * panels.inputs() + i));
+      }
+      if (o % PanelMatrix.WIDTH == 0) {
+        for (int block = 0; block < blocks; block++) {
+          panels
+              .scales()
+              .bytes()
+              .put(
+                  panels.scaleAt(matrix, o / PanelMatrix.WIDTH, block),
+                  w.scales().bytes().get(o * blocks + block));
+        }
+      }
+    }
+  }
+
+  @Override
   public void linear(Tensor y, Tensor x, PanelMatrix w, boolean accumulate) {
     DecodeArguments.linear(y, x, w);
     for (int m = 0; m < y.rows(); m++) {
@@ -51,10 +75,17 @@ public final class ReferenceDecodeKernels implements DecodeKernels {
     for (int o = 0; o < w.outputs(); o++) {
       double sum = 0;
       for (int i = 0; i < w.inputs(); i++) {
-        sum += w.values().get(w.at(matrix, o, i)) * x.get(xStart + i);
+        sum += weight(w, matrix, o, i) * x.get(xStart + i);
       }
       y.set(yStart + o, accumulate ? y.get(yStart + o) + sum : sum);
     }
+  }
+
+  private static double weight(PanelMatrix w, int matrix, int output, int input) {
+    double value = w.values().get(w.at(matrix, output, input));
+    return w.scales() == null
+        ? value
+        : value * w.scale(matrix, output / PanelMatrix.WIDTH, input / PanelMatrix.SCALE_INPUTS);
   }
 
   @Override

@@ -2,6 +2,7 @@ package io.sparkmoe.kernel;
 
 import static io.sparkmoe.kernel.KernelArguments.allF32;
 
+import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
 import jdk.incubator.vector.FloatVector;
@@ -26,28 +27,48 @@ public final class VectorDecodeKernels implements DecodeKernels {
 
   @Override
   public void pack(PanelMatrix matrices, int matrix, Tensor w) {
-    allF32(matrices.values(), w);
+    allF32(w);
+    panelType(matrices);
     DecodeArguments.pack(matrices, matrix, w);
     panels.pack(matrices, matrix, w);
   }
 
   @Override
+  public void pack(PanelMatrix matrices, int matrix, Fp8Tensor w) {
+    panelType(matrices);
+    DecodeArguments.pack(matrices, matrix, w);
+    panels.pack(matrices, matrix, w);
+  }
+
+  private static void panelType(PanelMatrix matrices) {
+    if (matrices.values().type() == DType.F64) {
+      throw new IllegalArgumentException(
+          "VectorDecodeKernels read F32, BF16 or F8_E4M3 weights, got "
+              + matrices.values()
+              + "; use ReferenceDecodeKernels for other types");
+    }
+  }
+
+  @Override
   public void linear(Tensor y, Tensor x, PanelMatrix w, boolean accumulate) {
-    allF32(y, x, w.values());
+    allF32(y, x);
+    panelType(w);
     DecodeArguments.linear(y, x, w);
     panels.linear(y, x, w, accumulate);
   }
 
   @Override
   public void grouped(Tensor y, Tensor x, Tensor index, PanelMatrix w, int[] rowStarts) {
-    allF32(y, x, w.values());
+    allF32(y, x);
+    panelType(w);
     DecodeArguments.grouped(y, x, index, w, rowStarts);
     panels.grouped(y, x, index, w, rowStarts);
   }
 
   @Override
   public void perHead(Tensor y, Tensor x, PanelMatrix w) {
-    allF32(y, x, w.values());
+    allF32(y, x);
+    panelType(w);
     DecodeArguments.perHead(y, x, w);
     panels.perHead(y, x, w);
   }

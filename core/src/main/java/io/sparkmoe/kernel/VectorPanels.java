@@ -7,7 +7,9 @@ import jdk.incubator.vector.FloatVector;
 /**
  * Fast products with {@link PanelMatrix}. A tile is up to eight rows by a panel's two registers:
  * every weight is loaded once for all its rows, every sum is one chain of fused multiply-adds in
- * ascending order of inputs, whatever the number of rows. M rows, O outputs, I inputs.
+ * ascending order of inputs, whatever the number of rows. Weights narrower than a float are decoded
+ * in registers for one or two rows, and once a panel for more ({@link VectorPackedPanels}). M rows,
+ * O outputs, I inputs.
  */
 final class VectorPanels {
 
@@ -21,6 +23,7 @@ final class VectorPanels {
   private static final int PIECE_WORK = 1 << 13;
 
   private final Parallel parallel;
+  private final ThreadLocal<Scratch> scratch = ThreadLocal.withInitial(Scratch::new);
 
   VectorPanels(Parallel parallel) {
     this.parallel = parallel;
@@ -28,20 +31,51 @@ final class VectorPanels {
 
   void pack(PanelMatrix panels, int matrix, Tensor w) {
     int inputs = panels.inputs();
-    ByteBuffer to = panels.values().bytes();
+    Tensor to = panels.values();
     ByteBuffer from = w.bytes();
-    parallel.forEach(
+    forEachPanel(
+        panels,
+        (panel, first, end) -> {
+          for (int o = first; o < end; o++) {
+            for (int i = 0; i < inputs; i++) {
+              to.set(panels.at(matrix, o, i), Lanes.get(from, o * inputs + i));
+            }
+          }
+        });
+  }
+
+  void pack(PanelMatrix panels, int matrix, Fp8Tensor w) {
+    int inputs = panels.inputs();
+    int blocks = Fp8Tensor.scalesPerRow(inputs);
+    ByteBuffer to = panels.values().bytes();
+    ByteBuffer from = w.codes().bytes();
+    forEachPanel(
+        panels,
+        (panel, first, end) -> {
+          for (int o = first; o < end; o++) {
+            for (int i = 0; i < inputs; i++) {
+              to.put(panels.at(matrix, o, i), from.get(o * inputs + i));
+            }
+          }
+          panels
+              .scales()
+              .bytes()
+              .put(panels.scaleAt(matrix, panel, 0), w.scales().bytes(), first * blocks, blocks);
+        });
+  }
+
+  /** Outputs [first, end) of a panel. */
+  @FunctionalInterface
+  private interface PanelBody {
+    void run(int panel, int first, int end);
+  }
+
+  private void forEachPanel(PanelMatrix panels, PanelBody body) {
+    forEach(
         panels.panels(),
         panel -> {
           int first = panel * PanelMatrix.WIDTH;
-          int width = Math.min(PanelMatrix.WIDTH, panels.outputs() - first);
-          int start = panels.start(matrix, panel);
-          for (int i = 0; i < inputs; i++) {
-            for (int o = 0; o < width; o++) {
-              Lanes.set(
-                  to, start + i * PanelMatrix.WIDTH + o, Lanes.get(from, (first + o) * inputs + i));
-            }
-          }
+          body.run(panel, first, Math.min(first + PanelMatrix.WIDTH, panels.outputs()));
         });
   }
 
@@ -149,7 +183,7 @@ final class VectorPanels {
   }
 
   /** Rows [firstRow, endRow) by the panels [firstPanel, endPanel) of one matrix. */
-  private static void product(
+  private void product(
       Strided y,
       Strided x,
       PanelMatrix w,
@@ -161,9 +195,15 @@ final class VectorPanels {
       boolean accumulate) {
     float[] sums = new float[TILE_ROWS * PanelMatrix.WIDTH];
     int[] starts = new int[TILE_ROWS];
-    ByteBuffer weights = w.values().bytes();
+    boolean packed = w.group() > 1;
+    boolean unpacked = packed && endRow - firstRow > VectorPackedPanels.ROWS;
+    ByteBuffer weights =
+        unpacked ? scratch.get().floats(w.inputs() * PanelMatrix.WIDTH) : w.values().bytes();
     for (int panel = firstPanel; panel < endPanel; panel++) {
-      int start = w.start(matrix, panel);
+      int start = unpacked ? 0 : w.start(matrix, panel);
+      if (unpacked) {
+        VectorPackedPanels.unpack(weights, w, matrix, panel);
+      }
       int column = panel * PanelMatrix.WIDTH;
       int width = Math.min(PanelMatrix.WIDTH, w.outputs() - column);
       for (int row = firstRow; row < endRow; ) {
@@ -172,7 +212,11 @@ final class VectorPanels {
           starts[r] = x.at(row + r);
         }
         for (int lane = 0; lane < PanelMatrix.WIDTH; lane += 2 * Lanes.LENGTH) {
-          tile(sums, lane, rows, x.memory, starts, weights, start + lane, w.inputs());
+          if (packed && !unpacked) {
+            VectorPackedPanels.tile(sums, lane, rows, x.memory, starts, w, matrix, panel);
+          } else {
+            tile(sums, lane, rows, x.memory, starts, weights, start + lane, w.inputs());
+          }
         }
         for (int r = 0; r < rows; r++) {
           emit(y.memory, y.at(row + r) + column, sums, r * PanelMatrix.WIDTH, width, accumulate);
