@@ -70,7 +70,12 @@ public final class InferenceModel implements AutoCloseable {
   private record HeadRows(Tensor index, Tensor input, Tensor logits) {}
 
   private InferenceModel(
-      WeightSource source, Kernels kernels, DecodeKernels decode, Arena arena, Scope weights)
+      WeightSource source,
+      WeightFormat format,
+      Kernels kernels,
+      DecodeKernels decode,
+      Arena arena,
+      Scope weights)
       throws IOException {
     this.model = source.model();
     this.kernels = kernels;
@@ -81,7 +86,7 @@ public final class InferenceModel implements AutoCloseable {
     this.manyRows = arena.scope();
     this.manyRowsBefore = arena.scope();
     this.angles = new RotaryAngles(model);
-    WeightLoader loader = new WeightLoader(source, decode, arena, weights);
+    WeightLoader loader = new WeightLoader(source, format, kernels, decode, arena, weights);
     int d = model.hiddenSize();
     this.embedding = loader.plain("model.embed_tokens.weight", model.vocabSize(), d);
     double scale = angles.softmaxScale();
@@ -89,7 +94,7 @@ public final class InferenceModel implements AutoCloseable {
       layers.add(new InferenceLayer(layer, model, scale, loader, kernels, decode));
     }
     this.finalNorm = loader.plain("model.norm.weight", d);
-    this.head = loader.matrix(d, new Rows("lm_head.weight", model.vocabSize()));
+    this.head = loader.head(d, new Rows("lm_head.weight", model.vocabSize()));
     for (int depth = 1; depth <= model.numMtpModules(); depth++) {
       mtpModules.add(new InferenceMtp(depth, model, embedding, scale, loader, kernels, decode));
     }
@@ -98,20 +103,29 @@ public final class InferenceModel implements AutoCloseable {
   /**
    * Reads a model.
    *
+   * @param format how its weight matrices are held
    * @param engine what computes; stays the caller's
    * @param arena holds weights, caches and intermediate results; stays the caller's
    */
+  public static InferenceModel load(
+      WeightSource source, WeightFormat format, ComputeEngine engine, Arena arena)
+      throws IOException {
+    return load(source, format, engine.kernels(), engine.decodeKernels(), arena);
+  }
+
+  /** As above, with weights in FP32. */
   public static InferenceModel load(WeightSource source, ComputeEngine engine, Arena arena)
       throws IOException {
-    return load(source, engine.kernels(), engine.decodeKernels(), arena);
+    return load(source, WeightFormat.FP32, engine, arena);
   }
 
   /** As above, on given kernels. */
   public static InferenceModel load(
-      WeightSource source, Kernels kernels, DecodeKernels decode, Arena arena) throws IOException {
+      WeightSource source, WeightFormat format, Kernels kernels, DecodeKernels decode, Arena arena)
+      throws IOException {
     Scope weights = arena.scope();
     try {
-      return new InferenceModel(source, kernels, decode, arena, weights);
+      return new InferenceModel(source, format, kernels, decode, arena, weights);
     } catch (IOException | RuntimeException e) {
       weights.close();
       throw e;

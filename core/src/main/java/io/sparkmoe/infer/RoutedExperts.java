@@ -42,7 +42,7 @@ final class RoutedExperts {
     this.model = model;
     this.kernels = kernels;
     this.decode = decode;
-    this.gate = loader.matrix(d, new Rows(Parameters.gateWeightName(layer), numExperts));
+    this.gate = loader.gate(d, new Rows(Parameters.gateWeightName(layer), numExperts));
     this.selectionBias = loader.plain(Parameters.selectionBiasName(layer), numExperts);
     this.gateUp = loader.allocate(numExperts, 2 * f, d);
     this.down = loader.allocate(numExperts, d, f);

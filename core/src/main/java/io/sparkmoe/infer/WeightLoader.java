@@ -2,11 +2,16 @@ package io.sparkmoe.infer;
 
 import io.sparkmoe.checkpoint.WeightSource;
 import io.sparkmoe.kernel.DecodeKernels;
+import io.sparkmoe.kernel.Fp8Granularity;
+import io.sparkmoe.kernel.Fp8Scaling;
+import io.sparkmoe.kernel.Fp8Tensor;
+import io.sparkmoe.kernel.Kernels;
 import io.sparkmoe.kernel.PanelMatrix;
 import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.tensor.Allocator;
 import io.sparkmoe.tensor.Arena;
 import io.sparkmoe.tensor.DType;
+import io.sparkmoe.tensor.Fp8Format;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
 import java.io.IOException;
@@ -20,18 +25,34 @@ import java.io.IOException;
  */
 final class WeightLoader {
 
+  private static final Fp8Scaling BLOCKS =
+      new Fp8Scaling(Fp8Format.E4M3, Fp8Granularity.BLOCK_128X128);
+
   private final WeightSource source;
-  private final DecodeKernels kernels;
+  private final WeightFormat format;
+  private final Kernels kernels;
+  private final DecodeKernels decode;
   private final Arena arena;
   private final Allocator weights;
 
   /**
+   * @param format of the matrices
+   * @param kernels what rounds them
+   * @param decode what lays them out
    * @param arena for what is read and not kept
    * @param weights owns what is kept
    */
-  WeightLoader(WeightSource source, DecodeKernels kernels, Arena arena, Allocator weights) {
+  WeightLoader(
+      WeightSource source,
+      WeightFormat format,
+      Kernels kernels,
+      DecodeKernels decode,
+      Arena arena,
+      Allocator weights) {
     this.source = source;
+    this.format = format;
     this.kernels = kernels;
+    this.decode = decode;
     this.arena = arena;
     this.weights = weights;
   }
@@ -45,7 +66,21 @@ final class WeightLoader {
 
   /** Matrices of equal width one below the other, as one product. */
   PanelMatrix matrix(int inputs, Rows... parts) throws IOException {
-    PanelMatrix matrix = PanelMatrix.allocate(DType.F32, 1, outputs(parts), inputs, weights);
+    return matrix(format.matrices(), inputs, parts);
+  }
+
+  /** The output head. */
+  PanelMatrix head(int inputs, Rows rows) throws IOException {
+    return matrix(format.head(), inputs, rows);
+  }
+
+  /** A gate. */
+  PanelMatrix gate(int inputs, Rows rows) throws IOException {
+    return matrix(DType.F32, inputs, rows);
+  }
+
+  private PanelMatrix matrix(DType type, int inputs, Rows... parts) throws IOException {
+    PanelMatrix matrix = PanelMatrix.allocate(type, 1, outputs(parts), inputs, weights);
     pack(matrix, 0, parts);
     return matrix;
   }
@@ -59,13 +94,34 @@ final class WeightLoader {
         source.read(part.name, whole.view(row * into.inputs(), part.count, into.inputs()));
         row += part.count;
       }
-      kernels.pack(into, number, whole);
+      pack(into, number, whole, scratch, parts[0].name);
     }
+  }
+
+  private void pack(PanelMatrix into, int number, Tensor whole, Scope scratch, String name) {
+    int wrong = kernels.firstNonFinite(whole);
+    if (wrong >= 0) {
+      throw new IllegalArgumentException(
+          "weight matrix of "
+              + source.location()
+              + " that starts with tensor "
+              + name
+              + " holds "
+              + whole.get(wrong)
+              + ", expected finite numbers; take an older checkpoint");
+    }
+    if (into.scales() == null) {
+      decode.pack(into, number, whole);
+      return;
+    }
+    Fp8Tensor codes = Fp8Tensor.allocate(scratch, Fp8Format.E4M3, whole.shape());
+    kernels.quantize(null, codes, whole, null, BLOCKS, null);
+    decode.pack(into, number, codes);
   }
 
   /** Zeroed matrices for {@link #pack}. */
   PanelMatrix allocate(int count, int outputs, int inputs) {
-    return PanelMatrix.allocate(DType.F32, count, outputs, inputs, weights);
+    return PanelMatrix.allocate(format.matrices(), count, outputs, inputs, weights);
   }
 
   /**
@@ -109,8 +165,8 @@ final class WeightLoader {
             transposed.setFloat(j * n + i, whole.getFloat(start + i * latent + j));
           }
         }
-        kernels.pack(up.keyUp, h, transposed);
-        kernels.pack(up.valueUp, h, whole.view(start + n * latent, v, latent));
+        pack(up.keyUp, h, transposed, scratch, name);
+        pack(up.valueUp, h, whole.view(start + n * latent, v, latent), scratch, name);
       }
     }
     return up;

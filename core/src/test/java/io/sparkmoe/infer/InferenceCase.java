@@ -28,18 +28,26 @@ final class InferenceCase implements AutoCloseable {
   final TinyModel tiny;
   final InferenceModel model;
 
-  private InferenceCase(TinyModel tiny, DecodeKernels decode) throws IOException {
+  private InferenceCase(TinyModel tiny, WeightFormat format, DecodeKernels decode)
+      throws IOException {
     this.tiny = tiny;
     this.model =
         InferenceModel.load(
-            new ParameterWeights(tiny.parameters), tiny.kernels, decode, tiny.arena);
+            new ParameterWeights(tiny.parameters), format, tiny.kernels, decode, tiny.arena);
   }
 
   /** Random weights. */
   static InferenceCase random(ModelConfig config, Kernels kernels, DecodeKernels decode)
       throws IOException {
+    return random(config, WeightFormat.FP32, kernels, decode);
+  }
+
+  /** Random weights, held in a format by the inference model only. */
+  static InferenceCase random(
+      ModelConfig config, WeightFormat format, Kernels kernels, DecodeKernels decode)
+      throws IOException {
     TinyModel tiny = new TinyModel(config, DType.F32, kernels);
-    return new InferenceCase(tiny.randomise(new Random(SEED)), decode);
+    return new InferenceCase(tiny.randomise(new Random(SEED)), format, decode);
   }
 
   /** Weights that PyTorch wrote. */
@@ -56,7 +64,7 @@ final class InferenceCase implements AutoCloseable {
         weights.read(parameter.name(), parameter.value());
       }
     }
-    return new InferenceCase(tiny, decode);
+    return new InferenceCase(tiny, WeightFormat.FP32, decode);
   }
 
   ModelConfig config() {
