@@ -22,6 +22,11 @@ public record TokenRow(
     this(rowId, tokens, docStarts, numTokens, source, null);
   }
 
+  /** The same row with what a teacher says about it. */
+  public TokenRow withTeacher(TeacherColumns other) {
+    return new TokenRow(rowId, tokens, docStarts, numTokens, source, other);
+  }
+
   /** Whether the token at a position is a target of training. */
   public boolean learns(int position) {
     return position < numTokens && (teacher == null || teacher.learned()[position]);

@@ -1,6 +1,9 @@
 package io.sparkmoe.data;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import java.nio.charset.StandardCharsets;
+import java.util.List;
+import java.util.stream.IntStream;
 
 /** Opens tokenizers from their tokenizer.json. */
 public final class Tokenizers {
@@ -9,6 +12,23 @@ public final class Tokenizers {
   public static final String END_OF_TEXT = "<|endoftext|>";
 
   private Tokenizers() {}
+
+  /**
+   * A tokenizer of single characters: one id for each UTF-8 byte that the text has, in ascending
+   * order, and one that ends documents.
+   */
+  public static Tokenizer ofCharacters(String text) {
+    boolean[] used = new boolean[256];
+    for (byte b : text.getBytes(StandardCharsets.UTF_8)) {
+      used[Byte.toUnsignedInt(b)] = true;
+    }
+    List<String> vocabulary =
+        IntStream.range(0, used.length)
+            .filter(b -> used[b])
+            .mapToObj(b -> String.valueOf(ByteLevelAlphabet.characterOf(b)))
+            .toList();
+    return fromJson(TokenizerJson.write(vocabulary, List.of()));
+  }
 
   /**
    * The tokenizer of a tokenizer.json.
