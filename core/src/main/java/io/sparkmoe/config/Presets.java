@@ -10,7 +10,14 @@ import java.util.List;
 public final class Presets {
 
   private static final List<String> NAMES =
-      List.of("quickstart", "bench-small", "dense-small", "tiny", "deepseek-v3");
+      List.of(
+          "quickstart",
+          "bench-small",
+          "dense-small",
+          "tiny",
+          "deepseek-v3",
+          "char-teacher",
+          "char-student");
 
   private Presets() {}
 

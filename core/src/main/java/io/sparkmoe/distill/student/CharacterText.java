@@ -62,9 +62,7 @@ public record CharacterText(
             seqLen,
             tokenizer.endOfTextId(),
             0,
-            piece ->
-                rows.add(
-                    RowPiece.assemble(List.of(piece), seqLen, tokenizer.endOfTextId())));
+            piece -> rows.add(RowPiece.assemble(List.of(piece), seqLen, tokenizer.endOfTextId())));
     packer.add(ids);
     packer.flush();
     return rows;

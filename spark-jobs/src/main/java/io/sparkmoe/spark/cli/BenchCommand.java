@@ -6,7 +6,7 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
-@Command(name = "bench", description = "Measure speed: `moe bench train`.")
+@Command(name = "bench", description = "Measure: `moe bench train`, `moe bench distill`.")
 final class BenchCommand implements Runnable {
 
   @Mixin private CommonOptions common;
@@ -15,6 +15,7 @@ final class BenchCommand implements Runnable {
   @Override
   public void run() {
     throw new ParameterException(
-        spec.commandLine(), "missing benchmark: got none, expected train; write moe bench train");
+        spec.commandLine(),
+        "missing benchmark: got none, expected train or distill; write moe bench train");
   }
 }

@@ -4,6 +4,7 @@ import io.sparkmoe.spark.job.BenchOptions;
 import io.sparkmoe.spark.job.EvaluateOptions;
 import io.sparkmoe.spark.job.PrepareOptions;
 import io.sparkmoe.spark.job.QuickstartOptions;
+import io.sparkmoe.spark.job.StudyOptions;
 import io.sparkmoe.spark.job.TrainOptions;
 
 /** What the commands start; tests put a record of the options in its place. */
@@ -16,6 +17,8 @@ interface Jobs {
   void evaluate(EvaluateOptions options) throws Exception;
 
   void benchTrain(BenchOptions options) throws Exception;
+
+  void benchDistill(StudyOptions options) throws Exception;
 
   void quickstart(QuickstartOptions options) throws Exception;
 }

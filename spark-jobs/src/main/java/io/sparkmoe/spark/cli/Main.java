@@ -74,7 +74,9 @@ public final class Main implements Runnable {
             .addSubcommand(new EvaluateCommand(jobs))
             .addSubcommand(new InspectCommand(out))
             .addSubcommand(
-                new CommandLine(new BenchCommand()).addSubcommand(new BenchTrainCommand(jobs)));
+                new CommandLine(new BenchCommand())
+                    .addSubcommand(new BenchTrainCommand(jobs))
+                    .addSubcommand(new BenchDistillCommand(jobs)));
     for (String name : PLANNED) {
       commandLine.addSubcommand(name, new PlannedCommand());
     }

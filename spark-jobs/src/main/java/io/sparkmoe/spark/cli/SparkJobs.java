@@ -9,6 +9,8 @@ import io.sparkmoe.spark.job.PrepareJob;
 import io.sparkmoe.spark.job.PrepareOptions;
 import io.sparkmoe.spark.job.QuickstartJob;
 import io.sparkmoe.spark.job.QuickstartOptions;
+import io.sparkmoe.spark.job.StudyJob;
+import io.sparkmoe.spark.job.StudyOptions;
 import io.sparkmoe.spark.job.TrainJob;
 import io.sparkmoe.spark.job.TrainOptions;
 import java.io.IOException;
@@ -39,6 +41,11 @@ final class SparkJobs implements Jobs {
   @Override
   public void benchTrain(BenchOptions options) throws Exception {
     new BenchJob(options, System.out, System.err).run();
+  }
+
+  @Override
+  public void benchDistill(StudyOptions options) throws Exception {
+    new StudyJob(options, System.out, System.err).run();
   }
 
   @Override

@@ -11,6 +11,7 @@ import io.sparkmoe.spark.job.Engine;
 import io.sparkmoe.spark.job.EvaluateOptions;
 import io.sparkmoe.spark.job.PrepareOptions;
 import io.sparkmoe.spark.job.QuickstartOptions;
+import io.sparkmoe.spark.job.StudyOptions;
 import io.sparkmoe.spark.job.TrainOptions;
 import io.sparkmoe.train.RunConfig;
 import io.sparkmoe.train.TrainConfig.Precision;
@@ -355,6 +356,11 @@ class MainTest {
 
     @Override
     public void benchTrain(BenchOptions given) throws Exception {
+      record(given);
+    }
+
+    @Override
+    public void benchDistill(StudyOptions given) throws Exception {
       record(given);
     }
 

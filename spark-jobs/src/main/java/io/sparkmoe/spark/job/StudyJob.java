@@ -1,0 +1,259 @@
+package io.sparkmoe.spark.job;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.sparkmoe.checkpoint.CheckpointReader;
+import io.sparkmoe.checkpoint.CheckpointStore;
+import io.sparkmoe.config.ResolvedConfig;
+import io.sparkmoe.data.InMemoryRowSource;
+import io.sparkmoe.data.RowOrder;
+import io.sparkmoe.data.TokenRow;
+import io.sparkmoe.distill.student.CharacterText;
+import io.sparkmoe.distill.student.DistillationStudy;
+import io.sparkmoe.distill.student.StudyArm;
+import io.sparkmoe.distill.student.StudyTable;
+import io.sparkmoe.io.Store;
+import io.sparkmoe.model.Parameters;
+import io.sparkmoe.model.Part;
+import io.sparkmoe.spark.data.HadoopStore;
+import io.sparkmoe.train.CheckpointEvaluation;
+import io.sparkmoe.train.CheckpointState;
+import io.sparkmoe.train.CoordinatorSettings;
+import io.sparkmoe.train.CoordinatorSettings.Resume;
+import io.sparkmoe.train.LocalTraining;
+import io.sparkmoe.train.RankMemory;
+import io.sparkmoe.train.RunConfig;
+import io.sparkmoe.train.RunListener;
+import io.sparkmoe.train.StepMetrics;
+import io.sparkmoe.train.TeacherForcing;
+import io.sparkmoe.train.WorkerSettings;
+import java.io.FileNotFoundException;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Locale;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.Path;
+
+/**
+ * {@code moe bench distill}: trains a teacher on a text, lets it read the text for its top-k, and
+ * trains students towards it in several ways, all in this process.
+ */
+public final class StudyJob {
+
+  /** Share of the text, from its end. */
+  private static final double HELD_OUT = 0.1;
+
+  private static final int PROGRESS_EVERY = 100;
+
+  /** Folder of the teacher's checkpoint in the study's; an interrupted study goes on from it. */
+  private static final String TEACHER = "teacher";
+
+  private static final String TABLE = "table.txt";
+  private static final String REPORT = "study.json";
+
+  private static final ObjectMapper JSON = new ObjectMapper();
+
+  private final StudyOptions options;
+  private final PrintStream out;
+  private final PrintStream err;
+
+  public StudyJob(StudyOptions options, PrintStream out, PrintStream err) {
+    this.options = options;
+    this.out = out;
+    this.err = err;
+  }
+
+  /** Prints the table, and one JSON object on its last line. */
+  public void run() throws IOException, InterruptedException {
+    long start = System.nanoTime();
+    int seqLen = options.teacher().value("train.seq_len").orElseThrow().value().intValue();
+    CharacterText text = CharacterText.of(read(options.text()), HELD_OUT, seqLen);
+    RunConfig teacher = config(options.teacher(), text);
+    RunConfig student = config(options.student().apply(1), text);
+    if (student.train().seqLen() != seqLen) {
+      throw new IllegalArgumentException(
+          "students read train.seq_len="
+              + student.train().seqLen()
+              + ", their teacher "
+              + seqLen
+              + ", expected the same; set one of them");
+    }
+    int threads =
+        options.threads() > 0 ? options.threads() : Runtime.getRuntime().availableProcessors();
+    try (Store folder = HadoopStore.open(options.out(), new Configuration());
+        Store ofTeacher = HadoopStore.open(options.out() + "/" + TEACHER, new Configuration())) {
+      requireNoOther(folder);
+      double teacherNats = teacherNats(teacher, text, ofTeacher, threads);
+      err.printf(Locale.ROOT, "teacher: %.4f nats on held-out text%n", teacherNats);
+      List<List<TokenRow>> taught = teach(ofTeacher, text, seqLen, threads, teacher);
+      err.printf(
+          Locale.ROOT,
+          "teacher: has read %d rows, %.0f s so far%n",
+          text.train().size(),
+          (System.nanoTime() - start) * 1e-9);
+      DistillationStudy study =
+          new DistillationStudy(
+              seed -> config(options.student().apply(seed), text),
+              taught.get(0),
+              taught.get(1),
+              text.validation());
+      StudyTable table =
+          new StudyTable(
+              teacherNats,
+              study.run(
+                  DistillationStudy.ARMS,
+                  options.seeds(),
+                  threads,
+                  (arm, seed, nats) ->
+                      err.printf(
+                          Locale.ROOT, "%s, seed %d: %.4f nats%n", arm.label(), seed, nats)));
+      double wallSeconds = (System.nanoTime() - start) * 1e-9;
+      ObjectNode report = report(table, teacher, student, wallSeconds);
+      folder.writeText(TABLE, table.render());
+      folder.writeText(REPORT, report.toPrettyString() + "\n");
+      out.print(table.render());
+      out.println(JSON.writeValueAsString(report));
+    }
+  }
+
+  private static RunConfig config(ResolvedConfig resolved, CharacterText text) {
+    RunConfig config = resolved.withTokenizer(text.vocabSize(), "the text").toRunConfig();
+    config.requireTrainable();
+    return LocalRun.configOf(config);
+  }
+
+  private static String read(String location) throws IOException {
+    Path path = new Path(location);
+    try (InputStream in = path.getFileSystem(new Configuration()).open(path)) {
+      return new String(in.readAllBytes(), StandardCharsets.UTF_8);
+    } catch (FileNotFoundException e) {
+      throw new IllegalArgumentException(
+          "--text " + location + " is no such file, expected a text; correct the path", e);
+    }
+  }
+
+  private void requireNoOther(Store folder) throws IOException {
+    List<String> present = folder.list("").stream().filter(name -> !name.equals(TEACHER)).toList();
+    if (!present.isEmpty()) {
+      throw new IllegalArgumentException(
+          "--out "
+              + options.out()
+              + " holds "
+              + present.get(0)
+              + ", expected a new folder or that of an interrupted study; name another one");
+    }
+  }
+
+  /** Held-out loss of the teacher, which is trained unless its checkpoint is there. */
+  private double teacherNats(RunConfig config, CharacterText text, Store folder, int threads)
+      throws IOException {
+    CheckpointStore checkpoints = new CheckpointStore(folder);
+    if (!checkpoints.committedSteps().contains(config.train().steps())) {
+      return trainTeacher(config, text, folder, threads);
+    }
+    try (CheckpointReader checkpoint = checkpoints.open(config.train().steps())) {
+      checkpoint.requireModel(config.model());
+      CheckpointState.requireTokenizer(checkpoint, text.tokenizerSha256());
+      return CheckpointEvaluation.of(
+              checkpoint,
+              text.validation(),
+              config.train().seqLen(),
+              threads,
+              RankMemory.ofRank(config, 1).limitBytes())
+          .meanLoss();
+    }
+  }
+
+  /** Leaves a checkpoint in the folder and gives the held-out loss. */
+  private double trainTeacher(RunConfig config, CharacterText text, Store folder, int threads)
+      throws IOException {
+    RowOrder order =
+        new RowOrder(text.train().size(), config.train().batchSequences(), config.train().seed());
+    RunListener progress =
+        new RunListener() {
+          @Override
+          public void onStep(StepMetrics metrics) {
+            if (metrics.step() % PROGRESS_EVERY == 0) {
+              err.printf(
+                  Locale.ROOT,
+                  "teacher, step %d: %.4f nats, %.0f tokens/s%n",
+                  metrics.step(),
+                  metrics.mainLoss(),
+                  metrics.tokensPerSecond());
+            }
+          }
+        };
+    return LocalTraining.run(
+            config,
+            1,
+            rank ->
+                new WorkerSettings(
+                    new InMemoryRowSource(text.train(), order, rank, 1),
+                    text.validation(),
+                    folder,
+                    threads,
+                    RankMemory.ofRank(config, 1).limitBytes()),
+            new CoordinatorSettings(
+                folder,
+                Resume.never(),
+                text.tokenizerSha256(),
+                text.validation().size(),
+                1,
+                RankMemory.ofDriver(config, 1).limitBytes()),
+            progress)
+        .evaluation()
+        .meanLoss();
+  }
+
+  private List<List<TokenRow>> teach(
+      Store folder, CharacterText text, int seqLen, int threads, RunConfig teacher)
+      throws IOException {
+    try (CheckpointReader checkpoint = new CheckpointStore(folder).open(teacher.train().steps())) {
+      return TeacherForcing.teach(
+          checkpoint,
+          text.train(),
+          seqLen,
+          new int[] {options.topK(), text.vocabSize()},
+          threads,
+          RankMemory.ofRank(teacher, 1).limitBytes());
+    }
+  }
+
+  private ObjectNode report(
+      StudyTable table, RunConfig teacher, RunConfig student, double wallSeconds) {
+    ObjectNode report = JSON.createObjectNode();
+    report.put("teacherParameters", parameters(teacher));
+    report.put("studentParameters", parameters(student));
+    report.put("teacherNats", table.teacherNats());
+    report.put("topK", options.topK());
+    report.put("seeds", options.seeds());
+    report.put("steps", student.train().steps());
+    report.put("batchSequences", student.train().batchSequences());
+    report.put("seqLen", student.train().seqLen());
+    ArrayNode arms = report.putArray("arms");
+    for (StudyArm arm : table.losses().keySet()) {
+      ObjectNode one = arms.addObject();
+      one.put("loss", arm.loss().name().toLowerCase(Locale.ROOT));
+      one.put("textShare", arm.textShare());
+      one.put("nats", table.mean(arm));
+      one.put("spread", table.spread(arm));
+      one.put("bitsPerCharacter", StudyTable.bits(table.mean(arm)));
+      one.put("gainNats", table.gain(arm));
+      double share = table.shareOfFullGain(arm);
+      if (Double.isFinite(share)) {
+        one.put("shareOfFullGain", share);
+      }
+    }
+    report.put("wallSeconds", wallSeconds);
+    return report;
+  }
+
+  private static long parameters(RunConfig config) {
+    return Parameters.numElements(config.model(), EnumSet.allOf(Part.class));
+  }
+}
