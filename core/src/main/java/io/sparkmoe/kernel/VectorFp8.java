@@ -10,9 +10,13 @@ import java.util.EnumMap;
 import java.util.Map;
 
 /**
- * Fast rounding to FP8 and back, in blocks of at most 128 rows and 128 columns. A block is read row
- * by row, whatever its tiles are, so that nothing strides through memory; values that are not F32
- * are first written as such to a block of the thread's own, which stays in the inner caches.
+ * Fast rounding to FP8 and back, in blocks of at most 128 rows and 128 columns, which stay in the
+ * inner caches while one step after the other passes over them: read, find the scales, write. Every
+ * step goes row by row, whatever the tiles are, so that nothing strides through memory.
+ *
+ * <p>Steps are called through one interface on purpose. The compiler then compiles each by itself;
+ * put together, they exceed what it is willing to inline, and vectors that cross a call that is not
+ * inlined become objects.
  *
  * <p>Legend: R rows, N columns.
  */
@@ -31,218 +35,291 @@ final class VectorFp8 {
     }
   }
 
-  /** A thread's block, and what belongs to its columns. */
-  private static final class Workspace {
-    final ByteBuffer values = new Scratch().floats(TILE * TILE);
-    final ByteBuffer largest = new Scratch().floats(TILE);
-    final ByteBuffer inverses = new Scratch().floats(TILE);
-    final ByteBuffer factors = new Scratch().floats(TILE);
-  }
+  /** Rows [row, end) and columns [column, column + count), which have one column of scales. */
+  private record Block(int number, int row, int end, int column, int count) {}
 
-  /** Rows [row, end) and the columns [column, column + count) of one column of scales. */
-  private record Block(int row, int end, int column, int count) {}
-
+  /** One pass over the block that a thread works on. */
   @FunctionalInterface
-  private interface BlockTask {
-    void run(Block block, Workspace own);
+  private interface Step {
+    void run(Workspace work);
   }
 
-  /** A block's values in F32: element (r, c) of the block at {@code index + r * stride + c}. */
-  private record View(ByteBuffer values, int index, int stride) {}
+  /** What a thread knows of its block. */
+  private static final class Workspace {
+    Block block;
 
-  /** What is rounded: F32, BF16, or codes with scales. */
-  private record Source(Tensor x, Fp8Tensor encoded, VectorFp8Lanes decoder) {
+    /** Values in F32: those of row r start at element {@code index + r * stride}. */
+    ByteBuffer values;
 
-    View view(Block block, Workspace own) {
-      int n = x.cols();
-      ByteBuffer bytes = x.bytes();
-      if (x.type() == DType.F32) {
-        return new View(bytes, block.row * n + block.column, n);
-      }
-      for (int row = block.row; row < block.end; row++) {
-        int to = (row - block.row) * TILE;
-        int at = row * n + block.column;
-        if (encoded == null) {
-          VectorBfloat16.widen(own.values, to, bytes, at, block.count);
-        } else {
-          byte scale = encoded.scales().bytes().get(encoded.scaleAt(at));
-          decoder.decode(own.values, to, bytes, at, block.count, scale);
-        }
-      }
-      return new View(own.values, 0, TILE);
+    int index;
+    int stride;
+
+    /** Scale of every row. */
+    final byte[] scales = new byte[TILE];
+
+    /** Room for values that are not F32 where they are. */
+    final ByteBuffer copy = new Scratch().floats(TILE * TILE);
+
+    /** Largest magnitude, scale and reciprocal of every column. */
+    final ByteBuffer columnLargest = new Scratch().floats(TILE);
+
+    final ByteBuffer columnFactors = new Scratch().floats(TILE);
+    final ByteBuffer columnInverses = new Scratch().floats(TILE);
+    boolean columnsFitBfloat16;
+
+    int height() {
+      return block.end - block.row;
+    }
+
+    int valuesAt(int r) {
+      return index + r * stride;
+    }
+
+    /** Element of a tensor of n columns at which row r of the block starts. */
+    int at(int r, int n) {
+      return (block.row + r) * n + block.column;
     }
   }
 
-  /** Where rounded values go; either part may be missing. */
-  private record Target(VectorFp8Lanes lanes, ByteBuffer operand, Fp8Tensor kept, int n) {
-
-    byte scale(int largestBits) {
-      return PowerOfTwoScale.of(Float.intBitsToFloat(largestBits), lanes.format());
-    }
-
-    /** Rounds rows [row, end) of a block with one scale. */
-    void write(Block block, int row, int end, View x, byte scale) {
-      for (int r = row; r < end; r++) {
-        int at = r * n + block.column;
-        int index = x.index + (r - block.row) * x.stride;
-        if (operand != null) {
-          lanes.round(operand, at, x.values, index, block.count, scale);
-        }
-        if (kept != null) {
-          lanes.encode(kept.codes().bytes(), at, x.values, index, block.count, scale);
-          kept.scales().bytes().put(kept.scaleAt(at), scale);
-        }
-      }
-    }
-  }
+  // ---- the operations
 
   void quantize(Tensor operand, Fp8Tensor kept, Tensor x, int[] rowStarts, Fp8Scaling scaling) {
     int[] groups = KernelArguments.groups(x, rowStarts);
-    quantize(operand, kept, new Source(x, null, null), groups, scaling);
+    Step read = x.type() == DType.F32 ? inPlace(x) : widened(x);
+    quantize(operand, kept, x.cols(), read, groups, scaling);
   }
 
   void requantize(Tensor operand, Fp8Tensor x, int[] rowStarts, Fp8Scaling scaling) {
     int[] groups = KernelArguments.groups(x.codes(), rowStarts);
-    quantize(operand, null, new Source(x.codes(), x, formats.get(x.format())), groups, scaling);
+    quantize(operand, null, x.codes().cols(), decoded(x), groups, scaling);
   }
 
   void dequantize(Tensor values, Fp8Tensor x) {
-    VectorFp8Lanes lanes = formats.get(x.format());
-    int n = x.codes().cols();
-    ByteBuffer codes = x.codes().bytes();
-    ByteBuffer scales = x.scales().bytes();
-    boolean wide = values.type() == DType.F32;
-    Pieces.forEach(
-        parallel,
-        x.codes().rows(),
-        Pieces.rowGrain(n),
-        (from, to) -> {
-          int scaleAt = from * Fp8Tensor.scalesPerRow(n);
-          for (int row = from; row < to; row++) {
-            for (int column = 0; column < n; column += TILE) {
-              int at = row * n + column;
-              int count = Math.min(TILE, n - column);
-              byte scale = scales.get(scaleAt++);
-              if (wide) {
-                lanes.decode(values.bytes(), at, codes, at, count, scale);
-              } else {
-                lanes.decodeToBfloat16(values.bytes(), at, codes, at, count, scale);
-              }
-            }
-          }
-        });
+    Step write = values.type() == DType.F32 ? decode(values, x) : decodeToBfloat16(values, x);
+    run(blocks(new int[] {0, x.codes().rows()}, x.codes().cols()), write);
   }
 
   private void quantize(
-      Tensor operand, Fp8Tensor kept, Source x, int[] groups, Fp8Scaling scaling) {
+      Tensor operand, Fp8Tensor kept, int n, Step read, int[] groups, Fp8Scaling scaling) {
     VectorFp8Lanes lanes = formats.get(scaling.format());
-    int n = x.x.cols();
-    Target target = new Target(lanes, operand == null ? null : operand.bytes(), kept, n);
+    Step round = operand == null ? null : round(operand, lanes);
+    Step encode = kept == null ? null : encode(kept, lanes);
     switch (scaling.granularity()) {
       case TILE_1X128 -> {
         int[] all = {groups[0], groups[groups.length - 1]};
-        forEachBlock(all, n, (block, own) -> rowTiles(target, block, x.view(block, own)));
+        run(blocks(all, n), read, rowScales(scaling.format()), round, encode);
       }
       case TILE_128X1 ->
-          forEachBlock(
-              groups, n, (block, own) -> columnTiles(target, block, x.view(block, own), own));
-      case BLOCK_128X128 ->
-          forEachBlock(
-              groups,
-              n,
-              (block, own) -> {
-                View view = x.view(block, own);
-                byte scale = target.scale(largestBits(block, view));
-                target.write(block, block.row, block.end, view, scale);
-              });
+          run(blocks(groups, n), read, columnScales(lanes), roundColumns(operand, lanes));
+      case BLOCK_128X128 -> run(blocks(groups, n), read, blockScale(lanes), round, encode);
       case TENSOR -> {
         for (int g = 0; g + 1 < groups.length; g++) {
-          whole(target, x, new int[] {groups[g], groups[g + 1]});
+          Block[] blocks = blocks(new int[] {groups[g], groups[g + 1]}, n);
+          int[] largest = new int[blocks.length];
+          run(blocks, read, work -> largest[work.block.number] = largestBits(work));
+          byte scale = scale(Arrays.stream(largest).max().orElse(0), scaling.format());
+          run(blocks, read, work -> Arrays.fill(work.scales, scale), round, encode);
         }
       }
     }
   }
 
-  /** Runs blocks, none of which has rows of two groups. */
-  private void forEachBlock(int[] groups, int n, BlockTask task) {
-    Block[] blocks = blocks(groups, n);
-    parallel.forEach(blocks.length, i -> task.run(blocks[i], workspaces.get()));
-  }
-
+  /** Cuts the rows of every group into blocks. */
   private static Block[] blocks(int[] groups, int n) {
-    int across = Pieces.count(n, TILE);
     int down = 0;
     for (int g = 0; g + 1 < groups.length; g++) {
       down += Pieces.count(groups[g + 1] - groups[g], TILE);
     }
-    Block[] blocks = new Block[down * across];
+    Block[] blocks = new Block[down * Pieces.count(n, TILE)];
     int made = 0;
     for (int g = 0; g + 1 < groups.length; g++) {
       for (int row = groups[g]; row < groups[g + 1]; row += TILE) {
         int end = Math.min(groups[g + 1], row + TILE);
         for (int column = 0; column < n; column += TILE) {
-          blocks[made++] = new Block(row, end, column, Math.min(TILE, n - column));
+          blocks[made] = new Block(made, row, end, column, Math.min(TILE, n - column));
+          made++;
         }
       }
     }
     return blocks;
   }
 
-  private static void rowTiles(Target target, Block block, View x) {
-    for (int row = block.row; row < block.end; row++) {
-      int index = x.index + (row - block.row) * x.stride;
-      byte scale = target.scale(VectorFp8Lanes.largestBits(x.values, index, block.count));
-      target.write(block, row, row + 1, x, scale);
-    }
-  }
-
-  private static void columnTiles(Target target, Block block, View x, Workspace own) {
-    Lanes.clear(own.largest, 0, block.count);
-    for (int row = block.row; row < block.end; row++) {
-      int index = x.index + (row - block.row) * x.stride;
-      VectorFp8Lanes.largestBitsOfColumns(own.largest, x.values, index, block.count);
-    }
-    boolean fit = true;
-    for (int i = 0; i < block.count; i++) {
-      byte scale = target.scale(own.largest.getInt(i * Integer.BYTES));
-      Lanes.set(own.inverses, i, PowerOfTwoScale.reciprocal(scale));
-      Lanes.set(own.factors, i, PowerOfTwoScale.value(scale));
-      fit &= target.lanes.fitsBfloat16(scale);
-    }
-    for (int row = block.row; row < block.end; row++) {
-      target.lanes.roundColumns(
-          target.operand,
-          row * target.n + block.column,
-          x.values,
-          x.index + (row - block.row) * x.stride,
-          block.count,
-          own.inverses,
-          own.factors,
-          fit);
-    }
-  }
-
-  private void whole(Target target, Source x, int[] rows) {
-    Block[] blocks = blocks(rows, target.n);
-    int[] largest = new int[blocks.length];
-    parallel.forEach(
-        blocks.length,
-        i -> largest[i] = largestBits(blocks[i], x.view(blocks[i], workspaces.get())));
-    byte scale = target.scale(Arrays.stream(largest).max().orElse(0));
+  /** Runs the steps that there are on every block. */
+  private void run(Block[] blocks, Step... steps) {
     parallel.forEach(
         blocks.length,
         i -> {
-          View view = x.view(blocks[i], workspaces.get());
-          target.write(blocks[i], blocks[i].row, blocks[i].end, view, scale);
+          Workspace work = workspaces.get();
+          work.block = blocks[i];
+          for (Step step : steps) {
+            if (step != null) {
+              step.run(work);
+            }
+          }
         });
   }
 
-  private static int largestBits(Block block, View x) {
+  // ---- reading
+
+  private static Step inPlace(Tensor x) {
+    ByteBuffer values = x.bytes();
+    int n = x.cols();
+    return work -> {
+      work.values = values;
+      work.index = work.at(0, n);
+      work.stride = n;
+    };
+  }
+
+  private static void useCopy(Workspace work) {
+    work.values = work.copy;
+    work.index = 0;
+    work.stride = TILE;
+  }
+
+  private static Step widened(Tensor x) {
+    ByteBuffer bytes = x.bytes();
+    int n = x.cols();
+    return work -> {
+      useCopy(work);
+      for (int r = 0; r < work.height(); r++) {
+        VectorBfloat16.widen(work.copy, r * TILE, bytes, work.at(r, n), work.block.count);
+      }
+    };
+  }
+
+  private Step decoded(Fp8Tensor x) {
+    VectorFp8Lanes lanes = formats.get(x.format());
+    ByteBuffer codes = x.codes().bytes();
+    ByteBuffer scales = x.scales().bytes();
+    int n = x.codes().cols();
+    return work -> {
+      useCopy(work);
+      for (int r = 0; r < work.height(); r++) {
+        int at = work.at(r, n);
+        byte scale = scales.get(x.scaleAt(at));
+        lanes.decode(work.copy, r * TILE, codes, at, work.block.count, scale);
+      }
+    };
+  }
+
+  // ---- scales
+
+  private static byte scale(int largestBits, Fp8Format format) {
+    return PowerOfTwoScale.of(Float.intBitsToFloat(largestBits), format);
+  }
+
+  private static Step rowScales(Fp8Format format) {
+    return work -> {
+      for (int r = 0; r < work.height(); r++) {
+        int largest = VectorFp8Lanes.largestBits(work.values, work.valuesAt(r), work.block.count);
+        work.scales[r] = scale(largest, format);
+      }
+    };
+  }
+
+  private static Step blockScale(VectorFp8Lanes lanes) {
+    return work -> Arrays.fill(work.scales, scale(largestBits(work), lanes.format()));
+  }
+
+  private static int largestBits(Workspace work) {
     int largest = 0;
-    for (int row = 0; row < block.end - block.row; row++) {
-      int index = x.index + row * x.stride;
-      largest = Math.max(largest, VectorFp8Lanes.largestBits(x.values, index, block.count));
+    for (int r = 0; r < work.height(); r++) {
+      int ofRow = VectorFp8Lanes.largestBits(work.values, work.valuesAt(r), work.block.count);
+      largest = Math.max(largest, ofRow);
     }
     return largest;
+  }
+
+  private static Step columnScales(VectorFp8Lanes lanes) {
+    return work -> {
+      int count = work.block.count;
+      Lanes.clear(work.columnLargest, 0, count);
+      for (int r = 0; r < work.height(); r++) {
+        VectorFp8Lanes.largestBitsOfColumns(
+            work.columnLargest, work.values, work.valuesAt(r), count);
+      }
+      work.columnsFitBfloat16 = true;
+      for (int i = 0; i < count; i++) {
+        byte scale = scale(work.columnLargest.getInt(i * Integer.BYTES), lanes.format());
+        Lanes.set(work.columnFactors, i, PowerOfTwoScale.value(scale));
+        Lanes.set(work.columnInverses, i, PowerOfTwoScale.reciprocal(scale));
+        work.columnsFitBfloat16 &= lanes.fitsBfloat16(scale);
+      }
+    };
+  }
+
+  // ---- writing
+
+  private static Step round(Tensor operand, VectorFp8Lanes lanes) {
+    ByteBuffer bytes = operand.bytes();
+    int n = operand.cols();
+    return work -> {
+      for (int r = 0; r < work.height(); r++) {
+        lanes.round(
+            bytes, work.at(r, n), work.values, work.valuesAt(r), work.block.count, work.scales[r]);
+      }
+    };
+  }
+
+  private static Step roundColumns(Tensor operand, VectorFp8Lanes lanes) {
+    ByteBuffer bytes = operand.bytes();
+    int n = operand.cols();
+    return work -> {
+      for (int r = 0; r < work.height(); r++) {
+        lanes.roundColumns(
+            bytes,
+            work.at(r, n),
+            work.values,
+            work.valuesAt(r),
+            work.block.count,
+            work.columnInverses,
+            work.columnFactors,
+            work.columnsFitBfloat16);
+      }
+    };
+  }
+
+  private static Step encode(Fp8Tensor kept, VectorFp8Lanes lanes) {
+    ByteBuffer codes = kept.codes().bytes();
+    ByteBuffer scales = kept.scales().bytes();
+    int n = kept.codes().cols();
+    return work -> {
+      for (int r = 0; r < work.height(); r++) {
+        int at = work.at(r, n);
+        byte scale = work.scales[r];
+        lanes.encode(codes, at, work.values, work.valuesAt(r), work.block.count, scale);
+        scales.put(kept.scaleAt(at), scale);
+      }
+    };
+  }
+
+  private Step decode(Tensor values, Fp8Tensor x) {
+    VectorFp8Lanes lanes = formats.get(x.format());
+    ByteBuffer to = values.bytes();
+    ByteBuffer codes = x.codes().bytes();
+    ByteBuffer scales = x.scales().bytes();
+    int n = x.codes().cols();
+    return work -> {
+      for (int r = 0; r < work.height(); r++) {
+        int at = work.at(r, n);
+        lanes.decode(to, at, codes, at, work.block.count, scales.get(x.scaleAt(at)));
+      }
+    };
+  }
+
+  private Step decodeToBfloat16(Tensor values, Fp8Tensor x) {
+    VectorFp8Lanes lanes = formats.get(x.format());
+    ByteBuffer to = values.bytes();
+    ByteBuffer codes = x.codes().bytes();
+    ByteBuffer scales = x.scales().bytes();
+    int n = x.codes().cols();
+    return work -> {
+      for (int r = 0; r < work.height(); r++) {
+        int at = work.at(r, n);
+        byte scale = scales.get(x.scaleAt(at));
+        lanes.decodeToBfloat16(to, at, codes, at, work.block.count, scale);
+      }
+    };
   }
 }
