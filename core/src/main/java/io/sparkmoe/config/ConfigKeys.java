@@ -184,9 +184,24 @@ public final class ConfigKeys {
     table.choice(
         "precision",
         "fp32",
-        "Number format of the linear layers' inputs; this version trains in fp32 only.",
+        "Number format of the linear layers' inputs.",
         "fp32",
         "fp8");
+    table.choice(
+        "fp8_recipe",
+        "deepseek",
+        "What precision fp8 rounds how. For experiments: one scale per tensor, E5M2 gradients,"
+            + " 128x128 blocks of activations, BF16 master weights.",
+        "deepseek",
+        "per_tensor",
+        "e5m2_gradients",
+        "block_activations",
+        "bf16_master");
+    table.integer(
+        "fp8_stats_every",
+        0,
+        "Steps between counts of underflow, saturation and largest magnitude in metrics.jsonl;"
+            + " 0 = never.");
     table.integer(
         "eval_every", 100, "Steps between evaluations; 0 = only at the end.", "eval_interval");
     table.integer(

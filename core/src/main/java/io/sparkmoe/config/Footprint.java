@@ -7,7 +7,6 @@ import io.sparkmoe.parallel.ClusterConfig.GatePlacement;
 import io.sparkmoe.parallel.ExpertPlacement;
 import io.sparkmoe.parallel.Wire;
 import io.sparkmoe.train.RunConfig;
-import io.sparkmoe.train.TrainConfig.Precision;
 import java.util.EnumSet;
 
 /**
@@ -61,6 +60,7 @@ public record Footprint(
     if (experts > 0) {
       held += experts / model.numRoutedExperts() * placement.numLocalExperts(0);
     }
+    long momentBytes = (long) MOMENTS * config.train().precision().moments().sizeBytes();
     int layers = model.numMoeLayers();
     double exchanged = 2.0 * layers * remoteDestinations(model.numExpertsPerTok(), placement);
     double rowBytes =
@@ -70,8 +70,8 @@ public record Footprint(
         executors,
         held * FP32_BYTES,
         held * FP32_BYTES,
-        held * FP32_BYTES * MOMENTS,
-        gates * FP32_BYTES * (2 + MOMENTS),
+        held * momentBytes,
+        gates * (2 * FP32_BYTES + momentBytes),
         exchanged * rowBytes,
         gateBytesPerToken(config) * layers,
         2.0 * (executors - 1) / executors * bytes(config.cluster().gradientWire(), replicated));
@@ -114,8 +114,7 @@ public record Footprint(
       return 0;
     }
     ModelConfig model = config.model();
-    Wire up = config.train().precision() == Precision.FP8 ? Wire.BF16 : Wire.FP32;
-    return bytes(up, model.hiddenSize())
+    return bytes(config.train().precision().gateWire(), model.hiddenSize())
         + bytes(Wire.FP32, model.hiddenSize())
         + (Short.BYTES + 2L * FP32_BYTES) * model.numExpertsPerTok();
   }

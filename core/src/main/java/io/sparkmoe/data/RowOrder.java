@@ -1,6 +1,8 @@
 package io.sparkmoe.data;
 
 import java.io.Serializable;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.stream.LongStream;
 
 /**
@@ -122,5 +124,18 @@ public record RowOrder(long numRows, int batchSequences, long seed) implements S
     z = (z ^ (z >>> 30)) * 0xBF58476D1CE4E5B9L;
     z = (z ^ (z >>> 27)) * 0x94D049BB133111EBL;
     return z ^ (z >>> 31);
+  }
+
+  /**
+   * Evenly spaced rows, the same ones every time.
+   *
+   * @param count how many, at most as many as there are
+   */
+  public static List<TokenRow> evenlySpaced(List<TokenRow> rows, int count) {
+    List<TokenRow> chosen = new ArrayList<>();
+    for (int i = 0; i < count; i++) {
+      chosen.add(rows.get((int) ((long) rows.size() * i / count)));
+    }
+    return chosen;
   }
 }

@@ -163,6 +163,24 @@ final class KernelArguments {
         x.size());
   }
 
+  static void weightedSwiGlu(Tensor h, Tensor gateUp, Tensor weight) {
+    swiGlu(h, gateUp);
+    if (weight != null) {
+      equal("weights beside " + h, h.rows(), weight.size());
+    }
+  }
+
+  static void weightedSwiGluBackward(
+      Tensor dGateUp, Tensor dWeight, Tensor h, Tensor dh, Tensor gateUp, Tensor weight) {
+    weightedSwiGlu(dh, gateUp, weight);
+    sameSize(dGateUp, gateUp);
+    sameSize(h, dh);
+    equal(
+        "gradients of the weights of " + dh,
+        weight == null ? 0 : dh.rows(),
+        dWeight == null ? 0 : dWeight.size());
+  }
+
   static void swiGlu(Tensor h, Tensor gateUp) {
     equal("columns of gate and up " + gateUp + " beside " + h, 2L * h.cols(), gateUp.cols());
     equal("rows of gate and up " + gateUp + " beside " + h, h.rows(), gateUp.rows());

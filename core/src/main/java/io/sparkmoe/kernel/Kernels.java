@@ -87,9 +87,32 @@ public interface Kernels {
    */
   void swiGluBackward(Tensor dGateUp, Tensor dh, Tensor gateUp);
 
+  /**
+   * {@link #swiGlu} of rows with weights: {@code h[t] = weight[t] * silu(gate[t]) * up[t]}.
+   *
+   * @param h (T, F) written
+   * @param gateUp (T, 2F)
+   * @param weight (T), null = one
+   */
+  void weightedSwiGlu(Tensor h, Tensor gateUp, Tensor weight);
+
+  /**
+   * Backward of {@link #weightedSwiGlu}, which computes its result again. May alias: {@code
+   * dGateUp} and {@code gateUp}, {@code h} and {@code dh}.
+   *
+   * @param dGateUp (T, 2F) written
+   * @param dWeight (T) written; null where weight is
+   * @param h what the forward wrote, (T, F) written
+   * @param dh (T, F)
+   * @param gateUp (T, 2F)
+   * @param weight (T), null = one
+   */
+  void weightedSwiGluBackward(
+      Tensor dGateUp, Tensor dWeight, Tensor h, Tensor dh, Tensor gateUp, Tensor weight);
+
   // ---- rows
 
-  /** {@code y[i] = x[index[i]]}: y (n, D) written, x (rows, D), index I32 (n). */
+  /** {@code y[i] = x[index[i]]}: y (n, D) written, x (rows, D), index I32 (n); BF16 too. */
   void gatherRows(Tensor y, Tensor x, Tensor index);
 
   /**

@@ -211,6 +211,46 @@ public final class ReferenceKernels implements Kernels {
   // ---- rows
 
   @Override
+  public void weightedSwiGlu(Tensor h, Tensor gateUp, Tensor weight) {
+    KernelArguments.weightedSwiGlu(h, gateUp, weight);
+    int f = h.cols();
+    for (int t = 0; t < h.rows(); t++) {
+      for (int i = 0; i < f; i++) {
+        // h = w g sigmoid(g) u
+        double w = weight == null ? 1 : weight.get(t);
+        double g = gateUp.get(t * 2 * f + i);
+        h.set(t * f + i, w * g / (1 + Math.exp(-g)) * gateUp.get(t * 2 * f + f + i));
+      }
+    }
+  }
+
+  @Override
+  public void weightedSwiGluBackward(
+      Tensor dGateUp, Tensor dWeight, Tensor h, Tensor dh, Tensor gateUp, Tensor weight) {
+    KernelArguments.weightedSwiGluBackward(dGateUp, dWeight, h, dh, gateUp, weight);
+    int f = dh.cols();
+    for (int t = 0; t < dh.rows(); t++) {
+      double w = weight == null ? 1 : weight.get(t);
+      double dw = 0;
+      for (int i = 0; i < f; i++) {
+        // forward: h = w g s u with s = sigmoid(g); so dw = sum dh g s u,
+        // dg = w dh u s (1 + g (1 - s)) and du = w dh g s
+        double g = gateUp.get(t * 2 * f + i);
+        double u = gateUp.get(t * 2 * f + f + i);
+        double s = 1 / (1 + Math.exp(-g));
+        double d = dh.get(t * f + i);
+        dw += d * g * s * u;
+        dGateUp.set(t * 2 * f + i, w * d * u * s * (1 + g * (1 - s)));
+        dGateUp.set(t * 2 * f + f + i, w * d * g * s);
+        h.set(t * f + i, w * g * s * u);
+      }
+      if (dWeight != null) {
+        dWeight.set(t, dw);
+      }
+    }
+  }
+
+  @Override
   public void gatherRows(Tensor y, Tensor x, Tensor index) {
     KernelArguments.rows(y, x, index);
     int d = y.cols();

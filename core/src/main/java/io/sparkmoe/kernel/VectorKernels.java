@@ -16,6 +16,7 @@ public final class VectorKernels implements Kernels {
 
   private final VectorMatmul matmul;
   private final VectorElementwise elementwise;
+  private final VectorWeightedSwiGlu gated;
   private final VectorNorm norm;
   private final VectorRows rows;
   private final VectorRotary rotary;
@@ -33,6 +34,7 @@ public final class VectorKernels implements Kernels {
   public VectorKernels(Gemm gemm, Parallel parallel) {
     matmul = new VectorMatmul(gemm, parallel);
     elementwise = new VectorElementwise(parallel);
+    gated = new VectorWeightedSwiGlu(parallel);
     norm = new VectorNorm(parallel);
     rows = new VectorRows(parallel);
     rotary = new VectorRotary(parallel);
@@ -127,11 +129,26 @@ public final class VectorKernels implements Kernels {
     elementwise.swiGluBackward(dGateUp, dh, gateUp);
   }
 
+  @Override
+  public void weightedSwiGlu(Tensor h, Tensor gateUp, Tensor weight) {
+    allF32(h, gateUp, weight);
+    KernelArguments.weightedSwiGlu(h, gateUp, weight);
+    gated.forward(h, gateUp, weight);
+  }
+
+  @Override
+  public void weightedSwiGluBackward(
+      Tensor dGateUp, Tensor dWeight, Tensor h, Tensor dh, Tensor gateUp, Tensor weight) {
+    allF32(dGateUp, dWeight, h, dh, gateUp, weight);
+    KernelArguments.weightedSwiGluBackward(dGateUp, dWeight, h, dh, gateUp, weight);
+    gated.backward(dGateUp, dWeight, h, dh, gateUp, weight);
+  }
+
   // ---- rows
 
   @Override
   public void gatherRows(Tensor y, Tensor x, Tensor index) {
-    allF32(y, x);
+    KernelArguments.typed(y, x.type());
     KernelArguments.rows(y, x, index);
     rows.gather(y, x, index);
   }

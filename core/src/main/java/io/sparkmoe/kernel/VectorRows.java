@@ -16,17 +16,18 @@ final class VectorRows {
     this.parallel = parallel;
   }
 
+  /** Of any element type. */
   void gather(Tensor y, Tensor x, Tensor index) {
-    int d = y.cols();
+    int rowBytes = y.cols() * y.type().sizeBytes();
     ByteBuffer to = y.bytes();
     ByteBuffer from = x.bytes();
     Pieces.forEach(
         parallel,
         index.size(),
-        Pieces.rowGrain(d),
+        Pieces.rowGrain(y.cols()),
         (first, end) -> {
           for (int i = first; i < end; i++) {
-            Lanes.copy(to, i * d, from, index.getInt(i) * d, d);
+            to.put(i * rowBytes, from, index.getInt(i) * rowBytes, rowBytes);
           }
         });
   }

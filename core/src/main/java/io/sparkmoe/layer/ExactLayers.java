@@ -106,6 +106,11 @@ public final class ExactLayers implements Layers {
   }
 
   @Override
+  public Kept keep(Tensor x, Scope saved) {
+    return scratch -> x;
+  }
+
+  @Override
   public ProjectionInput headInput(Tensor x, Scope scope) {
     return new Input(x);
   }

@@ -48,9 +48,20 @@ public interface Layers extends AutoCloseable {
    */
   Experts experts(Weight gateUp, Weight down);
 
+  /** A tensor on its way to the backward. */
+  interface Kept {
+
+    /**
+     * The values that {@link Layers#keep} left.
+     *
+     * @param scratch owns the tensor if it is a new one
+     */
+    Tensor restore(Scope scratch);
+  }
+
   /**
-   * Where a tensor is allocated that {@link #input} is the last to read: with what is saved where
-   * the format keeps it for the backward, else with the scratch.
+   * Where a tensor is allocated that only {@link #input} or {@link #keep} brings to the backward:
+   * with what is saved where the format keeps the tensor itself, else with the scratch.
    */
   Allocator inputAllocator(Scope saved, Scope scratch);
 
@@ -62,6 +73,14 @@ public interface Layers extends AutoCloseable {
    * @param scratch owns what only the forward needs
    */
   ProjectionInput input(Tensor x, Scope saved, Scope scratch);
+
+  /**
+   * Keeps x for the backward.
+   *
+   * @param x from {@link #inputAllocator}; rounded to the values that come back
+   * @param saved owns what is kept
+   */
+  Kept keep(Tensor x, Scope saved);
 
   /**
    * Prepares x for the {@link #head}.

@@ -5,6 +5,7 @@ import io.sparkmoe.kernel.RmsNorm;
 import io.sparkmoe.layer.Layers;
 import io.sparkmoe.layer.Projection;
 import io.sparkmoe.layer.ProjectionInput;
+import io.sparkmoe.tensor.Allocator;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
@@ -71,10 +72,10 @@ final class LatentAttention {
       ProjectionInput x,
       Bottleneck queryLatent,
       Bottleneck latent,
-      Tensor query,
-      Tensor key,
-      Tensor value,
-      Tensor out,
+      Layers.Kept query,
+      Layers.Kept key,
+      Layers.Kept value,
+      Layers.Kept out,
       ProjectionInput output,
       Tensor logSumExp) {}
 
@@ -122,37 +123,50 @@ final class LatentAttention {
     int numTokens = y.rows();
     int b = sequences.count();
     int s = sequences.length();
-    Tensor queries = scope.allocate(type, b, heads, s, nopeDim + ropeDim);
-    Tensor keys = scope.allocate(type, b, heads, s, nopeDim + ropeDim);
-    Tensor values = scope.allocate(type, b, heads, s, valueDim);
-    Tensor out = scope.allocate(type, numTokens, heads * valueDim);
-    Tensor logSumExp = scope.allocate(type, b, heads, s);
-    Bottleneck queryLatent = null;
-    try (Scope scratch = scope.inner()) {
-      ProjectionInput queryInput = x;
-      if (queryDown != null) {
-        queryLatent = bottleneck(queryDown, queryNorm, x, y, scope, scratch);
-        queryInput = queryLatent.normed;
+    try (Scope core = scope.inner()) {
+      Allocator kept = layers.inputAllocator(scope, core);
+      Tensor queries = kept.allocate(type, b, heads, s, nopeDim + ropeDim);
+      Tensor keys = kept.allocate(type, b, heads, s, nopeDim + ropeDim);
+      Tensor values = kept.allocate(type, b, heads, s, valueDim);
+      Tensor out = kept.allocate(type, numTokens, heads * valueDim);
+      Tensor logSumExp = scope.allocate(type, b, heads, s);
+      Bottleneck queryLatent = null;
+      try (Scope scratch = core.inner()) {
+        ProjectionInput queryInput = x;
+        if (queryDown != null) {
+          queryLatent = bottleneck(queryDown, queryNorm, x, y, scope, scratch);
+          queryInput = queryLatent.normed;
+        }
+        Tensor q = scratch.allocate(type, numTokens, query.outputWidth());
+        query.forward(q, queryInput);
+        kernels.assembleQuery(queries, q, sequences.cos(), sequences.sin());
       }
-      Tensor q = scratch.allocate(type, numTokens, query.outputWidth());
-      query.forward(q, queryInput);
-      kernels.assembleQuery(queries, q, sequences.cos(), sequences.sin());
-    }
-    Bottleneck keyValueLatent;
-    try (Scope scratch = scope.inner()) {
-      keyValueLatent = bottleneck(latent, latentNorm, x, y, scope, scratch);
-      Tensor kv = scratch.allocate(type, numTokens, keyValue.outputWidth());
-      Tensor keyRope = scratch.allocate(type, numTokens, ropeDim);
-      keyValue.forward(kv, keyValueLatent.normed);
-      ropeKey.forward(keyRope, x);
-      kernels.assembleKeyValue(keys, values, kv, keyRope, sequences.cos(), sequences.sin());
-    }
-    kernels.attention(out, logSumExp, queries, keys, values, softmaxScale);
-    try (Scope scratch = scope.inner()) {
-      ProjectionInput outputInput = layers.input(out, scope, scratch);
+      Bottleneck keyValueLatent;
+      try (Scope scratch = core.inner()) {
+        keyValueLatent = bottleneck(latent, latentNorm, x, y, scope, scratch);
+        Tensor kv = scratch.allocate(type, numTokens, keyValue.outputWidth());
+        Tensor keyRope = scratch.allocate(type, numTokens, ropeDim);
+        keyValue.forward(kv, keyValueLatent.normed);
+        ropeKey.forward(keyRope, x);
+        kernels.assembleKeyValue(keys, values, kv, keyRope, sequences.cos(), sequences.sin());
+      }
+      Layers.Kept keptQuery = layers.keep(queries, scope);
+      Layers.Kept keptKey = layers.keep(keys, scope);
+      Layers.Kept keptValue = layers.keep(values, scope);
+      kernels.attention(out, logSumExp, queries, keys, values, softmaxScale);
+      Layers.Kept keptOut = layers.keep(out, scope);
+      ProjectionInput outputInput = layers.input(out, scope, core);
       output.forwardAdd(y, outputInput);
       return new Saved(
-          x, queryLatent, keyValueLatent, queries, keys, values, out, outputInput, logSumExp);
+          x,
+          queryLatent,
+          keyValueLatent,
+          keptQuery,
+          keptKey,
+          keptValue,
+          keptOut,
+          outputInput,
+          logSumExp);
     }
   }
 
@@ -161,22 +175,24 @@ final class LatentAttention {
     DType type = dy.type();
     int numTokens = dy.rows();
     try (Scope scratch = scope.inner()) {
-      Tensor dQueries = scratch.allocate(type, saved.query.shape());
-      Tensor dKeys = scratch.allocate(type, saved.key.shape());
-      Tensor dValues = scratch.allocate(type, saved.value.shape());
+      int b = sequences.count();
+      int s = sequences.length();
+      Tensor dQueries = scratch.allocate(type, b, heads, s, nopeDim + ropeDim);
+      Tensor dKeys = scratch.allocate(type, b, heads, s, nopeDim + ropeDim);
+      Tensor dValues = scratch.allocate(type, b, heads, s, valueDim);
       try (Scope inner = scratch.inner()) {
-        Tensor dOut = inner.allocate(type, saved.out.shape());
+        Tensor dOut = inner.allocate(type, numTokens, heads * valueDim);
         output.backward(dOut, dy, saved.output.forGradient(inner), inner);
         kernels.attentionBackward(
             dQueries,
             dKeys,
             dValues,
             dOut,
-            saved.out,
+            saved.out.restore(inner),
             saved.logSumExp,
-            saved.query,
-            saved.key,
-            saved.value,
+            saved.query.restore(inner),
+            saved.key.restore(inner),
+            saved.value.restore(inner),
             softmaxScale);
       }
       ProjectionInput.ForGradient x = saved.x.forGradient(scratch);

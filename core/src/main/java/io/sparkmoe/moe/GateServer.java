@@ -5,6 +5,7 @@ import io.sparkmoe.parallel.Communicator.Frame;
 import io.sparkmoe.parallel.CorruptFrameException;
 import io.sparkmoe.parallel.FrameKey;
 import io.sparkmoe.parallel.FrameKind;
+import io.sparkmoe.parallel.RowCodec;
 import io.sparkmoe.tensor.Arena;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Scope;
@@ -30,6 +31,7 @@ public final class GateServer implements AutoCloseable {
   private final int topK;
   private final int width;
   private final DType element;
+  private final List<RowCodec> hiddenCodecs;
   private final Arena arena;
   private final List<Map<GateSite, Open>> open = new ArrayList<>();
 
@@ -42,6 +44,7 @@ public final class GateServer implements AutoCloseable {
    * @param topK K
    * @param width D
    * @param element type of hidden states and weights
+   * @param hiddenCodecs how each rank's hidden states arrive, by rank
    * @param arena owns hidden states and what the gates save
    */
   public GateServer(
@@ -50,6 +53,7 @@ public final class GateServer implements AutoCloseable {
       int topK,
       int width,
       DType element,
+      List<RowCodec> hiddenCodecs,
       Arena arena) {
     if (gates.size() != communicator.size()) {
       throw new IllegalArgumentException(
@@ -63,6 +67,7 @@ public final class GateServer implements AutoCloseable {
     this.topK = topK;
     this.width = width;
     this.element = element;
+    this.hiddenCodecs = List.copyOf(hiddenCodecs);
     this.arena = arena;
     gates.forEach(gate -> open.add(new HashMap<>()));
   }
@@ -115,7 +120,8 @@ public final class GateServer implements AutoCloseable {
           rank, key, "sequences of equal length, " + numTokens + " tokens in all", numSequences);
     }
     int validAt = GateProtocol.FORWARD_HEAD_BYTES;
-    long xBytes = (long) numTokens * width * element.sizeBytes();
+    RowCodec codec = hiddenCodecs.get(rank);
+    long xBytes = (long) numTokens * codec.rowBytes();
     long expectedBytes = validAt + (long) numSequences * Integer.BYTES + xBytes;
     if (question.remaining() != expectedBytes) {
       throw corrupt(rank, key, expectedBytes + " bytes", question.remaining());
@@ -128,7 +134,7 @@ public final class GateServer implements AutoCloseable {
       valid.bytes().put(0, question, validAt, numSequences * Integer.BYTES);
       checkValid(rank, key, valid, numTokens);
       Tensor x = scope.allocate(element, numTokens, width);
-      x.bytes().put(0, question, validAt + numSequences * Integer.BYTES, (int) xBytes);
+      codec.decode(x, question, validAt + numSequences * Integer.BYTES, scope);
       Routing routing = gates.get(rank).route(site, x, valid, scope).await();
       if (training) {
         open.get(rank).put(site, new Open(numTokens, scope));

@@ -4,6 +4,8 @@ import io.sparkmoe.kernel.Kernels;
 import io.sparkmoe.parallel.Communicator;
 import io.sparkmoe.parallel.CorruptFrameException;
 import io.sparkmoe.parallel.FrameKey;
+import io.sparkmoe.parallel.RowCodec;
+import io.sparkmoe.parallel.Wire;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
@@ -21,6 +23,7 @@ public final class RemoteGate implements Gate {
 
   private final Communicator communicator;
   private final int topK;
+  private final Wire hiddenWire;
   private final Kernels kernels;
 
   /** Scopes of training sites between their forward and their backward. */
@@ -29,10 +32,13 @@ public final class RemoteGate implements Gate {
   /**
    * @param communicator a rank's end
    * @param config of the driver's routers
+   * @param hiddenWire format of hidden states to the driver; all else travels as it is
    */
-  public RemoteGate(Communicator communicator, RouterConfig config, Kernels kernels) {
+  public RemoteGate(
+      Communicator communicator, RouterConfig config, Wire hiddenWire, Kernels kernels) {
     this.communicator = communicator;
     this.topK = config.topK();
+    this.hiddenWire = hiddenWire;
     this.kernels = kernels;
   }
 
@@ -46,7 +52,10 @@ public final class RemoteGate implements Gate {
       throw new IllegalStateException(
           "the gate was asked twice at " + site + "; a training site is asked once");
     }
-    communicator.send(Communicator.DRIVER, key, head, valid.bytes(), x.bytes());
+    try (Scope scratch = scope.inner()) {
+      Tensor hidden = new RowCodec(hiddenWire, x.type(), x.cols(), kernels).encode(x, scratch);
+      communicator.send(Communicator.DRIVER, key, head, valid.bytes(), hidden.bytes());
+    }
     return () -> {
       int pairs = numTokens * topK;
       ByteBuffer answer =

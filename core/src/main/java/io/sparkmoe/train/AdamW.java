@@ -15,12 +15,14 @@ import java.util.Set;
 
 /**
  * AdamW over the parameters that one end holds. Moments have the layout and the names of the
- * parameters, so a checkpoint finds them by name. Matrices are decayed, norm weights are not.
+ * parameters, so a checkpoint finds them by name; their type follows the run's {@link Precision}.
+ * Matrices are decayed, norm weights are not.
  */
 public final class AdamW implements AutoCloseable {
 
   private final TrainConfig config;
   private final Kernels kernels;
+  private final Arena arena;
   private final Parameters firstMoments;
   private final Parameters secondMoments;
   private final List<Run> runs = new ArrayList<>();
@@ -44,6 +46,7 @@ public final class AdamW implements AutoCloseable {
     this.kernels = kernels;
     this.firstMoments = moments(parameters, rank, parts, arena);
     this.secondMoments = moments(parameters, rank, parts, arena);
+    this.arena = arena;
     for (Part part : parts) {
       List<ParameterBlock> blocks = parameters.blocks(part);
       for (int i = 0; i < blocks.size(); i++) {
@@ -52,9 +55,9 @@ public final class AdamW implements AutoCloseable {
     }
   }
 
-  private static Parameters moments(Parameters parameters, int rank, Set<Part> parts, Arena arena) {
+  private Parameters moments(Parameters parameters, int rank, Set<Part> parts, Arena arena) {
     return Parameters.allocate(
-        parameters.config(), parameters.placement(), rank, parts, DType.F32, false, arena);
+        parameters.config(), parameters.placement(), rank, parts, config.precision().moments(), false, arena);
   }
 
   private void addRuns(ParameterBlock block, ParameterBlock first, ParameterBlock second) {
@@ -93,6 +96,16 @@ public final class AdamW implements AutoCloseable {
               correction1,
               correction2,
               gradientScale));
+    }
+    if (config.precision().masterWeights(config.fp8Recipe()) == DType.BF16) {
+      runs.forEach(run -> roundToBfloat16(run.value));
+    }
+  }
+
+  private void roundToBfloat16(Tensor value) {
+    try (Tensor rounded = arena.allocate(DType.BF16, value.size())) {
+      kernels.toBfloat16(rounded, value);
+      kernels.fromBfloat16(value, rounded);
     }
   }
 

@@ -3,7 +3,9 @@ package io.sparkmoe.train;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sparkmoe.checkpoint.CheckpointReader;
+import io.sparkmoe.layer.Fp8Recipe;
 import java.io.IOException;
+import java.util.Locale;
 
 /**
  * What a checkpoint's {@code state.json} says of the data that were seen, and what a run must have
@@ -36,7 +38,8 @@ public final class CheckpointState {
 
   /**
    * Refuses a checkpoint that this run cannot go on from: another model, another tokenizer, another
-   * batch (the data cursor counts steps of equal batches), or one that has seen all steps.
+   * batch (the data cursor counts steps of equal batches), another precision (moments are stored as
+   * it has them), or one that has seen all steps.
    *
    * @param tokenizerSha256 tokenizer of the run's dataset, null = do not care
    */
@@ -56,6 +59,7 @@ public final class CheckpointState {
               + batch
               + "; keep the batch size or start in another folder");
     }
+    requirePrecision(reader, config.train().precision());
     int steps = reader.manifest().step();
     if (steps >= config.train().steps()) {
       throw new IllegalArgumentException(
@@ -66,6 +70,43 @@ public final class CheckpointState {
               + config.train().steps()
               + "; raise train.steps to train on");
     }
+  }
+
+  private static void requirePrecision(CheckpointReader reader, Precision precision) {
+    Precision then = precision(reader);
+    if (then != precision) {
+      throw new IllegalArgumentException(
+          "checkpoint "
+              + reader.location()
+              + " was trained with train.precision="
+              + lower(then)
+              + ", this run has "
+              + lower(precision)
+              + "; set train.precision="
+              + lower(then)
+              + " or start in another folder");
+    }
+  }
+
+  /** Number format that the checkpoint was trained in. */
+  public static Precision precision(CheckpointReader reader) {
+    return choice(reader, "precision", Precision.FP32);
+  }
+
+  /** What training in FP8 rounded how. */
+  public static Fp8Recipe recipe(CheckpointReader reader) {
+    return choice(reader, "fp8_recipe", Fp8Recipe.DEEPSEEK);
+  }
+
+  /** A key of the checkpoint's {@code train:}; checkpoints from before there was one lack it. */
+  private static <E extends Enum<E>> E choice(CheckpointReader reader, String key, E absent) {
+    String name =
+        reader.manifest().config().path("train").path(key).asText(lower(absent));
+    return Enum.valueOf(absent.getDeclaringClass(), name.toUpperCase(Locale.ROOT));
+  }
+
+  private static String lower(Enum<?> value) {
+    return value.name().toLowerCase(Locale.ROOT);
   }
 
   /**

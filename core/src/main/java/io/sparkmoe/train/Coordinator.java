@@ -90,7 +90,8 @@ public final class Coordinator {
 
   private GateRole gateRole(GateOwner gates, ComputeEngine engine, Arena arena) {
     return config.cluster().gatePlacement() == GatePlacement.DRIVER
-        ? new DriverGates(gates, communicator, engine.gemmName(), arena)
+        ? new DriverGates(
+            gates, communicator, config.train().precision().gateWire(), engine.gemmName(), arena)
         : new ExecutorGates(gates, communicator, arena);
   }
 

@@ -6,7 +6,6 @@ import io.sparkmoe.checkpoint.CheckpointStore.Newest;
 import io.sparkmoe.checkpoint.CheckpointWriter;
 import io.sparkmoe.checkpoint.CheckpointWriter.RunState;
 import io.sparkmoe.checkpoint.FileEntry;
-import io.sparkmoe.tensor.DType;
 import io.sparkmoe.train.CoordinatorSettings.Resume;
 import java.io.IOException;
 import java.util.ArrayList;
@@ -94,7 +93,7 @@ final class DriverCheckpoint {
 
   /** Clears the way for the ranks' files of that step. */
   void prepare(int step) throws IOException {
-    checkpoints.prepare(step, CheckpointStore.expectedBytes(config.model(), DType.F32));
+    checkpoints.prepare(step, CheckpointStore.expectedBytes(config.model(), config.train().precision().moments()));
   }
 
   /** Writes the gates and makes the ranks' files a checkpoint; then older ones go. */

@@ -8,6 +8,8 @@ import io.sparkmoe.moe.GateWeights;
 import io.sparkmoe.moe.LocalGate;
 import io.sparkmoe.parallel.Communicator;
 import io.sparkmoe.parallel.Communicator.Frame;
+import io.sparkmoe.parallel.RowCodec;
+import io.sparkmoe.parallel.Wire;
 import io.sparkmoe.tensor.Arena;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
@@ -32,14 +34,22 @@ final class DriverGates implements GateRole {
   private final List<List<Tensor>> gradients = new ArrayList<>();
 
   /**
+   * @param hiddenWire format of hidden states from the ranks
    * @param gemmBackend the run's matrix library
    */
-  DriverGates(GateOwner owner, Communicator communicator, String gemmBackend, Arena arena) {
+  DriverGates(
+      GateOwner owner,
+      Communicator communicator,
+      Wire hiddenWire,
+      String gemmBackend,
+      Arena arena) {
     this.owner = owner;
     ModelConfig model = owner.parameters().config();
+    List<RowCodec> codecs = new ArrayList<>();
     for (int rank = 0; rank < communicator.size(); rank++) {
       ComputeEngine engine = ComputeEngine.open("driver's gate of rank " + rank, gemmBackend, 1);
       engines.add(engine);
+      codecs.add(new RowCodec(hiddenWire, DType.F32, model.hiddenSize(), engine.kernels()));
       gradients.add(new ArrayList<>());
       for (ParameterBlock block : owner.blocks()) {
         gradients.get(rank).add(arena.zeros(DType.F32, block.gradient().size()));
@@ -49,7 +59,13 @@ final class DriverGates implements GateRole {
     }
     this.server =
         new GateServer(
-            communicator, gates, model.numExpertsPerTok(), model.hiddenSize(), DType.F32, arena);
+            communicator,
+            gates,
+            model.numExpertsPerTok(),
+            model.hiddenSize(),
+            DType.F32,
+            codecs,
+            arena);
   }
 
   private Map<Integer, GateWeights> weightsOf(List<Tensor> ofRank) {

@@ -21,11 +21,10 @@ public record RankMemory(long stateBytes, long activationBytes) {
 
   private static final int FP32_BYTES = 4;
 
-  /** Weight, gradient and two moments. */
-  private static final int STATE_COPIES = 4;
+  /** FP32 weight and gradient. */
+  private static final int WEIGHT_AND_GRADIENT_BYTES = 8;
 
-  /** Weight and gradient of a gate on a rank; the driver has its moments. */
-  private static final int GATE_COPIES = 2;
+  private static final int MOMENTS = 2;
 
   /** Routing is uneven: a rank may receive that much more than its share. */
   private static final double IMBALANCE = 1.5;
@@ -45,11 +44,20 @@ public record RankMemory(long stateBytes, long activationBytes) {
       long perExpert = elements(model, Part.EXPERT) / model.numRoutedExperts();
       trained += perExpert * placement.numLocalExperts(0);
     }
-    long state = trained * STATE_COPIES + reductionElements(config, numRanks, replicated);
+    Precision precision = config.train().precision();
+    long state =
+        trained * (elementBytes(precision) + precision.operandBytes())
+            + reductionElements(config, numRanks, replicated) * FP32_BYTES;
     if (config.cluster().gatePlacement() == GatePlacement.EXECUTOR) {
-      state += elements(model, Part.GATE) * GATE_COPIES;
+      // The driver has a gate's moments.
+      state += elements(model, Part.GATE) * WEIGHT_AND_GRADIENT_BYTES;
     }
-    return new RankMemory(state * FP32_BYTES, activationBytes(config, numRanks));
+    return new RankMemory(state, activationBytes(config, numRanks));
+  }
+
+  /** Weight, gradient and moments of an element. */
+  private static int elementBytes(Precision precision) {
+    return WEIGHT_AND_GRADIENT_BYTES + MOMENTS * precision.moments().sizeBytes();
   }
 
   /** What the reduction of replicated gradients keeps from step to step. */
@@ -73,7 +81,9 @@ public record RankMemory(long stateBytes, long activationBytes) {
   /** Of the driver: gates, and where it evaluates them, the ranks' hidden states and scores. */
   public static RankMemory ofDriver(RunConfig config, int numRanks) {
     ModelConfig model = config.model();
-    long state = elements(model, Part.GATE) * FP32_BYTES * (STATE_COPIES + numRanks);
+    long state =
+        elements(model, Part.GATE)
+            * (elementBytes(config.train().precision()) + (long) FP32_BYTES * numRanks);
     long activations = 0;
     if (config.cluster().gatePlacement() == GatePlacement.DRIVER) {
       double perToken = 2.0 * model.hiddenSize() + 4.0 * model.numRoutedExperts();

@@ -1,7 +1,6 @@
 package io.sparkmoe.train;
 
 import io.sparkmoe.kernel.Kernels;
-import io.sparkmoe.layer.ExactLayers;
 import io.sparkmoe.layer.Layers;
 import io.sparkmoe.model.LanguageModel;
 import io.sparkmoe.model.ModelConfig;
@@ -58,12 +57,16 @@ final class RankState implements AutoCloseable {
     this.parameters = Parameters.allocate(model, placement, rank, held, DType.F32, true, arena);
     this.optimizer = new AdamW(config.train(), parameters, rank, OPTIMIZED, kernels, arena);
     this.localGate = gateHere ? Gates.local(parameters, kernels) : null;
+    Precision precision = config.train().precision();
     Gate gate =
-        gateHere ? localGate : new RemoteGate(communicator, Gates.routerConfig(model), kernels);
+        gateHere
+            ? precision.gate(localGate, kernels)
+            : new RemoteGate(
+                communicator, Gates.routerConfig(model), precision.gateWire(), kernels);
     ExchangeDispatcher dispatcher =
         new ExchangeDispatcher(
             communicator, placement, kernels, cluster.dispatchWire(), cluster.combineWire());
-    this.layers = new ExactLayers(kernels);
+    this.layers = precision.layers(kernels, config.train().fp8Recipe(), arena);
     this.model = new LanguageModel(parameters, gate, dispatcher, layers, clock);
     List<Tensor> gradients =
         parameters.blocks(Part.REPLICATED).stream().map(ParameterBlock::gradient).toList();
@@ -81,6 +84,12 @@ final class RankState implements AutoCloseable {
 
   AdamW optimizer() {
     return optimizer;
+  }
+
+  /** Takes an optimizer step, see {@link AdamW#step}. */
+  void optimize(int step, double learningRate, double gradientScale) {
+    optimizer.step(step, learningRate, gradientScale);
+    layers.weightsChanged();
   }
 
   LanguageModel model() {

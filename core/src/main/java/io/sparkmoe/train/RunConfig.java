@@ -2,7 +2,6 @@ package io.sparkmoe.train;
 
 import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.parallel.ClusterConfig;
-import io.sparkmoe.train.TrainConfig.Precision;
 
 /**
  * All that defines a training run.
@@ -18,19 +17,6 @@ public record RunConfig(
   /** A run that says nothing about teachers. */
   public RunConfig(ModelConfig model, TrainConfig train, ClusterConfig cluster) {
     this(model, train, cluster, DistillConfig.defaults());
-  }
-
-  /**
-   * Refuses what a config may say and this version cannot compute.
-   *
-   * @throws IllegalArgumentException in one sentence
-   */
-  public void requireTrainable() {
-    if (train.precision() != Precision.FP32) {
-      throw new IllegalArgumentException(
-          "cannot train in train.precision=fp8: this version computes in fp32 only;"
-              + " set train.precision=fp32 (wires may be fp8)");
-    }
   }
 
   /** The same with other training settings. */

@@ -1,6 +1,7 @@
 package io.sparkmoe.train;
 
 import com.fasterxml.jackson.annotation.JsonProperty;
+import io.sparkmoe.layer.Fp8Recipe;
 
 /**
  * How a model is trained ({@code train:} in the YAML file).
@@ -23,6 +24,8 @@ import com.fasterxml.jackson.annotation.JsonProperty;
  * @param biasUpdateRate gamma of the selection bias, per step
  * @param seed of initial weights and row order
  * @param precision number format of the linear layers
+ * @param fp8Recipe what precision fp8 rounds how; null = {@link Fp8Recipe#DEEPSEEK}
+ * @param fp8StatsEvery steps between counts of what rounding to FP8 does, 0 = never
  * @param evalEvery steps between evaluations, 0 = only at the end
  * @param evalRows validation rows of an evaluation before the last step's, 0 = all
  * @param checkpointEvery steps between checkpoints, 0 = only at the end
@@ -47,6 +50,8 @@ public record TrainConfig(
     @JsonProperty("bias_update_rate") double biasUpdateRate,
     @JsonProperty("seed") long seed,
     @JsonProperty("precision") Precision precision,
+    @JsonProperty("fp8_recipe") Fp8Recipe fp8Recipe,
+    @JsonProperty("fp8_stats_every") int fp8StatsEvery,
     @JsonProperty("eval_every") int evalEvery,
     @JsonProperty("eval_rows") int evalRows,
     @JsonProperty("checkpoint_every") int checkpointEvery,
@@ -61,12 +66,6 @@ public record TrainConfig(
      * steps.
      */
     WSD
-  }
-
-  /** Number format of the linear layers' inputs. */
-  public enum Precision {
-    FP32,
-    FP8
   }
 
   public TrainConfig {
@@ -86,6 +85,8 @@ public record TrainConfig(
     require(mtpLossWeight >= 0, "mtp_loss_weight must be >= 0, got " + mtpLossWeight);
     require(balanceLossAlpha >= 0, "balance_loss_alpha must be >= 0, got " + balanceLossAlpha);
     require(biasUpdateRate >= 0, "bias_update_rate must be >= 0, got " + biasUpdateRate);
+    fp8Recipe = fp8Recipe == null ? Fp8Recipe.DEEPSEEK : fp8Recipe;
+    require(fp8StatsEvery >= 0, "fp8_stats_every must be >= 0, got " + fp8StatsEvery);
     require(evalEvery >= 0, "eval_every must be >= 0, got " + evalEvery);
     require(evalRows >= 0, "eval_rows must be >= 0, got " + evalRows);
     require(checkpointEvery >= 0, "checkpoint_every must be >= 0, got " + checkpointEvery);
@@ -113,6 +114,8 @@ public record TrainConfig(
         biasUpdateRate,
         seed,
         precision,
+        fp8Recipe,
+        fp8StatsEvery,
         evalEvery,
         evalRows,
         checkpointEvery,

@@ -127,7 +127,7 @@ public final class Worker {
       throw new FatalRunException(order.failure());
     }
     clock.enter(Phase.OPTIMIZER);
-    state.optimizer().step(step, order.learningRate(), order.gradientScale());
+    state.optimize(step, order.learningRate(), order.gradientScale());
     if (state.localGate() != null) {
       clock.enter(Phase.CONTROL);
       GateExchange.receiveSnapshot(communicator, step, state.parameters());
@@ -162,7 +162,13 @@ public final class Worker {
 
   private Losses forwardBackward(
       int step, List<TokenRow> rows, StepCounts counts, RankState state, Arena arena) {
-    LossScales scales = lossScales(counts);
+    LossScales scales =
+        LossScales.ofMeans(
+            counts.mainTargets(),
+            counts.mtpTargets(),
+            counts.sequences(),
+            config.train().mtpLossWeight(),
+            config.train().balanceLossAlpha());
     Losses sum = Losses.none(config.model().numMtpModules());
     int pass = 0;
     for (List<TokenRow> group : MicroBatches.split(rows, passes, config.train().seqLen())) {
@@ -174,21 +180,6 @@ public final class Worker {
       }
     }
     return sum;
-  }
-
-  private LossScales lossScales(StepCounts counts) {
-    int modules = config.model().numMtpModules();
-    double[] mtp = new double[modules];
-    for (int k = 0; k < modules; k++) {
-      mtp[k] =
-          counts.mtpTargets()[k] == 0
-              ? 0
-              : config.train().mtpLossWeight() / modules / counts.mtpTargets()[k];
-    }
-    double main = counts.mainTargets() == 0 ? 0 : 1.0 / counts.mainTargets();
-    double balance =
-        counts.sequences() == 0 ? 0 : config.train().balanceLossAlpha() / counts.sequences();
-    return new LossScales(main, mtp, balance);
   }
 
   /** Reduces the replicated gradients and sums up what the coordinator needs. */
@@ -227,7 +218,11 @@ public final class Worker {
   }
 
   private Evaluation evaluate(int step, boolean last, RankState state, Arena arena) {
-    List<TokenRow> all = last ? settings.validation() : sample(settings.validation());
+    int wanted = config.train().evalRows();
+    List<TokenRow> all = settings.validation();
+    if (!last && wanted > 0 && wanted < all.size()) {
+      all = RowOrder.evenlySpaced(all, wanted);
+    }
     int rank = communicator.rank();
     List<TokenRow> own =
         all.subList(
@@ -242,19 +237,6 @@ public final class Worker {
     } finally {
       clock.unpin();
     }
-  }
-
-  /** Evenly spaced rows, the same ones every time. */
-  private List<TokenRow> sample(List<TokenRow> all) {
-    int wanted = config.train().evalRows();
-    if (wanted == 0 || all.size() <= wanted) {
-      return all;
-    }
-    List<TokenRow> sample = new ArrayList<>();
-    for (int i = 0; i < wanted; i++) {
-      sample.add(all.get((int) ((long) all.size() * i / wanted)));
-    }
-    return sample;
   }
 
   /** Rows of a forward pass in evaluation: as many as in training. */

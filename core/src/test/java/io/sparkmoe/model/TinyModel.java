@@ -2,11 +2,17 @@ package io.sparkmoe.model;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.sparkmoe.kernel.Kernels;
+import io.sparkmoe.layer.ExactLayers;
+import io.sparkmoe.layer.Fp8Layers;
+import io.sparkmoe.layer.Fp8Recipe;
+import io.sparkmoe.layer.Layers;
 import io.sparkmoe.moe.DirectDispatcher;
 import io.sparkmoe.moe.GateWeights;
 import io.sparkmoe.moe.LocalGate;
 import io.sparkmoe.moe.RouterConfig;
 import io.sparkmoe.moe.TokenDispatcher;
+import io.sparkmoe.parallel.Phase;
+import io.sparkmoe.parallel.PhaseClock;
 import io.sparkmoe.tensor.Arena;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Scope;
@@ -16,6 +22,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.function.Function;
 import java.util.random.RandomGenerator;
 
 /** A whole model on one rank, small enough for tests, with gate, dispatcher and random weights. */
@@ -26,17 +33,31 @@ public final class TinyModel implements AutoCloseable {
   public final Arena arena = new Arena("test", ARENA_BYTES);
   public final Scope scope = arena.scope();
   public final Kernels kernels;
+  public final Layers layers;
   public final Parameters parameters;
   public final LocalGate gate;
   public final TokenDispatcher dispatcher;
   public final LanguageModel model;
 
   public TinyModel(ModelConfig config, DType type, Kernels kernels) {
+    this(config, type, kernels, arena -> new ExactLayers(kernels));
+  }
+
+  /** A model in FP8, as a rank that evaluates its own gates has it. */
+  public static TinyModel inFp8(ModelConfig config, Kernels kernels) {
+    return new TinyModel(
+        config, DType.F32, kernels, arena -> new Fp8Layers(kernels, Fp8Recipe.DEEPSEEK, arena));
+  }
+
+  private TinyModel(
+      ModelConfig config, DType type, Kernels kernels, Function<Arena, Layers> layers) {
     this.kernels = kernels;
+    this.layers = layers.apply(arena);
     this.parameters = Parameters.allocateAll(config, type, arena);
     this.gate = gate(parameters, kernels);
     this.dispatcher = new DirectDispatcher(config.numRoutedExperts());
-    this.model = new LanguageModel(parameters, gate, dispatcher, kernels);
+    this.model = new LanguageModel(
+            parameters, gate, dispatcher, this.layers, new PhaseClock(Phase.TRUNK));
   }
 
   /**
@@ -157,6 +178,7 @@ public final class TinyModel implements AutoCloseable {
   @Override
   public void close() {
     scope.close();
+    layers.close();
     parameters.close();
     arena.close();
   }

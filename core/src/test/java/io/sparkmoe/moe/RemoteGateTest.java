@@ -10,6 +10,8 @@ import io.sparkmoe.parallel.FrameCodec;
 import io.sparkmoe.parallel.FrameKey;
 import io.sparkmoe.parallel.FrameKind;
 import io.sparkmoe.parallel.LocalCommunicator;
+import io.sparkmoe.parallel.RowCodec;
+import io.sparkmoe.parallel.Wire;
 import io.sparkmoe.parallel.RankThreads;
 import io.sparkmoe.tensor.Arena;
 import io.sparkmoe.tensor.DType;
@@ -20,6 +22,7 @@ import java.nio.ByteOrder;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
@@ -29,7 +32,7 @@ import java.util.concurrent.Future;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** Legend: T tokens of a rank in B sequences, D model width, E experts, K experts of a token. */
 @Timeout(60)
@@ -92,10 +95,14 @@ class RemoteGateTest {
     return values;
   }
 
+  private static List<RowCodec> codecs(Wire wire, DType type, int count) {
+    return Collections.nCopies(count, new RowCodec(wire, type, D, new ReferenceKernels()));
+  }
+
   // Law: a gate gives the same bits wherever it is evaluated.
   @ParameterizedTest
-  @EnumSource(names = {"F32", "F64"})
-  void theDriversGateGivesTheBitsOfAGateOnTheRank(DType type) throws Exception {
+  @CsvSource({"F32,FP32", "F64,FP32", "F32,BF16"})
+  void theDriversGateGivesTheBitsOfAGateOnTheRank(DType type, Wire wire) throws Exception {
     try (Arena arena = new Arena("driver", 1 << 22)) {
       try (Scope scope = arena.scope();
           LocalCommunicator.Group group = LocalCommunicator.group(RANKS, Duration.ofSeconds(20))) {
@@ -107,14 +114,14 @@ class RemoteGateTest {
         }
         long usedBefore = arena.usedBytes();
         List<List<Object>> remote;
-        try (GateServer server = new GateServer(group.driver(), gates, K, D, type, arena)) {
+        try (GateServer server = new GateServer(group.driver(), gates, K, D, type, codecs(wire, type, RANKS), arena)) {
           List<Future<?>> serving = serve(group.driver(), server, 3);
           remote =
               RankThreads.run(
                   group,
                   RANKS,
                   end -> {
-                    RemoteGate gate = new RemoteGate(end, CONFIG, new ReferenceKernels());
+                    RemoteGate gate = new RemoteGate(end, CONFIG, wire, new ReferenceKernels());
                     return ask(gate, end.rank(), type);
                   });
           for (Future<?> thread : serving) {
@@ -126,14 +133,16 @@ class RemoteGateTest {
         for (int rank = 0; rank < RANKS; rank++) {
           Tensor dWeight = scope.zeros(type, E, D);
           LocalGate local = gate(scope, type, dWeight);
-          assertThat(remote.get(rank)).isEqualTo(ask(local, rank, type));
+          Gate here = wire == Wire.BF16 ? new RoundedGate(local, new ReferenceKernels()) : local;
+          assertThat(remote.get(rank)).isEqualTo(ask(here, rank, type));
           assertThat(values(gradients.get(rank))).isEqualTo(values(dWeight));
           assertThat(gates.get(rank).load(LAYER)).containsExactly(local.load(LAYER));
         }
         int element = type.sizeBytes();
+        int hidden = wire == Wire.BF16 ? 2 : element;
         int header = FrameCodec.HEADER_BYTES;
         assertThat(group.rank(1).sentBytes()[FrameKind.GATE.ordinal()])
-            .isEqualTo(2 * (header + 9 + 4 * B + T * D * element) + header + 8 + T * K * element);
+            .isEqualTo(2 * (header + 9 + 4 * B + T * D * hidden) + header + 8 + T * K * element);
         assertThat(group.driver().sentBytes()[FrameKind.GATE.ordinal()])
             .isEqualTo(
                 RANKS * (2L * (header + 8 + T * K * (2 + element)) + header + T * D * element));
@@ -165,8 +174,9 @@ class RemoteGateTest {
         Scope scope = arena.scope();
         LocalCommunicator.Group group = LocalCommunicator.group(1, Duration.ofSeconds(20))) {
       LocalGate gate = gate(scope, DType.F32, scope.zeros(DType.F32, E, D));
-      GateServer server = new GateServer(group.driver(), List.of(gate), K, D, DType.F32, arena);
-      RemoteGate remote = new RemoteGate(group.rank(0), CONFIG, new ReferenceKernels());
+      GateServer server = new GateServer(
+              group.driver(), List.of(gate), K, D, DType.F32, codecs(Wire.FP32, DType.F32, 1), arena);
+      RemoteGate remote = new RemoteGate(group.rank(0), CONFIG, Wire.FP32, new ReferenceKernels());
       Tensor x = random(scope, DType.F32, 3, T, D);
       Tensor valid = scope.zeros(DType.I32, B);
       long usedBefore = arena.usedBytes();
@@ -184,14 +194,15 @@ class RemoteGateTest {
         Scope scope = arena.scope();
         LocalCommunicator.Group group = LocalCommunicator.group(1, Duration.ofSeconds(20))) {
       LocalGate gate = gate(scope, DType.F32, scope.zeros(DType.F32, E, D));
-      RemoteGate remote = new RemoteGate(group.rank(0), CONFIG, new ReferenceKernels());
+      RemoteGate remote = new RemoteGate(group.rank(0), CONFIG, Wire.FP32, new ReferenceKernels());
       Tensor dx = scope.zeros(DType.F32, T, D);
       Tensor dWeights = scope.zeros(DType.F32, T, K);
       assertThatThrownBy(() -> remote.backward(TRAINING, dx, dWeights, 0))
           .isInstanceOf(IllegalStateException.class)
           .hasMessageContaining("no forward");
       try (GateServer server =
-          new GateServer(group.driver(), List.of(gate), K, D, DType.F32, arena)) {
+          new GateServer(
+              group.driver(), List.of(gate), K, D, DType.F32, codecs(Wire.FP32, DType.F32, 1), arena)) {
         FrameKey key = new FrameKey(FrameKind.GATE, 4, 3, LAYER);
         assertThatThrownBy(
                 () -> server.handle(0, new Communicator.Frame(key, ByteBuffer.allocate(8))))
@@ -208,7 +219,8 @@ class RemoteGateTest {
         Scope scope = arena.scope();
         LocalCommunicator.Group group = LocalCommunicator.group(1, Duration.ofSeconds(20))) {
       LocalGate gate = gate(scope, DType.F32, scope.zeros(DType.F32, E, D));
-      GateServer server = new GateServer(group.driver(), List.of(gate), K, D, DType.F32, arena);
+      GateServer server = new GateServer(
+              group.driver(), List.of(gate), K, D, DType.F32, codecs(Wire.FP32, DType.F32, 1), arena);
       long usedBefore = arena.usedBytes();
       int bytes = 9 + 4 * B + 4 * T * D;
       for (int[] wrong :

@@ -6,7 +6,9 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
-@Command(name = "bench", description = "Measure: `moe bench train`, `moe bench distill`.")
+@Command(
+    name = "bench",
+    description = "Measure: `moe bench train`, `moe bench distill`, `moe bench fp8-gradients`.")
 final class BenchCommand implements Runnable {
 
   @Mixin private CommonOptions common;
@@ -16,6 +18,7 @@ final class BenchCommand implements Runnable {
   public void run() {
     throw new ParameterException(
         spec.commandLine(),
-        "missing benchmark: got none, expected train or distill; write moe bench train");
+        "missing benchmark: got none, expected train, distill or fp8-gradients; write moe bench"
+            + " train");
   }
 }

@@ -1,6 +1,8 @@
 package io.sparkmoe.spark.cli;
 
+import io.sparkmoe.layer.Fp8Recipe;
 import io.sparkmoe.spark.job.EvaluateOptions;
+import io.sparkmoe.train.Precision;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -29,13 +31,26 @@ final class EvaluateCommand implements Callable<Integer> {
       description = "Dataset that `moe prepare` made.")
   private String data;
 
+  @Option(
+      names = "--precision",
+      paramLabel = "fp32|fp8",
+      description = "Format to compute in; the one of the checkpoint's training unless given.")
+  private Precision precision;
+
+  @Option(
+      names = "--fp8-recipe",
+      paramLabel = "RECIPE",
+      description =
+          "What fp8 rounds how: ${COMPLETION-CANDIDATES}; the training's unless given.")
+  private Fp8Recipe recipe;
+
   EvaluateCommand(Jobs jobs) {
     this.jobs = jobs;
   }
 
   @Override
   public Integer call() throws Exception {
-    jobs.evaluate(new EvaluateOptions(checkpoint, data));
+    jobs.evaluate(new EvaluateOptions(checkpoint, data, precision, recipe));
     return Main.DONE;
   }
 }

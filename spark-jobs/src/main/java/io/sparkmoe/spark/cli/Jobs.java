@@ -2,6 +2,7 @@ package io.sparkmoe.spark.cli;
 
 import io.sparkmoe.spark.job.BenchOptions;
 import io.sparkmoe.spark.job.EvaluateOptions;
+import io.sparkmoe.spark.job.GradientBenchOptions;
 import io.sparkmoe.spark.job.PrepareOptions;
 import io.sparkmoe.spark.job.QuickstartOptions;
 import io.sparkmoe.spark.job.StudyOptions;
@@ -19,6 +20,8 @@ interface Jobs {
   void benchTrain(BenchOptions options) throws Exception;
 
   void benchDistill(StudyOptions options) throws Exception;
+
+  void benchGradients(GradientBenchOptions options) throws Exception;
 
   void quickstart(QuickstartOptions options) throws Exception;
 }

@@ -76,7 +76,8 @@ public final class Main implements Runnable {
             .addSubcommand(
                 new CommandLine(new BenchCommand())
                     .addSubcommand(new BenchTrainCommand(jobs))
-                    .addSubcommand(new BenchDistillCommand(jobs)));
+                    .addSubcommand(new BenchDistillCommand(jobs))
+                    .addSubcommand(new BenchGradientsCommand(jobs)));
     for (String name : PLANNED) {
       commandLine.addSubcommand(name, new PlannedCommand());
     }

@@ -5,6 +5,8 @@ import io.sparkmoe.spark.job.BenchJob;
 import io.sparkmoe.spark.job.BenchOptions;
 import io.sparkmoe.spark.job.EvaluateJob;
 import io.sparkmoe.spark.job.EvaluateOptions;
+import io.sparkmoe.spark.job.GradientBenchJob;
+import io.sparkmoe.spark.job.GradientBenchOptions;
 import io.sparkmoe.spark.job.PrepareJob;
 import io.sparkmoe.spark.job.PrepareOptions;
 import io.sparkmoe.spark.job.QuickstartJob;
@@ -46,6 +48,11 @@ final class SparkJobs implements Jobs {
   @Override
   public void benchDistill(StudyOptions options) throws Exception {
     new StudyJob(options, System.out, System.err).run();
+  }
+
+  @Override
+  public void benchGradients(GradientBenchOptions options) throws Exception {
+    new GradientBenchJob(options, System.out).run();
   }
 
   @Override

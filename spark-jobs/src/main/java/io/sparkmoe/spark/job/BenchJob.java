@@ -77,7 +77,6 @@ public final class BenchJob {
   /** Prints one JSON object on its last line. */
   public void run() throws IOException, InterruptedException {
     RunConfig asked = options.config().toRunConfig();
-    asked.requireTrainable();
     int threads = options.threads() > 0 ? options.threads() : defaultThreads();
     Peak peak = measurePeak(asked, threads * Math.max(1, options.executors()));
     RunConfig config =

@@ -3,10 +3,9 @@ package io.sparkmoe.spark.job;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sparkmoe.checkpoint.CheckpointReader;
-import io.sparkmoe.checkpoint.CheckpointStore;
-import io.sparkmoe.checkpoint.CheckpointStore.Newest;
 import io.sparkmoe.data.TokenRow;
 import io.sparkmoe.io.Store;
+import io.sparkmoe.layer.Fp8Recipe;
 import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.model.Parameters;
 import io.sparkmoe.model.Part;
@@ -15,11 +14,13 @@ import io.sparkmoe.spark.data.HadoopStore;
 import io.sparkmoe.spark.data.TokenDataset;
 import io.sparkmoe.train.CheckpointEvaluation;
 import io.sparkmoe.train.CheckpointState;
+import io.sparkmoe.train.Precision;
 import io.sparkmoe.train.protocol.StepEnd.Evaluation;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Locale;
 import org.apache.hadoop.conf.Configuration;
 
 /** {@code moe evaluate}: loss of a checkpoint on a dataset's validation rows, in this process. */
@@ -43,7 +44,7 @@ public final class EvaluateJob {
     Configuration hadoop = new Configuration();
     TokenDataset dataset = TokenDataset.open(options.data(), hadoop);
     try (Store store = HadoopStore.open(options.checkpoint(), hadoop);
-        CheckpointReader checkpoint = open(store)) {
+        CheckpointReader checkpoint = CheckpointFolder.open(store, options.checkpoint(), out)) {
       CheckpointState.requireTokenizer(checkpoint, dataset.info().tokenizerSha256());
       List<TokenRow> rows = dataset.readLocally(TokenDataset.VALIDATION);
       if (rows.isEmpty()) {
@@ -53,20 +54,29 @@ public final class EvaluateJob {
                 + " has no validation rows, expected at least one; prepare it with --validation"
                 + " above 0");
       }
-      long weightBytes =
-          Parameters.numElements(checkpoint.model(), EnumSet.allOf(Part.class)) * Float.BYTES;
+      Precision precision =
+          options.precision() == null
+              ? CheckpointState.precision(checkpoint)
+              : options.precision();
+      Fp8Recipe recipe =
+          options.recipe() == null ? CheckpointState.recipe(checkpoint) : options.recipe();
+      long weights = Parameters.numElements(checkpoint.model(), EnumSet.allOf(Part.class));
+      long weightBytes = weights * (Float.BYTES + precision.operandBytes());
       Evaluation evaluation =
           CheckpointEvaluation.of(
               checkpoint,
               rows,
               dataset.info().seqLen(),
+              precision,
+              recipe,
               Runtime.getRuntime().availableProcessors(),
               weightBytes + weightBytes / 8 + WORK_BYTES);
-      out.println(JSON.writeValueAsString(report(checkpoint.model(), evaluation, dataset)));
+      out.println(JSON.writeValueAsString(report(checkpoint.model(), precision, evaluation, dataset)));
     }
   }
 
-  private static ObjectNode report(ModelConfig model, Evaluation evaluation, TokenDataset dataset) {
+  private static ObjectNode report(
+      ModelConfig model, Precision precision, Evaluation evaluation, TokenDataset dataset) {
     ObjectNode report = JSON.createObjectNode();
     report.put("validationLoss", evaluation.meanLoss());
     report.put(
@@ -79,24 +89,7 @@ public final class EvaluateJob {
             .mapToDouble(ExpertUse::loadMaxOverMean)
             .max()
             .orElse(0));
+    report.put("precision", precision.name().toLowerCase(Locale.ROOT));
     return report;
-  }
-
-  /** The folder itself, or the newest whole checkpoint of a run's folder. */
-  private CheckpointReader open(Store store) throws IOException {
-    if (CheckpointReader.isCommitted(store, "")) {
-      return CheckpointReader.openVerified(store, "");
-    }
-    Newest newest = new CheckpointStore(store).newestValid();
-    newest.damaged().forEach(out::println);
-    return newest
-        .checkpoint()
-        .orElseThrow(
-            () ->
-                new IllegalArgumentException(
-                    "--checkpoint "
-                        + options.checkpoint()
-                        + " holds no whole checkpoint, expected a checkpoint's or a run's"
-                        + " folder; name another one"));
   }
 }

@@ -55,7 +55,6 @@ public final class QuickstartJob {
   public void run() throws IOException, InterruptedException {
     Configuration hadoop = new Configuration();
     RunConfig config = options.config().toRunConfig();
-    config.requireTrainable();
     try (Store run = HadoopStore.open(options.out(), hadoop)) {
       if (isFinished(run, config.train().steps())) {
         err.println(options.out() + " holds a finished run; name another --out to train anew");

@@ -54,7 +54,6 @@ public final class TrainJob {
     ResolvedConfig resolved =
         options.config().withTokenizer(dataset.info().vocabSize(), dataset.location());
     RunConfig config = resolved.toRunConfig();
-    config.requireTrainable();
     if (options.engine() == Engine.LOCAL) {
       config = LocalRun.configOf(config);
     }

@@ -9,12 +9,13 @@ import io.sparkmoe.spark.data.SourceRule;
 import io.sparkmoe.spark.job.BenchOptions;
 import io.sparkmoe.spark.job.Engine;
 import io.sparkmoe.spark.job.EvaluateOptions;
+import io.sparkmoe.spark.job.GradientBenchOptions;
 import io.sparkmoe.spark.job.PrepareOptions;
 import io.sparkmoe.spark.job.QuickstartOptions;
 import io.sparkmoe.spark.job.StudyOptions;
 import io.sparkmoe.spark.job.TrainOptions;
 import io.sparkmoe.train.RunConfig;
-import io.sparkmoe.train.TrainConfig.Precision;
+import io.sparkmoe.train.Precision;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -128,7 +129,7 @@ class MainTest {
   @Test
   void evaluateAndQuickstartPassTheirOptionsOn() {
     assertThat(run("evaluate", "--checkpoint", "c", "--data", "d")).isZero();
-    assertThat(jobs.options).isEqualTo(new EvaluateOptions("c", "d"));
+    assertThat(jobs.options).isEqualTo(new EvaluateOptions("c", "d", null, null));
 
     assertThat(run("quickstart", "--out", "q", "--steps", "5")).isZero();
     QuickstartOptions options = (QuickstartOptions) jobs.options;
@@ -361,6 +362,11 @@ class MainTest {
 
     @Override
     public void benchDistill(StudyOptions given) throws Exception {
+      record(given);
+    }
+
+    @Override
+    public void benchGradients(GradientBenchOptions given) throws Exception {
       record(given);
     }
 
