@@ -43,6 +43,13 @@ final class KernelArguments {
     }
   }
 
+  static void moments(Tensor first, Tensor second) {
+    if (first.type() != DType.BF16) {
+      allF32(first);
+    }
+    typed(second, first.type());
+  }
+
   static void sameSize(Tensor a, Tensor b) {
     equal("elements of " + b + " beside " + a, a.size(), b.size());
   }

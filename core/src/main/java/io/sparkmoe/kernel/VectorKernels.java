@@ -323,7 +323,8 @@ public final class VectorKernels implements Kernels {
   @Override
   public void adamW(
       Tensor weight, Tensor firstMoment, Tensor secondMoment, Tensor gradient, AdamWStep step) {
-    allF32(weight, firstMoment, secondMoment, gradient);
+    allF32(weight, gradient);
+    KernelArguments.moments(firstMoment, secondMoment);
     KernelArguments.sameSize(weight, gradient);
     KernelArguments.sameSize(weight, firstMoment);
     KernelArguments.sameSize(weight, secondMoment);

@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.within;
 import io.sparkmoe.kernel.KernelTwins.Fill;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
+import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -230,6 +231,81 @@ class ElementwiseKernelsTest {
       new ReferenceKernels().adamW(weight, first, second, gradient, step);
       assertThat(gradient.toFloatArray()).containsOnly(0);
     }
+  }
+
+  @Test
+  void weightedSwiGluAndItsBackward() {
+    for (int f : KernelTwins.SIZES) {
+      Tensor gateUp = twins.mixed(ROWS, 2 * f);
+      Tensor weight = twins.mixed(ROWS);
+      Tensor dh = twins.mixed(ROWS, f);
+      Tensor h = twins.unwritten(ROWS, f);
+      twins.agree(
+          "weightedSwiGlu", 1, (k, t) -> k.weightedSwiGlu(t[0], t[1], t[2]), h, gateUp, weight);
+      twins.agree(
+          "weightedSwiGluBackward",
+          f,
+          (k, t) -> k.weightedSwiGluBackward(t[0], t[1], t[2], t[3], t[4], t[5]),
+          twins.unwritten(ROWS, 2 * f),
+          twins.unwritten(ROWS),
+          h,
+          dh,
+          gateUp,
+          weight);
+      // Without weights it is the plain activation.
+      Kernels reference = new ReferenceKernels();
+      Tensor plain = twins.unwritten(ROWS, f);
+      reference.swiGlu(plain, gateUp);
+      reference.weightedSwiGlu(h, gateUp, null);
+      assertThat(h.toFloatArray()).isEqualTo(plain.toFloatArray());
+      Tensor dPlain = twins.unwritten(ROWS, 2 * f);
+      Tensor dWeighted = twins.unwritten(ROWS, 2 * f);
+      reference.swiGluBackward(dPlain, dh, gateUp);
+      reference.weightedSwiGluBackward(dWeighted, null, h, dh, gateUp, null);
+      assertThat(dWeighted.toFloatArray()).isEqualTo(dPlain.toFloatArray());
+      assertThat(h.toFloatArray()).isEqualTo(plain.toFloatArray());
+    }
+  }
+
+  /** Law: moments in BF16 are moments in F32 that are rounded once after every step. */
+  @Test
+  void adamWRoundsBfloat16MomentsAfterUse() {
+    Kernels.AdamWStep step =
+        new Kernels.AdamWStep(2e-3, 0.9, 0.95, 1e-8, 0.1, 0.271, 0.142625, 0.7);
+    try (Gemm gemm = new ReferenceGemm();
+        Parallel parallel = new ThreadPoolParallel("test", 1)) {
+      for (Kernels kernels : List.of(new ReferenceKernels(), new VectorKernels(gemm, parallel))) {
+        for (int d : KernelTwins.SIZES) {
+          Tensor first = twins.unwritten(DType.BF16, ROWS, d);
+          Tensor second = twins.unwritten(DType.BF16, ROWS, d);
+          kernels.toBfloat16(first, twins.mixed(ROWS, d));
+          kernels.toBfloat16(second, twins.positive(ROWS, d));
+          Tensor wideFirst = twins.unwritten(ROWS, d);
+          Tensor wideSecond = twins.unwritten(ROWS, d);
+          kernels.fromBfloat16(wideFirst, first);
+          kernels.fromBfloat16(wideSecond, second);
+          Tensor weight = twins.mixed(ROWS, d);
+          Tensor sameWeight = copy(weight);
+          Tensor gradient = twins.mixed(ROWS, d);
+          Tensor sameGradient = copy(gradient);
+          kernels.adamW(weight, first, second, gradient, step);
+          kernels.adamW(sameWeight, wideFirst, wideSecond, sameGradient, step);
+          Tensor rounded = twins.unwritten(DType.BF16, ROWS, d);
+          assertThat(weight.toFloatArray()).isEqualTo(sameWeight.toFloatArray());
+          kernels.toBfloat16(rounded, wideFirst);
+          assertThat(first.toFloatArray()).isEqualTo(rounded.toFloatArray());
+          kernels.toBfloat16(rounded, wideSecond);
+          assertThat(second.toFloatArray()).isEqualTo(rounded.toFloatArray());
+          assertThat(gradient.toFloatArray()).containsOnly(0);
+        }
+      }
+    }
+  }
+
+  private Tensor copy(Tensor tensor) {
+    Tensor copy = twins.unwritten(tensor.shape());
+    copy.copyFrom(tensor);
+    return copy;
   }
 
   @Test
