@@ -226,7 +226,7 @@ class MainTest {
           train --config tiny --data d --out o --executors -1 ~ moe: wrong --executors: got -1, expected at least 0; correct it
           train --config tiny --data d --out o --set lrr=1 ~ moe: unknown config key: got lrr from --set lrr, the nearest known one is train.lr; correct it there
           train --config tinny --data d --out o ~ moe: no such config: got tinny, expected a YAML file or one of the presets quickstart, bench-small, tiny, deepseek-v3; correct the name
-          bench ~ moe: missing benchmark: got none, expected train or distill; write moe bench train
+          bench ~ moe: missing benchmark: got none, expected train, distill or fp8-gradients; write moe bench train
           prepare --input a --format xml --tokenizer byte --seq-len 8 --out o ~ moe: wrong usage: Invalid value for option '--format': expected one of [TEXT, JSONL, PARQUET] (case-insensitive) but was 'xml'; see moe prepare --help
           prepare --input a --format text --tokenizer byte --seq-len 1 --out o ~ moe: prepare failed: --seq-len must be in [2, 1048576], got 1; correct it and run again
           rl --anything 3 more ~ moe: command not built yet: got rl, expected one that moe --help lists; take a later version
