@@ -265,9 +265,9 @@ public interface Kernels {
   /**
    * AdamW (Loshchilov and Hutter, decoupled decay): {@code g = gradientScale * gradient; m = b1 m +
    * (1-b1) g; v = b2 v + (1-b2) g^2; w = w (1 - lr*decay) - lr * (m/c1) / (sqrt(v/c2) + eps)} with
-   * c1 = 1 - b1^t, c2 = 1 - b2^t, as PyTorch. The gradient is set to zero.
-   * Moments may be BF16: they are widened, used as they come out of the formula, and rounded to
-   * nearest even when stored.
+   * c1 = 1 - b1^t, c2 = 1 - b2^t, as PyTorch. The gradient is set to zero. Moments may be BF16:
+   * they are widened, used as they come out of the formula, and rounded to nearest even when
+   * stored.
    */
   void adamW(
       Tensor weight, Tensor firstMoment, Tensor secondMoment, Tensor gradient, AdamWStep step);

@@ -97,8 +97,7 @@ final class VectorAdamW {
           VectorMath.fma(
               gradient, VectorMath.splat(c.rest1), Lanes.loadBfloat16(m, i).mul(c.beta1));
       FloatVector square =
-          VectorMath.fma(
-              gradient.mul(c.rest2), gradient, Lanes.loadBfloat16(v, i).mul(c.beta2));
+          VectorMath.fma(gradient.mul(c.rest2), gradient, Lanes.loadBfloat16(v, i).mul(c.beta2));
       FloatVector divisor = square.mul(c.inverseCorrection2).sqrt().add(c.eps);
       FloatVector update = mean.mul(c.rate).div(divisor);
       Lanes.storeUpperHalves(m, i, VectorBfloat16.round(mean.reinterpretAsInts()));

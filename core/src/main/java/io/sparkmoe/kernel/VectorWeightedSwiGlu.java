@@ -44,8 +44,7 @@ final class VectorWeightedSwiGlu {
     }
   }
 
-  void backward(
-      Tensor dGateUp, Tensor dWeight, Tensor h, Tensor dh, Tensor gateUp, Tensor weight) {
+  void backward(Tensor dGateUp, Tensor dWeight, Tensor h, Tensor dh, Tensor gateUp, Tensor weight) {
     int f = dh.cols();
     Pieces.forEach(
         parallel,

@@ -99,8 +99,7 @@ final class Fp8GatedNetwork {
         Tensor hidden = inner.allocate(DType.F32, rows, f);
         kernels.groupedMatmul(hidden, dOutput, down.operand(), false, rowStarts, false);
         kernels.dequantize(dGateUp.reshape(2 * rows, f), kept);
-        kernels.weightedSwiGluBackward(
-            dGateUp, dRowWeights, hidden, hidden, dGateUp, rowWeights);
+        kernels.weightedSwiGluBackward(dGateUp, dRowWeights, hidden, hidden, dGateUp, rowWeights);
         Tensor transposed =
             quantizer.operand(Fp8TensorKind.INPUT_TRANSPOSED, hidden, rowStarts, inner);
         kernels.groupedWeightGradient(down.gradient(), dOutputTransposed, transposed, rowStarts);

@@ -12,8 +12,7 @@ import io.sparkmoe.tensor.Tensor;
  * @param kept for the backward, (T, I)
  * @param operand BF16 (T, I), during the forward
  */
-record Fp8Input(Fp8Quantizer quantizer, Fp8Tensor kept, Tensor operand)
-    implements ProjectionInput {
+record Fp8Input(Fp8Quantizer quantizer, Fp8Tensor kept, Tensor operand) implements ProjectionInput {
 
   /**
    * @param operand BF16 (T, I), rounded along the tokens
@@ -31,7 +30,6 @@ record Fp8Input(Fp8Quantizer quantizer, Fp8Tensor kept, Tensor operand)
 
   @Override
   public ForGradient forGradient(Scope scratch) {
-    return new Transposed(
-        quantizer.operand(Fp8TensorKind.INPUT_TRANSPOSED, kept, null, scratch));
+    return new Transposed(quantizer.operand(Fp8TensorKind.INPUT_TRANSPOSED, kept, null, scratch));
   }
 }

@@ -56,8 +56,7 @@ final class Fp8Projection implements Projection {
     }
     try (Scope inner = scratch.inner()) {
       Tensor transposed = quantizer.operand(Fp8TensorKind.GRADIENT_TRANSPOSED, dy, null, inner);
-      kernels.matmul(
-          weight.gradient(), transposed, true, Fp8Input.Transposed.of(x), false, true);
+      kernels.matmul(weight.gradient(), transposed, true, Fp8Input.Transposed.of(x), false, true);
     }
   }
 }

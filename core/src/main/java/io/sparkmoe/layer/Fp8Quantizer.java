@@ -75,8 +75,7 @@ final class Fp8Quantizer {
    * @param kept written, or null
    * @param rowStarts groups of rows that share no scale, null = one group
    */
-  void quantize(
-      Fp8TensorKind kind, Tensor operand, Fp8Tensor kept, Tensor x, int[] rowStarts) {
+  void quantize(Fp8TensorKind kind, Tensor operand, Fp8Tensor kept, Tensor x, int[] rowStarts) {
     kernels.quantize(operand, kept, x, rowStarts, scaling(kind), counter(kind));
   }
 

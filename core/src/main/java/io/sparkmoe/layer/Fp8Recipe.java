@@ -27,8 +27,7 @@ public enum Fp8Recipe {
 
   /** Granularity of activations by direction of the sum, and of weights. */
   private enum Grain {
-    TILES(
-        Fp8Granularity.TILE_1X128, Fp8Granularity.TILE_128X1, Fp8Granularity.BLOCK_128X128),
+    TILES(Fp8Granularity.TILE_1X128, Fp8Granularity.TILE_128X1, Fp8Granularity.BLOCK_128X128),
     BLOCKS(
         Fp8Granularity.BLOCK_128X128, Fp8Granularity.BLOCK_128X128, Fp8Granularity.BLOCK_128X128),
     TENSOR(Fp8Granularity.TENSOR, Fp8Granularity.TENSOR, Fp8Granularity.TENSOR);

@@ -57,7 +57,13 @@ public final class AdamW implements AutoCloseable {
 
   private Parameters moments(Parameters parameters, int rank, Set<Part> parts, Arena arena) {
     return Parameters.allocate(
-        parameters.config(), parameters.placement(), rank, parts, config.precision().moments(), false, arena);
+        parameters.config(),
+        parameters.placement(),
+        rank,
+        parts,
+        config.precision().moments(),
+        false,
+        arena);
   }
 
   private void addRuns(ParameterBlock block, ParameterBlock first, ParameterBlock second) {

@@ -74,8 +74,7 @@ final class CheckpointModel implements AutoCloseable {
     return new LanguageModel(
         parameters,
         precision.gate(Gates.local(parameters, kernels), kernels),
-        new ExchangeDispatcher(
-            communicator, parameters.placement(), kernels, Wire.FP32, Wire.FP32),
+        new ExchangeDispatcher(communicator, parameters.placement(), kernels, Wire.FP32, Wire.FP32),
         layers,
         new PhaseClock(Phase.TRUNK));
   }

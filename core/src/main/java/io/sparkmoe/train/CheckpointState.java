@@ -100,8 +100,7 @@ public final class CheckpointState {
 
   /** A key of the checkpoint's {@code train:}; checkpoints from before there was one lack it. */
   private static <E extends Enum<E>> E choice(CheckpointReader reader, String key, E absent) {
-    String name =
-        reader.manifest().config().path("train").path(key).asText(lower(absent));
+    String name = reader.manifest().config().path("train").path(key).asText(lower(absent));
     return Enum.valueOf(absent.getDeclaringClass(), name.toUpperCase(Locale.ROOT));
   }
 

@@ -93,7 +93,8 @@ final class DriverCheckpoint {
 
   /** Clears the way for the ranks' files of that step. */
   void prepare(int step) throws IOException {
-    checkpoints.prepare(step, CheckpointStore.expectedBytes(config.model(), config.train().precision().moments()));
+    checkpoints.prepare(
+        step, CheckpointStore.expectedBytes(config.model(), config.train().precision().moments()));
   }
 
   /** Writes the gates and makes the ranks' files a checkpoint; then older ones go. */

@@ -21,8 +21,8 @@ import java.util.Map;
 import java.util.TreeMap;
 
 /**
- * How far FP8 turns the gradients of a checkpoint: the gradients of one batch in FP32 and in FP8, on
- * the same weights, compared by kind of parameter.
+ * How far FP8 turns the gradients of a checkpoint: the gradients of one batch in FP32 and in FP8,
+ * on the same weights, compared by kind of parameter.
  */
 public final class GradientComparison {
 
@@ -131,8 +131,7 @@ public final class GradientComparison {
       }
       Map<String, Kind> kinds = new TreeMap<>();
       sums.forEach((name, sum) -> kinds.put(name, sum.kind()));
-      return new Result(
-          kinds, meanLoss(fp32.losses), meanLoss(fp8.losses), sameExperts(fp32, fp8));
+      return new Result(kinds, meanLoss(fp32.losses), meanLoss(fp8.losses), sameExperts(fp32, fp8));
     }
   }
 

@@ -26,7 +26,6 @@ import io.sparkmoe.train.protocol.StepOrder;
 import io.sparkmoe.train.protocol.StepReport;
 import io.sparkmoe.train.protocol.WireQuality;
 import java.io.IOException;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 

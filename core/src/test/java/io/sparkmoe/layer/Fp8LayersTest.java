@@ -29,8 +29,8 @@ class Fp8LayersTest {
 
   /**
    * An E4M3 code is off by some 2^-5.3 of its value in the mean square, independently for all, so
-   * what comes of n operands has a cosine of about 1 - n 2^-11.6 with the exact result. Here n is at
-   * most 6, and SwiGLU, which multiplies two of its inputs, more than doubles their errors.
+   * what comes of n operands has a cosine of about 1 - n 2^-11.6 with the exact result. Here n is
+   * at most 6, and SwiGLU, which multiplies two of its inputs, more than doubles their errors.
    */
   private static final double LEAST_COSINE = 1 - 16 * Math.pow(2, -11.6);
 
@@ -154,11 +154,7 @@ class Fp8LayersTest {
     Tensor dWeightsExact = scope.allocate(DType.F32, 2 * T);
     rounded.backward(dx, dWeights, dy, rounded.forward(y, input(fp8, x), rows, scope), scope);
     reference.backward(
-        dxExact,
-        dWeightsExact,
-        dy,
-        reference.forward(yExact, input(exact, x), rows, scope),
-        scope);
+        dxExact, dWeightsExact, dy, reference.forward(yExact, input(exact, x), rows, scope), scope);
     assertAlike("y", y, yExact);
     assertAlike("dx", dx, dxExact);
     assertAlike("dRowWeights", dWeights, dWeightsExact);

@@ -56,8 +56,8 @@ public final class TinyModel implements AutoCloseable {
     this.parameters = Parameters.allocateAll(config, type, arena);
     this.gate = gate(parameters, kernels);
     this.dispatcher = new DirectDispatcher(config.numRoutedExperts());
-    this.model = new LanguageModel(
-            parameters, gate, dispatcher, this.layers, new PhaseClock(Phase.TRUNK));
+    this.model =
+        new LanguageModel(parameters, gate, dispatcher, this.layers, new PhaseClock(Phase.TRUNK));
   }
 
   /**

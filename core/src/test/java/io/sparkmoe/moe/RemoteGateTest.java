@@ -10,9 +10,9 @@ import io.sparkmoe.parallel.FrameCodec;
 import io.sparkmoe.parallel.FrameKey;
 import io.sparkmoe.parallel.FrameKind;
 import io.sparkmoe.parallel.LocalCommunicator;
+import io.sparkmoe.parallel.RankThreads;
 import io.sparkmoe.parallel.RowCodec;
 import io.sparkmoe.parallel.Wire;
-import io.sparkmoe.parallel.RankThreads;
 import io.sparkmoe.tensor.Arena;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Scope;
@@ -114,7 +114,8 @@ class RemoteGateTest {
         }
         long usedBefore = arena.usedBytes();
         List<List<Object>> remote;
-        try (GateServer server = new GateServer(group.driver(), gates, K, D, type, codecs(wire, type, RANKS), arena)) {
+        try (GateServer server =
+            new GateServer(group.driver(), gates, K, D, type, codecs(wire, type, RANKS), arena)) {
           List<Future<?>> serving = serve(group.driver(), server, 3);
           remote =
               RankThreads.run(
@@ -174,8 +175,15 @@ class RemoteGateTest {
         Scope scope = arena.scope();
         LocalCommunicator.Group group = LocalCommunicator.group(1, Duration.ofSeconds(20))) {
       LocalGate gate = gate(scope, DType.F32, scope.zeros(DType.F32, E, D));
-      GateServer server = new GateServer(
-              group.driver(), List.of(gate), K, D, DType.F32, codecs(Wire.FP32, DType.F32, 1), arena);
+      GateServer server =
+          new GateServer(
+              group.driver(),
+              List.of(gate),
+              K,
+              D,
+              DType.F32,
+              codecs(Wire.FP32, DType.F32, 1),
+              arena);
       RemoteGate remote = new RemoteGate(group.rank(0), CONFIG, Wire.FP32, new ReferenceKernels());
       Tensor x = random(scope, DType.F32, 3, T, D);
       Tensor valid = scope.zeros(DType.I32, B);
@@ -202,7 +210,13 @@ class RemoteGateTest {
           .hasMessageContaining("no forward");
       try (GateServer server =
           new GateServer(
-              group.driver(), List.of(gate), K, D, DType.F32, codecs(Wire.FP32, DType.F32, 1), arena)) {
+              group.driver(),
+              List.of(gate),
+              K,
+              D,
+              DType.F32,
+              codecs(Wire.FP32, DType.F32, 1),
+              arena)) {
         FrameKey key = new FrameKey(FrameKind.GATE, 4, 3, LAYER);
         assertThatThrownBy(
                 () -> server.handle(0, new Communicator.Frame(key, ByteBuffer.allocate(8))))
@@ -219,8 +233,15 @@ class RemoteGateTest {
         Scope scope = arena.scope();
         LocalCommunicator.Group group = LocalCommunicator.group(1, Duration.ofSeconds(20))) {
       LocalGate gate = gate(scope, DType.F32, scope.zeros(DType.F32, E, D));
-      GateServer server = new GateServer(
-              group.driver(), List.of(gate), K, D, DType.F32, codecs(Wire.FP32, DType.F32, 1), arena);
+      GateServer server =
+          new GateServer(
+              group.driver(),
+              List.of(gate),
+              K,
+              D,
+              DType.F32,
+              codecs(Wire.FP32, DType.F32, 1),
+              arena);
       long usedBefore = arena.usedBytes();
       int bytes = 9 + 4 * B + 4 * T * D;
       for (int[] wrong :

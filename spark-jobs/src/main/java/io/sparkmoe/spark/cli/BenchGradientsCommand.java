@@ -41,8 +41,7 @@ final class BenchGradientsCommand implements Callable<Integer> {
       names = "--fp8-recipe",
       paramLabel = "RECIPE",
       defaultValue = "deepseek",
-      description =
-          "What fp8 rounds how: ${COMPLETION-CANDIDATES} (default: ${DEFAULT-VALUE}).")
+      description = "What fp8 rounds how: ${COMPLETION-CANDIDATES} (default: ${DEFAULT-VALUE}).")
   private Fp8Recipe recipe;
 
   @Option(

@@ -40,8 +40,7 @@ final class EvaluateCommand implements Callable<Integer> {
   @Option(
       names = "--fp8-recipe",
       paramLabel = "RECIPE",
-      description =
-          "What fp8 rounds how: ${COMPLETION-CANDIDATES}; the training's unless given.")
+      description = "What fp8 rounds how: ${COMPLETION-CANDIDATES}; the training's unless given.")
   private Fp8Recipe recipe;
 
   EvaluateCommand(Jobs jobs) {

@@ -55,9 +55,7 @@ public final class EvaluateJob {
                 + " above 0");
       }
       Precision precision =
-          options.precision() == null
-              ? CheckpointState.precision(checkpoint)
-              : options.precision();
+          options.precision() == null ? CheckpointState.precision(checkpoint) : options.precision();
       Fp8Recipe recipe =
           options.recipe() == null ? CheckpointState.recipe(checkpoint) : options.recipe();
       long weights = Parameters.numElements(checkpoint.model(), EnumSet.allOf(Part.class));
@@ -71,7 +69,8 @@ public final class EvaluateJob {
               recipe,
               Runtime.getRuntime().availableProcessors(),
               weightBytes + weightBytes / 8 + WORK_BYTES);
-      out.println(JSON.writeValueAsString(report(checkpoint.model(), precision, evaluation, dataset)));
+      out.println(
+          JSON.writeValueAsString(report(checkpoint.model(), precision, evaluation, dataset)));
     }
   }
 
