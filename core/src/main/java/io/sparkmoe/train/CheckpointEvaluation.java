@@ -16,6 +16,24 @@ public final class CheckpointEvaluation {
 
   private CheckpointEvaluation() {}
 
+  /** In the format that the checkpoint was trained in; otherwise as below. */
+  public static Evaluation of(
+      CheckpointReader checkpoint,
+      List<TokenRow> rows,
+      int seqLen,
+      int threads,
+      long memoryLimitBytes)
+      throws IOException {
+    return of(
+        checkpoint,
+        rows,
+        seqLen,
+        CheckpointState.precision(checkpoint),
+        CheckpointState.recipe(checkpoint),
+        threads,
+        memoryLimitBytes);
+  }
+
   /**
    * Runs the model over the rows.
    *

@@ -122,9 +122,8 @@ public final class StudyJob {
   }
 
   private static RunConfig config(ResolvedConfig resolved, CharacterText text) {
-    RunConfig config = resolved.withTokenizer(text.vocabSize(), "the text").toRunConfig();
-    config.requireTrainable();
-    return LocalRun.configOf(config);
+    return LocalRun.configOf(
+        resolved.withTokenizer(text.vocabSize(), "the text").toRunConfig());
   }
 
   private static String read(String location) throws IOException {
