@@ -122,8 +122,7 @@ public final class StudyJob {
   }
 
   private static RunConfig config(ResolvedConfig resolved, CharacterText text) {
-    return LocalRun.configOf(
-        resolved.withTokenizer(text.vocabSize(), "the text").toRunConfig());
+    return LocalRun.configOf(resolved.withTokenizer(text.vocabSize(), "the text").toRunConfig());
   }
 
   private static String read(String location) throws IOException {
