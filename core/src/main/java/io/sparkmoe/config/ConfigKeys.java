@@ -242,6 +242,7 @@ public final class ConfigKeys {
         "Matrix library of all ranks; auto = oneDNN, unless the driver measures another as clearly faster.",
         "auto",
         "onednn",
+        "onednn-f32",
         "openblas",
         "reference");
 

@@ -1,5 +1,6 @@
 package io.sparkmoe.kernel;
 
+import io.sparkmoe.tensor.DType;
 import java.util.Map;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -21,39 +22,58 @@ public final class ComputeEngine implements AutoCloseable {
   private final DecodeKernels decodeKernels;
   private final Parallel parallel;
   private final GemmBackends.Choice gemm;
+  private final DType inputs;
 
   private ComputeEngine(
-      Kernels kernels, DecodeKernels decodeKernels, Parallel parallel, GemmBackends.Choice gemm) {
+      Kernels kernels,
+      DecodeKernels decodeKernels,
+      Parallel parallel,
+      GemmBackends.Choice gemm,
+      DType inputs) {
     this.kernels = kernels;
     this.decodeKernels = decodeKernels;
     this.parallel = parallel;
     this.gemm = gemm;
+    this.inputs = inputs;
+  }
+
+  /**
+   * Opens the fastest engine of this machine for F32 products; otherwise as {@link #open(String,
+   * String, DType, int)}.
+   */
+  public static ComputeEngine open(String name, String gemmBackend, int threads) {
+    return open(name, gemmBackend, DType.F32, threads);
   }
 
   /**
    * Opens the fastest engine of this machine.
    *
    * @param name prefix of the thread names, such as "rank 1"
-   * @param gemmBackend "onednn", "openblas", "reference", or "auto": measures what is available and
-   *     takes the first in order of preference that no other beats clearly
+   * @param gemmBackend "onednn", "onednn-f32", "openblas", "reference", or "auto": measures what is
+   *     available and takes the first in order of preference that no other beats clearly
+   * @param inputs F32 or BF16, of the products that matter most to the run
    * @param threads compute threads, the caller's included
    */
-  public static ComputeEngine open(String name, String gemmBackend, int threads) {
-    GemmBackends.Choice gemm = GemmBackends.open(gemmBackend);
+  public static ComputeEngine open(String name, String gemmBackend, DType inputs, int threads) {
+    boolean vectors = ModuleLayer.boot().findModule(VECTOR_MODULE).isPresent();
+    // Without vectors no library widens BF16, and the reference kernels need none.
+    DType measured = vectors ? inputs : DType.F32;
+    GemmBackends.Choice gemm = GemmBackends.open(gemmBackend, measured);
     Parallel parallel = new ThreadPoolParallel(name, threads);
-    if (ModuleLayer.boot().findModule(VECTOR_MODULE).isEmpty()) {
+    if (!vectors) {
       LOG.warn(
           "the reference kernels run, some hundred times slower: start Java with"
               + " --add-modules={} for the fast ones",
           VECTOR_MODULE);
       return new ComputeEngine(
-          new ReferenceKernels(), new ReferenceDecodeKernels(), parallel, gemm);
+          new ReferenceKernels(), new ReferenceDecodeKernels(), parallel, gemm, measured);
     }
     return new ComputeEngine(
         new VectorKernels(gemm.gemm(), parallel),
         new VectorDecodeKernels(gemm.gemm(), parallel),
         parallel,
-        gemm);
+        gemm,
+        measured);
   }
 
   /** Kernels over the threads and the matrix library; for use until {@link #close}. */
@@ -84,10 +104,11 @@ public final class ComputeEngine implements AutoCloseable {
   }
 
   /**
-   * Measures the library in use at 1024^3 on all threads, GFLOP/s; takes about a third of a second.
+   * Measures the library in use at 1024^3 of the run's inputs on all threads, GFLOP/s; takes about
+   * a third of a second.
    */
   public double measurePeakGflops() {
-    return GemmBackends.peakGflops(gemm.gemm(), parallel, PEAK_MILLIS);
+    return GemmBackends.peakGflops(gemm.gemm(), inputs, parallel, PEAK_MILLIS);
   }
 
   @Override

@@ -50,7 +50,7 @@ public interface Gemm extends AutoCloseable {
       int ldc,
       boolean accumulate);
 
-  /** Name as shown and stored: "onednn", "openblas" or "reference". */
+  /** Name as shown and stored: "onednn", "onednn-f32", "openblas" or "reference". */
   String name();
 
   @Override

@@ -1,5 +1,6 @@
 package io.sparkmoe.kernel;
 
+import io.sparkmoe.tensor.DType;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -43,27 +44,39 @@ public final class GemmBackends {
    *
    * @param gemm the backend; the caller closes it
    * @param gflops single-thread GFLOP/s (harmonic mean over the samples' best) of each backend
-   *     measured, empty without auto
+   *     measured on products of the run's inputs, empty without auto
    */
   public record Choice(Gemm gemm, Map<String, Double> gflops) {}
 
   private static Map<String, Supplier<Gemm>> backends() {
     Map<String, Supplier<Gemm>> backends = new LinkedHashMap<>();
-    backends.put("onednn", OneDnnGemm::new);
+    backends.put(OneDnnGemm.NAME, () -> new OneDnnGemm(true));
+    backends.put(OneDnnGemm.NAME_F32, () -> new OneDnnGemm(false));
     backends.put("openblas", OpenBlasGemm::new);
     backends.put("reference", ReferenceGemm::new);
     return Collections.unmodifiableMap(backends);
   }
 
   /**
-   * Opens a backend. One whose native library does not load is named in a warning, and the next in
-   * order of preference takes its place.
+   * Opens a backend for F32 products; otherwise as {@link #open(String, DType)}.
    *
    * @param name "onednn", "openblas", "reference" or {@link #AUTO}
    */
   public static Choice open(String name) {
+    return open(name, DType.F32);
+  }
+
+  /**
+   * Opens a backend. One whose native library does not load, or does not multiply such inputs here,
+   * is named in a warning, and the next in order of preference takes its place.
+   *
+   * @param name "onednn", "onednn-f32" (widens BF16 inputs), "openblas", "reference" or {@link
+   *     #AUTO}
+   * @param inputs F32 or BF16, of the products that matter most: what auto measures
+   */
+  public static Choice open(String name, DType inputs) {
     if (name.equals(AUTO)) {
-      return fastest();
+      return fastest(inputs);
     }
     if (!BACKENDS.containsKey(name)) {
       throw new IllegalArgumentException(
@@ -72,7 +85,7 @@ public final class GemmBackends {
     boolean reached = false;
     for (String candidate : BACKENDS.keySet()) {
       reached |= candidate.equals(name);
-      Gemm gemm = reached ? openOrWarn(candidate) : null;
+      Gemm gemm = reached ? openOrWarn(candidate, inputs) : null;
       if (gemm != null) {
         return new Choice(gemm, Map.of());
       }
@@ -80,17 +93,19 @@ public final class GemmBackends {
     throw new AssertionError("the reference backend always opens");
   }
 
-  private static Choice fastest() {
+  private static Choice fastest(DType inputs) {
     Map<String, Double> gflops = new LinkedHashMap<>();
     Gemm best = null;
     for (String candidate : BACKENDS.keySet()) {
-      // The plain loops cannot win against a library, so they are not worth the wait.
+      // The plain loops cannot win against a library, so they are not worth the wait; and on F32
+      // inputs the two ways of oneDNN are one.
       boolean hopeless = candidate.equals("reference") && best != null;
-      Gemm gemm = hopeless ? null : openOrWarn(candidate);
+      boolean twice = candidate.equals(OneDnnGemm.NAME_F32) && inputs == DType.F32;
+      Gemm gemm = hopeless || twice ? null : openOrWarn(candidate, inputs);
       if (gemm == null) {
         continue;
       }
-      gflops.put(candidate, sampleGflops(gemm));
+      gflops.put(candidate, sampleGflops(gemm, inputs));
       if (best == null || gflops.get(candidate) > CLEARLY_FASTER * gflops.get(best.name())) {
         if (best != null) {
           best.close();
@@ -104,13 +119,14 @@ public final class GemmBackends {
   }
 
   /** Null when the library does not load. */
-  private static Gemm openOrWarn(String name) {
+  private static Gemm openOrWarn(String name, DType inputs) {
     Gemm gemm = null;
     try {
       gemm = BACKENDS.get(name).get();
       // Forces every native that a call needs, so that a missing one shows here and not in the
       // first step.
-      gflops(gemm, 2, 2, 2, 0);
+      gflops(gemm, inputs, 2, 2, 2, 0);
+      gflops(gemm, inputs, OneDnnGemm.UNIT, 2, 2, 0);
       return gemm;
     } catch (LinkageError | RuntimeException e) {
       LOG.warn(
@@ -124,19 +140,19 @@ public final class GemmBackends {
     }
   }
 
-  private static double sampleGflops(Gemm gemm) {
+  private static double sampleGflops(Gemm gemm, DType inputs) {
     double inverse = 0;
     for (int[] sample : SAMPLES) {
-      inverse += 1 / bestGflops(gemm, sample[0], sample[1], sample[2]);
+      inverse += 1 / bestGflops(gemm, inputs, sample[0], sample[1], sample[2]);
     }
     return SAMPLES.size() / inverse;
   }
 
   /** GFLOP/s of the fastest of several short runs: other processes can only make one slower. */
-  private static double bestGflops(Gemm gemm, int m, int n, int k) {
+  private static double bestGflops(Gemm gemm, DType inputs, int m, int n, int k) {
     double best = 0;
     for (int run = 0; run < SAMPLE_RUNS; run++) {
-      best = Math.max(best, gflops(gemm, m, n, k, SAMPLE_NANOS / SAMPLE_RUNS));
+      best = Math.max(best, gflops(gemm, inputs, m, n, k, SAMPLE_NANOS / SAMPLE_RUNS));
     }
     return best;
   }
@@ -145,16 +161,16 @@ public final class GemmBackends {
    * GFLOP/s of repeated products {@code x w^T} on the calling thread for about {@code nanos}, after
    * one to warm up.
    */
-  private static double gflops(Gemm gemm, int m, int n, int k, long nanos) {
-    try (FloatPointer a = ones((long) m * k);
-        FloatPointer b = ones((long) n * k);
-        FloatPointer c = ones((long) m * n)) {
-      gemm.multiply(false, true, m, n, k, a.address(), k, b.address(), k, c.address(), n, false);
+  private static double gflops(Gemm gemm, DType inputs, int m, int n, int k, long nanos) {
+    try (FloatPointer a = ones(inputs, (long) m * k);
+        FloatPointer b = ones(inputs, (long) n * k);
+        FloatPointer c = ones(DType.F32, (long) m * n)) {
+      linear(gemm, inputs, m, n, k, a.address(), b.address(), c.address());
       long start = System.nanoTime();
       long elapsed;
       long calls = 0;
       do {
-        gemm.multiply(false, true, m, n, k, a.address(), k, b.address(), k, c.address(), n, false);
+        linear(gemm, inputs, m, n, k, a.address(), b.address(), c.address());
         calls++;
         elapsed = System.nanoTime() - start;
       } while (elapsed < nanos);
@@ -166,12 +182,13 @@ public final class GemmBackends {
    * GFLOP/s of 1024^3 products on all threads at once, one product a thread, for about {@code
    * millis}.
    */
-  public static double peakGflops(Gemm gemm, Parallel parallel, int millis) {
+  public static double peakGflops(Gemm gemm, DType inputs, Parallel parallel, int millis) {
     double[] byThread = new double[parallel.threads()];
     parallel.forEach(
         byThread.length,
         piece ->
-            byThread[piece] = gflops(gemm, PEAK_SIZE, PEAK_SIZE, PEAK_SIZE, millis * 1_000_000L));
+            byThread[piece] =
+                gflops(gemm, inputs, PEAK_SIZE, PEAK_SIZE, PEAK_SIZE, millis * 1_000_000L));
     double sum = 0;
     for (double gflops : byThread) {
       sum += gflops;
@@ -179,10 +196,21 @@ public final class GemmBackends {
     return sum;
   }
 
-  private static FloatPointer ones(long count) {
-    FloatPointer pointer = new FloatPointer(count);
-    for (long i = 0; i < count; i++) {
-      pointer.put(i, 1);
+  private static void linear(Gemm gemm, DType inputs, int m, int n, int k, long a, long b, long c) {
+    if (inputs == DType.BF16) {
+      gemm.multiplyBfloat16(false, true, m, n, k, a, k, b, k, c, n, false);
+    } else {
+      gemm.multiply(false, true, m, n, k, a, k, b, k, c, n, false);
+    }
+  }
+
+  private static FloatPointer ones(DType type, long count) {
+    // Two BF16 ones lie where one float does.
+    long floats = type == DType.BF16 ? (count + 1) / 2 : count;
+    float one = type == DType.BF16 ? Float.intBitsToFloat(0x3F803F80) : 1;
+    FloatPointer pointer = new FloatPointer(floats);
+    for (long i = 0; i < floats; i++) {
+      pointer.put(i, one);
     }
     return pointer;
   }

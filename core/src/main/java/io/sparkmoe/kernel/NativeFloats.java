@@ -1,8 +1,8 @@
 package io.sparkmoe.kernel;
 
+import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
-import java.nio.ShortBuffer;
 import org.bytedeco.javacpp.FloatPointer;
 
 /**
@@ -17,13 +17,13 @@ final class NativeFloats extends FloatPointer {
     return this;
   }
 
-  /** The {@code count} 16-bit elements at {@code address} in native order. */
-  static ShortBuffer shortsAt(long address, int count) {
+  /** The {@code bytes} bytes, an even number, at {@code address} in native order. */
+  static ByteBuffer bytesAt(long address, int bytes) {
     NativeFloats pointer = new NativeFloats();
     pointer.address = address;
-    pointer.limit = (count + 1) / 2;
+    pointer.limit = (bytes + Float.BYTES - 1) / Float.BYTES;
     pointer.capacity = pointer.limit;
-    return pointer.asByteBuffer().order(ByteOrder.nativeOrder()).asShortBuffer();
+    return pointer.asByteBuffer().order(ByteOrder.nativeOrder());
   }
 
   /** The {@code count} floats at {@code address} in native order. */

@@ -32,6 +32,11 @@ import org.nd4j.nativeblas.NativeOpsHolder;
  */
 final class OneDnnGemm extends WideningGemm {
 
+  static final String NAME = "onednn";
+
+  /** Multiplies F32 only. */
+  static final String NAME_F32 = "onednn-f32";
+
   /** Step of the row counts that get a primitive: below it, {@code sgemm} is as fast. */
   static final int UNIT = 32;
 
@@ -41,9 +46,17 @@ final class OneDnnGemm extends WideningGemm {
   /** Primitives that a thread keeps, the least recently used goes first. */
   private static final int CACHE_SIZE = 512;
 
+  private final boolean nativeBfloat16;
   private final engine cpu = new engine(engine.kind.cpu, 0);
   private final Queue<Session> sessions = new ConcurrentLinkedQueue<>();
   private final ThreadLocal<Session> session = ThreadLocal.withInitial(this::openSession);
+
+  /**
+   * @param nativeBfloat16 whether BF16 inputs are multiplied as such, and not after widening to F32
+   */
+  OneDnnGemm(boolean nativeBfloat16) {
+    this.nativeBfloat16 = nativeBfloat16;
+  }
 
   private Session openSession() {
     // An OpenMP setting belongs to a thread and the bindings of oneDNN do not offer it; ND4J's do,
@@ -52,7 +65,7 @@ final class OneDnnGemm extends WideningGemm {
     // backend sees to.
     Nd4j.getBackend();
     NativeOpsHolder.getInstance().getDeviceNativeOps().setOmpNumThreads(1);
-    Session opened = new Session(cpu);
+    Session opened = new Session(this, cpu);
     sessions.add(opened);
     return opened;
   }
@@ -71,50 +84,120 @@ final class OneDnnGemm extends WideningGemm {
       long c,
       int ldc,
       boolean accumulate) {
-    if (m == 0 || n == 0) {
+    Session own = session.get();
+    if (k == 0 && m > 0 && n > 0) {
+      int leadA = Math.max(1, lda);
+      int leadB = Math.max(1, ldb);
+      own.sgemm(transposeA, transposeB, m, n, 0, c, leadA, c, leadB, c, ldc, accumulate);
+      return;
+    }
+    blocks(
+        Float.BYTES, transposeA, transposeB, m, n, k, a, lda, b, ldb, c, ldc, accumulate, own.f32);
+  }
+
+  @Override
+  public void multiplyBfloat16(
+      boolean transposeA,
+      boolean transposeB,
+      int m,
+      int n,
+      int k,
+      long a,
+      int lda,
+      long b,
+      int ldb,
+      long c,
+      int ldc,
+      boolean accumulate) {
+    if (!nativeBfloat16 || k == 0) {
+      multiplyWidened(transposeA, transposeB, m, n, k, a, lda, b, ldb, c, ldc, accumulate);
       return;
     }
     Session own = session.get();
-    if (k == 0) {
-      own.sgemm(
-          transposeA,
-          transposeB,
-          m,
-          n,
-          0,
-          c,
-          Math.max(1, lda),
-          c,
-          Math.max(1, ldb),
-          c,
-          ldc,
-          accumulate);
+    blocks(
+        Short.BYTES,
+        transposeA,
+        transposeB,
+        m,
+        n,
+        k,
+        a,
+        lda,
+        b,
+        ldb,
+        c,
+        ldc,
+        accumulate,
+        own.bfloat16);
+  }
+
+  /** The product after widening the inputs. */
+  private void multiplyWidened(
+      boolean transposeA,
+      boolean transposeB,
+      int m,
+      int n,
+      int k,
+      long a,
+      int lda,
+      long b,
+      int ldb,
+      long c,
+      int ldc,
+      boolean accumulate) {
+    super.multiplyBfloat16(transposeA, transposeB, m, n, k, a, lda, b, ldb, c, ldc, accumulate);
+  }
+
+  /** {@link Gemm#multiply} of one block. */
+  @FunctionalInterface
+  private interface Block {
+    void multiply(
+        boolean transposeA,
+        boolean transposeB,
+        int m,
+        int n,
+        int k,
+        long a,
+        int lda,
+        long b,
+        int ldb,
+        long c,
+        int ldc,
+        boolean accumulate);
+  }
+
+  /** Cuts a product along its tokens. */
+  private static void blocks(
+      int elementBytes,
+      boolean transposeA,
+      boolean transposeB,
+      int m,
+      int n,
+      int k,
+      long a,
+      int lda,
+      long b,
+      int ldb,
+      long c,
+      int ldc,
+      boolean accumulate,
+      Block product) {
+    if (m == 0 || n == 0) {
       return;
     }
     int tokens = transposeA ? k : m;
     for (int first = 0; first < tokens; ) {
       int left = tokens - first;
       int block = left >= BLOCK ? BLOCK : left >= UNIT ? left / UNIT * UNIT : left;
+      long aBlock = a + (long) elementBytes * first * lda;
       if (transposeA) {
-        long aBlock = a + 4L * first * lda;
-        long bBlock = b + (transposeB ? 4L * first : 4L * first * ldb);
-        own.multiply(
-            true,
-            transposeB,
-            m,
-            n,
-            block,
-            aBlock,
-            lda,
-            bBlock,
-            ldb,
-            c,
-            ldc,
-            accumulate || first > 0);
+        long bBlock = b + (long) elementBytes * first * (transposeB ? 1 : ldb);
+        boolean add = accumulate || first > 0;
+        product.multiply(true, transposeB, m, n, block, aBlock, lda, bBlock, ldb, c, ldc, add);
       } else {
-        long aBlock = a + 4L * first * lda;
-        long cBlock = c + 4L * first * ldc;
-        own.multiply(false, transposeB, block, n, k, aBlock, lda, b, ldb, cBlock, ldc, accumulate);
+        long cBlock = c + (long) Float.BYTES * first * ldc;
+        product.multiply(
+            false, transposeB, block, n, k, aBlock, lda, b, ldb, cBlock, ldc, accumulate);
       }
       first += block;
     }
@@ -122,7 +205,7 @@ final class OneDnnGemm extends WideningGemm {
 
   @Override
   public String name() {
-    return "onednn";
+    return nativeBfloat16 ? NAME : NAME_F32;
   }
 
   /** Frees the primitives of every thread; no call may be under way. */
@@ -142,6 +225,7 @@ final class OneDnnGemm extends WideningGemm {
 
   /** What makes two products one primitive. */
   private record Shape(
+      memory.data_type inputs,
       boolean transposeA,
       boolean transposeB,
       int m,
@@ -154,6 +238,7 @@ final class OneDnnGemm extends WideningGemm {
 
   /** One thread's primitives. */
   private static final class Session implements AutoCloseable {
+    private final OneDnnGemm owner;
     private final engine cpu;
     private final stream order;
     private final dnnl_stream orderHandle;
@@ -172,13 +257,20 @@ final class OneDnnGemm extends WideningGemm {
           }
         };
 
-    Session(engine cpu) {
+    /** Products of F32 inputs. */
+    private final Block f32 = this::multiplyF32;
+
+    /** Products of BF16 inputs. */
+    private final Block bfloat16 = this::multiplyBfloat16;
+
+    Session(OneDnnGemm owner, engine cpu) {
+      this.owner = owner;
       this.cpu = cpu;
       this.order = new stream(cpu);
       this.orderHandle = order.get();
     }
 
-    void multiply(
+    private void multiplyF32(
         boolean transposeA,
         boolean transposeB,
         int m,
@@ -191,14 +283,48 @@ final class OneDnnGemm extends WideningGemm {
         long cAt,
         int ldc,
         boolean accumulate) {
+      if (hasPrimitive(transposeA, m, n, k)) {
+        Shape shape =
+            new Shape(
+                memory.data_type.f32, transposeA, transposeB, m, n, k, lda, ldb, ldc, accumulate);
+        run(shape, aAt, bAt, cAt);
+      } else {
+        sgemm(transposeA, transposeB, m, n, k, aAt, lda, bAt, ldb, cAt, ldc, accumulate);
+      }
+    }
+
+    private void multiplyBfloat16(
+        boolean transposeA,
+        boolean transposeB,
+        int m,
+        int n,
+        int k,
+        long aAt,
+        int lda,
+        long bAt,
+        int ldb,
+        long cAt,
+        int ldc,
+        boolean accumulate) {
+      if (hasPrimitive(transposeA, m, n, k)) {
+        Shape shape =
+            new Shape(
+                memory.data_type.bf16, transposeA, transposeB, m, n, k, lda, ldb, ldc, accumulate);
+        run(shape, aAt, bAt, cAt);
+      } else {
+        owner.multiplyWidened(
+            transposeA, transposeB, m, n, k, aAt, lda, bAt, ldb, cAt, ldc, accumulate);
+      }
+    }
+
+    private static boolean hasPrimitive(boolean transposeA, int m, int n, int k) {
       // A matrix one element wide reads as dense whatever its stride says: matmul 3.8.1 then writes
       // between the rows.
       boolean vector = m == 1 || n == 1 || k == 1;
-      if (vector || (transposeA ? k : m) < UNIT) {
-        sgemm(transposeA, transposeB, m, n, k, aAt, lda, bAt, ldb, cAt, ldc, accumulate);
-        return;
-      }
-      Shape shape = new Shape(transposeA, transposeB, m, n, k, lda, ldb, ldc, accumulate);
+      return !vector && (transposeA ? k : m) >= UNIT;
+    }
+
+    private void run(Shape shape, long aAt, long bAt, long cAt) {
       Product product = products.get(shape);
       if (product == null) {
         product = new Product(shape, cpu);
@@ -258,9 +384,11 @@ final class OneDnnGemm extends WideningGemm {
     private final dnnl_exec_arg_t arguments = new dnnl_exec_arg_t(3);
 
     Product(Shape shape, engine cpu) {
-      try (memory.desc aLayout = layout(shape.m, shape.k, shape.lda, shape.transposeA);
-          memory.desc bLayout = layout(shape.k, shape.n, shape.ldb, shape.transposeB);
-          memory.desc cLayout = layout(shape.m, shape.n, shape.ldc, false);
+      try (memory.desc aLayout =
+              layout(shape.inputs, shape.m, shape.k, shape.lda, shape.transposeA);
+          memory.desc bLayout =
+              layout(shape.inputs, shape.k, shape.n, shape.ldb, shape.transposeB);
+          memory.desc cLayout = layout(memory.data_type.f32, shape.m, shape.n, shape.ldc, false);
           primitive_attr attributes = new primitive_attr();
           post_ops after = new post_ops()) {
         if (shape.accumulate) {
@@ -279,9 +407,10 @@ final class OneDnnGemm extends WideningGemm {
       }
     }
 
-    private static memory.desc layout(int rows, int columns, int lead, boolean transposed) {
+    private static memory.desc layout(
+        memory.data_type type, int rows, int columns, int lead, boolean transposed) {
       long[] strides = transposed ? new long[] {1, lead} : new long[] {lead, 1};
-      return new memory.desc(new long[] {rows, columns}, memory.data_type.f32, strides);
+      return new memory.desc(new long[] {rows, columns}, type, strides);
     }
 
     private void addMemory(int slot, int role, memory.desc layout, engine cpu) {

@@ -1,7 +1,6 @@
 package io.sparkmoe.kernel;
 
 import java.nio.ByteBuffer;
-import java.nio.ShortBuffer;
 
 /**
  * A library that multiplies F32 only: BF16 inputs are widened to F32 in a thread's scratch, which
@@ -49,11 +48,9 @@ abstract class WideningGemm implements Gemm {
       return matrix;
     }
     ByteBuffer wide = scratch.floats(rows * columns);
-    ShortBuffer narrow = NativeFloats.shortsAt(matrix, (rows - 1) * lead + columns);
+    ByteBuffer narrow = NativeFloats.bytesAt(matrix, ((rows - 1) * lead + columns) * Short.BYTES);
     for (int row = 0; row < rows; row++) {
-      for (int column = 0; column < columns; column++) {
-        wide.putInt((row * columns + column) * Float.BYTES, narrow.get(row * lead + column) << 16);
-      }
+      VectorBfloat16.widen(wide, row * columns, narrow, row * lead, columns);
     }
     return scratch.address();
   }

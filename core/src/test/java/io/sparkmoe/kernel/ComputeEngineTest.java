@@ -31,6 +31,7 @@ class ComputeEngineTest {
   void anUnknownLibraryIsRefusedWithTheKnownOnes() {
     assertThatThrownBy(() -> ComputeEngine.open("test", "mkl", 1))
         .isInstanceOf(IllegalArgumentException.class)
-        .hasMessage("gemm backend must be one of [onednn, openblas, reference] or auto, got mkl");
+        .hasMessage(
+            "gemm backend must be one of [onednn, onednn-f32, openblas, reference] or auto, got mkl");
   }
 }

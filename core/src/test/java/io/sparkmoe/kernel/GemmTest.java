@@ -38,8 +38,19 @@ class GemmTest {
   };
 
   @ParameterizedTest
-  @ValueSource(strings = {"onednn", "openblas", "reference"})
+  @ValueSource(strings = {"onednn", "onednn-f32", "openblas", "reference"})
   void multipliesAnyShapeWithAnyStrides(String name) {
+    multipliesAnyShapeWithAnyStrides(name, DType.F32);
+  }
+
+  // Law: BF16 inputs give what FP32 arithmetic gives on their values, up to the order of the sum.
+  @ParameterizedTest
+  @ValueSource(strings = {"onednn", "onednn-f32", "openblas", "reference"})
+  void multipliesBfloat16AsItsValuesInFloats(String name) {
+    multipliesAnyShapeWithAnyStrides(name, DType.BF16);
+  }
+
+  private static void multipliesAnyShapeWithAnyStrides(String name, DType inputs) {
     Random random = new Random(SEED);
     try (Gemm gemm = GemmBackends.open(name).gemm();
         Arena arena = new Arena("test", 1 << 28)) {
@@ -49,6 +60,7 @@ class GemmTest {
           boolean wide = (option & 8) != 0;
           check(
               gemm,
+              inputs,
               arena,
               random,
               shape,
@@ -66,6 +78,7 @@ class GemmTest {
    */
   private static void check(
       Gemm gemm,
+      DType inputs,
       Arena arena,
       Random random,
       int[] shape,
@@ -80,24 +93,12 @@ class GemmTest {
     int ldb = (transposeB ? k : n) + gap;
     int ldc = n + gap;
     try (Scope scope = arena.scope()) {
-      Tensor a = random(scope, random, transposeA ? k : m, lda);
-      Tensor b = random(scope, random, transposeB ? n : k, ldb);
-      Tensor c = random(scope, random, m, ldc);
+      Tensor a = random(inputs, scope, random, transposeA ? k : m, lda);
+      Tensor b = random(inputs, scope, random, transposeB ? n : k, ldb);
+      Tensor c = random(DType.F32, scope, random, m, ldc);
       Tensor before = scope.allocate(DType.F32, m, ldc);
       before.copyFrom(c);
-      gemm.multiply(
-          transposeA,
-          transposeB,
-          m,
-          n,
-          k,
-          a.address(),
-          lda,
-          b.address(),
-          ldb,
-          c.address(),
-          ldc,
-          accumulate);
+      multiply(gemm, transposeA, transposeB, m, n, k, a, lda, b, ldb, c, ldc, accumulate);
       Tensor once = scope.allocate(DType.F32, m, ldc);
       once.copyFrom(c);
       for (int i = 0; i < m; i++) {
@@ -119,27 +120,40 @@ class GemmTest {
         }
       }
       c.copyFrom(before);
-      gemm.multiply(
-          transposeA,
-          transposeB,
-          m,
-          n,
-          k,
-          a.address(),
-          lda,
-          b.address(),
-          ldb,
-          c.address(),
-          ldc,
-          accumulate);
+      multiply(gemm, transposeA, transposeB, m, n, k, a, lda, b, ldb, c, ldc, accumulate);
       assertThat(c.bytes()).as("same bits for same values").isEqualTo(once.bytes());
     }
   }
 
-  private static Tensor random(Scope scope, Random random, int rows, int columns) {
-    Tensor tensor = scope.allocate(DType.F32, rows, columns);
+  private static void multiply(
+      Gemm gemm,
+      boolean transposeA,
+      boolean transposeB,
+      int m,
+      int n,
+      int k,
+      Tensor a,
+      int lda,
+      Tensor b,
+      int ldb,
+      Tensor c,
+      int ldc,
+      boolean accumulate) {
+    long aAt = a.address();
+    long bAt = b.address();
+    long cAt = c.address();
+    if (a.type() == DType.BF16) {
+      gemm.multiplyBfloat16(
+          transposeA, transposeB, m, n, k, aAt, lda, bAt, ldb, cAt, ldc, accumulate);
+    } else {
+      gemm.multiply(transposeA, transposeB, m, n, k, aAt, lda, bAt, ldb, cAt, ldc, accumulate);
+    }
+  }
+
+  private static Tensor random(DType type, Scope scope, Random random, int rows, int columns) {
+    Tensor tensor = scope.allocate(type, rows, columns);
     for (int i = 0; i < tensor.size(); i++) {
-      tensor.setFloat(i, (float) random.nextGaussian());
+      tensor.set(i, random.nextGaussian());
     }
     return tensor;
   }
@@ -167,8 +181,8 @@ class GemmTest {
         Arena arena = new Arena("test", 1 << 24);
         Scope scope = arena.scope();
         Parallel parallel = new ThreadPoolParallel("test", 3)) {
-      Tensor a = random(scope, new Random(SEED), 70, 40);
-      Tensor b = random(scope, new Random(SEED + 1), 50, 40);
+      Tensor a = random(DType.F32, scope, new Random(SEED), 70, 40);
+      Tensor b = random(DType.F32, scope, new Random(SEED + 1), 50, 40);
       Tensor results = scope.allocate(DType.F32, 24, 70 * 50);
       parallel.forEach(
           24,

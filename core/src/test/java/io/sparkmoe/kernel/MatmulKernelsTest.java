@@ -3,6 +3,8 @@ package io.sparkmoe.kernel;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.sparkmoe.kernel.KernelTwins.Fill;
+import io.sparkmoe.tensor.DType;
+import io.sparkmoe.tensor.Fp8Format;
 import io.sparkmoe.tensor.Tensor;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -99,6 +101,46 @@ class MatmulKernelsTest {
         twins.mixed(e, 75, 19),
         twins.mixed(rows, 75),
         twins.mixed(rows, 19));
+  }
+
+  // Law: a product of rounded operands is FP32 arithmetic on what their codes stand for.
+  @Test
+  void productsOfRoundedOperands() {
+    int rows = 1300;
+    int e = ROW_STARTS.length - 1;
+    Tensor x = rounded(twins.mixed(rows, 70), Fp8Granularity.TILE_1X128, null);
+    Tensor dy = rounded(twins.mixed(rows, 90), Fp8Granularity.TILE_128X1, ROW_STARTS);
+    Tensor w = rounded(twins.mixed(e, 90, 70), Fp8Granularity.BLOCK_128X128, null);
+    twins.agree(
+        "x w^T",
+        70,
+        (k, t) -> k.linear(t[0], t[1], t[2]),
+        twins.unwritten(rows, 90),
+        x,
+        w.view(90 * 70, 90, 70));
+    twins.agree(
+        "grouped x w^T",
+        70,
+        (k, t) -> k.groupedMatmul(t[0], t[1], t[2], true, ROW_STARTS, true),
+        twins.mixed(rows, 90),
+        x,
+        w);
+    twins.agree(
+        "grouped weight gradient",
+        700,
+        (k, t) -> k.groupedWeightGradient(t[0], t[1], t[2], ROW_STARTS),
+        twins.mixed(e, 90, 70),
+        dy,
+        x);
+    assertThatThrownBy(() -> twins.both().get(1).linear(twins.mixed(3, 4), x, twins.mixed(4, 70)))
+        .hasMessageContaining("multiply two F32 or two BF16 tensors into an F32 one");
+  }
+
+  private Tensor rounded(Tensor x, Fp8Granularity granularity, int[] rowStarts) {
+    Tensor operand = twins.unwritten(DType.BF16, x.shape());
+    Fp8Scaling scaling = new Fp8Scaling(Fp8Format.E4M3, granularity);
+    new ReferenceKernels().quantize(operand, null, x, rowStarts, scaling, null);
+    return operand;
   }
 
   @Test
