@@ -173,18 +173,8 @@ public final class InferenceModel implements AutoCloseable {
    *     Output#hidden}, as {@link ModelConfig#mtpHidden} says; may be rows of the latest output
    */
   public Output forwardMtp(int depth, Tensor previous, List<Append> appends, Logits wanted) {
-    return forwardMtp(depth, previous, null, appends, wanted);
-  }
-
-  /**
-   * As above, over some rows of the depth below.
-   *
-   * @param index rows of {@code previous} in the order of the appended tokens; null = all
-   */
-  public Output forwardMtp(
-      int depth, Tensor previous, int[] index, List<Append> appends, Logits wanted) {
     Workspace w = open(depth, appends);
-    mtpModules.get(depth - 1).forward(w, previous, index, appends);
+    mtpModules.get(depth - 1).forward(w, previous, appends);
     return new Output(w.x, w.normed, logits(w.normed, appends, wanted));
   }
 

@@ -26,29 +26,14 @@ public final class TextGenerator {
   /**
    * @param tokenizer of the model; stays the caller's, as the model does
    * @param endIds ids that end a text
-   * @param speculative whether the model's MTP module drafts tokens, which changes the speed and
-   *     not what is written
-   * @throws IllegalArgumentException when it has none to draft with
    */
-  public TextGenerator(
-      InferenceModel model, Tokenizer tokenizer, Set<Integer> endIds, boolean speculative) {
+  public TextGenerator(InferenceModel model, Tokenizer tokenizer, Set<Integer> endIds) {
     requireVocabulary(model, tokenizer);
-    if (speculative && model.config().numMtpModules() == 0) {
-      throw new IllegalArgumentException(
-          "speculative decoding needs a draft: the model has num_nextn_predict_layers=0, expected"
-              + " an MTP module; turn it off");
-    }
     this.model = model;
     this.tokenizer = tokenizer;
     this.endIds = Set.copyOf(endIds);
-    Sampler sampler = new Sampler(model.decodeKernels(), model.config().vocabSize());
     this.decoder =
-        speculative ? new SpeculativeDecoder(model, sampler) : new PlainDecoder(model, sampler);
-  }
-
-  /** Without drafting. */
-  public TextGenerator(InferenceModel model, Tokenizer tokenizer, Set<Integer> endIds) {
-    this(model, tokenizer, endIds, false);
+        new PlainDecoder(model, new Sampler(model.decodeKernels(), model.config().vocabSize()));
   }
 
   /** Texts end with the tokenizer's own end of text. */
@@ -145,9 +130,6 @@ public final class TextGenerator {
     while (!text.isEnded()) {
       run.step(List.of(text));
     }
-    // A last step may have gone beyond the text's end.
-    int settled = request.promptIds().length + text.numTokens() - 1;
-    cache.truncate(Math.min(cache.length(), settled));
     return run.result();
   }
 
@@ -176,12 +158,12 @@ public final class TextGenerator {
     }
 
     void step(List<ActiveText> texts) {
-      int before = texts.stream().mapToInt(ActiveText::numTokens).sum();
+      int before = texts.stream().mapToInt(text -> text.sequence().numTokens()).sum();
       long start = System.nanoTime();
       decoder.step(texts.stream().map(ActiveText::sequence).toList());
       decodeNanos += System.nanoTime() - start;
+      writtenTokens += texts.stream().mapToInt(text -> text.sequence().numTokens()).sum() - before;
       texts.forEach(this::handOut);
-      writtenTokens += texts.stream().mapToInt(ActiveText::numTokens).sum() - before;
     }
 
     private void handOut(ActiveText text) {

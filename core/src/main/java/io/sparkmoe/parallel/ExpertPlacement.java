@@ -19,6 +19,25 @@ public record ExpertPlacement(int numExperts, int numRanks) {
     }
   }
 
+  /**
+   * Expected number of ranks that hold at least one of a token's experts, drawn evenly without
+   * replacement from E: the sum over ranks of {@code 1 - C(E - n, K) / C(E, K)} with n experts
+   * there.
+   *
+   * @param topK K, experts of a token
+   */
+  public double ranksReached(int topK) {
+    double reached = 0;
+    for (int rank = 0; rank < numRanks; rank++) {
+      double missed = 1;
+      for (int i = 0; i < topK; i++) {
+        missed *= Math.max(0, numExperts - numLocalExperts(rank) - i) / (double) (numExperts - i);
+      }
+      reached += 1 - missed;
+    }
+    return reached;
+  }
+
   /** First expert id that the rank owns. */
   public int firstExpert(int rank) {
     return rank * (numExperts / numRanks) + Math.min(rank, numExperts % numRanks);

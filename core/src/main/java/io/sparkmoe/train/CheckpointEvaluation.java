@@ -11,9 +11,6 @@ import java.util.List;
 /** Evaluates a checkpoint in this process. */
 public final class CheckpointEvaluation {
 
-  /** Rows of a forward pass; a pass of evaluation keeps little. */
-  private static final int ROWS_PER_PASS = 8;
-
   private CheckpointEvaluation() {}
 
   /** In the format that the checkpoint was trained in; otherwise as below. */
@@ -22,7 +19,7 @@ public final class CheckpointEvaluation {
       List<TokenRow> rows,
       int seqLen,
       int threads,
-      long memoryLimitBytes)
+      int rowsPerPass)
       throws IOException {
     return of(
         checkpoint,
@@ -31,7 +28,7 @@ public final class CheckpointEvaluation {
         CheckpointState.precision(checkpoint),
         CheckpointState.recipe(checkpoint),
         threads,
-        memoryLimitBytes);
+        rowsPerPass);
   }
 
   /**
@@ -40,7 +37,8 @@ public final class CheckpointEvaluation {
    * @param seqLen inputs of a row
    * @param precision format to compute in, whatever the run's was
    * @param recipe of FP8
-   * @param memoryLimitBytes off-heap bytes that may be used
+   * @param rowsPerPass sequences of a forward pass; {@link ResidentMemory#evaluation} says what
+   *     they take
    */
   public static Evaluation of(
       CheckpointReader checkpoint,
@@ -49,12 +47,13 @@ public final class CheckpointEvaluation {
       Precision precision,
       Fp8Recipe recipe,
       int threads,
-      long memoryLimitBytes)
+      int rowsPerPass)
       throws IOException {
-    try (CheckpointModel model =
-        new CheckpointModel(checkpoint, false, threads, memoryLimitBytes)) {
+    long limitBytes =
+        RankMemory.ofEvaluation(checkpoint.model(), precision, seqLen, rowsPerPass).limitBytes();
+    try (CheckpointModel model = new CheckpointModel(checkpoint, false, threads, limitBytes)) {
       LanguageModel language = model.language(precision, recipe);
-      int passes = MicroBatches.passes(rows.size(), ROWS_PER_PASS);
+      int passes = MicroBatches.passes(rows.size(), rowsPerPass);
       return new Evaluator(language, model.parameters().config(), seqLen, model.arena())
           .run(checkpoint.manifest().step(), 0, rows, passes);
     }

@@ -10,54 +10,137 @@ import io.sparkmoe.parallel.Wire;
 import java.util.EnumSet;
 
 /**
- * Off-heap bytes that a rank or the driver needs, from the config alone.
+ * Off-heap bytes in the arena of a rank or of the driver, from the config alone. {@link
+ * ResidentMemory} adds what else a process takes.
  *
- * <p>Legend: D model width, F FFN width, E experts, K experts of a token, H heads.
- *
- * @param stateBytes weights, gradients, optimizer moments and what the gradient reduction keeps
- * @param activationBytes what one forward pass keeps for its backward, and the backward's scratch
+ * @param weightBytes FP32 master weights, of the rank that holds most experts
+ * @param gradientBytes their gradients
+ * @param momentBytes AdamW's two moments
+ * @param operandBytes weights once more, as low-precision products read them
+ * @param reductionBytes what the reduction of gradients keeps from step to step
+ * @param passBytes activations and scratch of one forward and backward
+ * @param limitBytes what the arena may own: all of it in size classes, with routing less even than
+ *     expected
  */
-public record RankMemory(long stateBytes, long activationBytes) {
+public record RankMemory(
+    long weightBytes,
+    long gradientBytes,
+    long momentBytes,
+    long operandBytes,
+    long reductionBytes,
+    long passBytes,
+    long limitBytes) {
 
   private static final int FP32_BYTES = 4;
-
-  /** FP32 weight and gradient. */
-  private static final int WEIGHT_AND_GRADIENT_BYTES = 8;
-
   private static final int MOMENTS = 2;
 
-  /** Routing is uneven: a rank may receive that much more than its share. */
-  private static final double IMBALANCE = 1.5;
+  /**
+   * Rows of a rank's experts over an even share that the limit allows for; balancing keeps ranks of
+   * many experts far below it.
+   */
+  private static final double LIMIT_IMBALANCE = 1.5;
 
-  /** Size classes of the arena, GEMM scratch and gradients on their way. */
-  private static final double ROUNDING = 1.25;
+  /** A size class is at most an eighth above what is asked for. */
+  private static final double CLASS_ROUNDING = 1.125;
 
-  private static final long FIXED_BYTES = 192L << 20;
+  /** Buckets of the gradient reduction on their way, evaluation batches, and what is small. */
+  private static final long SLACK_BYTES = 192L << 20;
 
-  /** Of the rank that holds most experts. */
+  /** Of a training rank. */
   public static RankMemory ofRank(RunConfig config, int numRanks) {
     ModelConfig model = config.model();
     ExpertPlacement placement = new ExpertPlacement(model.numRoutedExperts(), numRanks);
     long replicated = elements(model, Part.REPLICATED);
     long trained = replicated;
     if (model.numMoeLayers() > 0) {
-      long perExpert = elements(model, Part.EXPERT) / model.numRoutedExperts();
-      trained += perExpert * placement.numLocalExperts(0);
+      // The first rank has as many experts as any.
+      trained +=
+          elements(model, Part.EXPERT)
+              / model.numRoutedExperts()
+              * placement.numLocalExperts(0);
     }
-    Precision precision = config.train().precision();
-    long state =
-        trained * (elementBytes(precision) + precision.operandBytes())
-            + reductionElements(config, numRanks, replicated) * FP32_BYTES;
-    if (config.cluster().gatePlacement() == GatePlacement.EXECUTOR) {
-      // The driver has a gate's moments.
-      state += elements(model, Part.GATE) * WEIGHT_AND_GRADIENT_BYTES;
-    }
-    return new RankMemory(state, activationBytes(config, numRanks));
+    // The driver has the moments of a gate on a rank.
+    long gates =
+        config.cluster().gatePlacement() == GatePlacement.EXECUTOR ? elements(model, Part.GATE) : 0;
+    return of(
+        (trained + gates) * FP32_BYTES,
+        (trained + gates) * FP32_BYTES,
+        trained * momentBytes(config),
+        trained * config.train().precision().operandBytes(),
+        reductionElements(config, numRanks, replicated) * FP32_BYTES,
+        pass(config, numRanks, 1).training(),
+        pass(config, numRanks, numRanks == 1 ? 1 : LIMIT_IMBALANCE).training());
   }
 
-  /** Weight, gradient and moments of an element. */
-  private static int elementBytes(Precision precision) {
-    return WEIGHT_AND_GRADIENT_BYTES + MOMENTS * precision.moments().sizeBytes();
+  /** Of the driver: gates, and where it evaluates them, the ranks' hidden states and scores. */
+  public static RankMemory ofDriver(RunConfig config, int numRanks) {
+    ModelConfig model = config.model();
+    long gates = elements(model, Part.GATE) * FP32_BYTES;
+    AllocationLedger received = new AllocationLedger();
+    try (AllocationLedger.Frame frame = received.open()) {
+      // What each rank's gradients are received into.
+      for (int rank = 0; rank < numRanks; rank++) {
+        frame.bytes(gates);
+      }
+      if (config.cluster().gatePlacement() == GatePlacement.DRIVER) {
+        long tokens = (long) rowsPerPass(config, numRanks) * config.train().seqLen();
+        long perToken = 2L * model.hiddenSize() + 4L * model.numRoutedExperts();
+        for (int call = 0; call < numRanks * model.numMoeLayers(); call++) {
+          frame.words(tokens * perToken);
+        }
+      }
+    }
+    return of(
+        gates,
+        gates,
+        elements(model, Part.GATE) * momentBytes(config),
+        0,
+        0,
+        received,
+        received);
+  }
+
+  /**
+   * Of a process that only evaluates.
+   *
+   * @param rows sequences of a pass
+   */
+  public static RankMemory ofEvaluation(
+      ModelConfig model, Precision precision, int seqLen, int rows) {
+    ClusterConfig alone = ClusterConfig.defaults().withGatePlacement(GatePlacement.EXECUTOR);
+    long weights = Parameters.numElements(model, EnumSet.allOf(Part.class));
+    AllocationLedger pass =
+        new PassMemory(model, precision, alone, 1, rows, seqLen, 1).evaluation();
+    return of(weights * FP32_BYTES, 0, 0, weights * precision.operandBytes(), 0, pass, pass);
+  }
+
+  private static RankMemory of(
+      long weights,
+      long gradients,
+      long moments,
+      long operands,
+      long reduction,
+      AllocationLedger expected,
+      AllocationLedger worst) {
+    double state = (double) weights + gradients + moments + operands + reduction;
+    return new RankMemory(
+        weights,
+        gradients,
+        moments,
+        operands,
+        reduction,
+        expected.touchedBytes(),
+        (long) (CLASS_ROUNDING * state) + worst.ownedBytes() + SLACK_BYTES);
+  }
+
+  /** All that stays from step to step. */
+  public long stateBytes() {
+    return weightBytes + gradientBytes + momentBytes + operandBytes + reductionBytes;
+  }
+
+  /** All that is expected to be written. */
+  public long expectedBytes() {
+    return stateBytes() + passBytes;
   }
 
   /** What the reduction of replicated gradients keeps from step to step. */
@@ -78,69 +161,26 @@ public record RankMemory(long stateBytes, long activationBytes) {
     return elements;
   }
 
-  /** Of the driver: gates, and where it evaluates them, the ranks' hidden states and scores. */
-  public static RankMemory ofDriver(RunConfig config, int numRanks) {
-    ModelConfig model = config.model();
-    long state =
-        elements(model, Part.GATE)
-            * (elementBytes(config.train().precision()) + (long) FP32_BYTES * numRanks);
-    long activations = 0;
-    if (config.cluster().gatePlacement() == GatePlacement.DRIVER) {
-      double perToken = 2.0 * model.hiddenSize() + 4.0 * model.numRoutedExperts();
-      activations =
-          (long) (tokensPerPass(config, numRanks) * numRanks * model.numMoeLayers() * perToken)
-              * FP32_BYTES;
-    }
-    return new RankMemory(state, activations);
+  private static PassMemory pass(RunConfig config, int numRanks, double imbalance) {
+    return new PassMemory(
+        config.model(),
+        config.train().precision(),
+        config.cluster(),
+        numRanks,
+        rowsPerPass(config, numRanks),
+        config.train().seqLen(),
+        imbalance);
   }
 
-  /** All of it with allowances: what a process must be given. */
-  public long limitBytes() {
-    return stateBytes + (long) (ROUNDING * activationBytes) + FIXED_BYTES;
-  }
-
-  private static long activationBytes(RunConfig config, int numRanks) {
-    ModelConfig model = config.model();
-    double perToken = 8.0 * model.hiddenSize();
-    double largest = 0;
-    for (int layer = 0; layer < model.numLayers(); layer++) {
-      double saved = attention(model) + (model.isMoe(layer) ? moe(model, numRanks) : dense(model));
-      perToken += saved;
-      largest = Math.max(largest, saved);
-    }
-    // The backward of a layer holds about as much again as its forward saved.
-    perToken += largest;
-    return (long) (tokensPerPass(config, numRanks) * perToken) * FP32_BYTES;
-  }
-
-  private static long tokensPerPass(RunConfig config, int numRanks) {
+  private static int rowsPerPass(RunConfig config, int numRanks) {
     TrainConfig train = config.train();
     int slice = MicroBatches.largestSlice(train.batchSequences(), numRanks);
-    int rows =
-        train.microBatchSequences() == 0 ? slice : Math.min(slice, train.microBatchSequences());
-    return (long) rows * train.seqLen();
+    int passes = MicroBatches.passes(slice, train.microBatchSequences());
+    return (slice + passes - 1) / passes;
   }
 
-  private static double attention(ModelConfig model) {
-    double perHead = 3.0 * model.qkHeadDim() + model.qkNopeHeadDim() + 3.0 * model.vHeadDim() + 1;
-    return 5.0 * model.hiddenSize()
-        + 2.0 * model.qLoraRank()
-        + 2.0 * model.kvLoraRank()
-        + 2.0 * model.qkRopeHeadDim()
-        + model.numAttentionHeads() * perHead;
-  }
-
-  private static double dense(ModelConfig model) {
-    return 3.0 * model.intermediateSize();
-  }
-
-  private static double moe(ModelConfig model, int numRanks) {
-    double expert = 2.0 * model.hiddenSize() + 3.0 * model.moeIntermediateSize();
-    double exchanged = numRanks == 1 ? 0 : 4.0 * model.hiddenSize();
-    double imbalance = numRanks == 1 ? 1 : IMBALANCE;
-    return 3.0 * model.numRoutedExperts()
-        + 3.0 * model.numSharedExperts() * model.moeIntermediateSize()
-        + imbalance * (model.numExpertsPerTok() * expert + exchanged);
+  private static long momentBytes(RunConfig config) {
+    return (long) MOMENTS * config.train().precision().moments().sizeBytes();
   }
 
   private static long elements(ModelConfig model, Part part) {

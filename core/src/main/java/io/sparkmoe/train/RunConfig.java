@@ -2,6 +2,8 @@ package io.sparkmoe.train;
 
 import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.parallel.ClusterConfig;
+import io.sparkmoe.parallel.ClusterConfig.GatePlacement;
+import io.sparkmoe.parallel.Wire;
 
 /**
  * All that defines a training run.
@@ -17,6 +19,17 @@ public record RunConfig(
   /** A run that says nothing about teachers. */
   public RunConfig(ModelConfig model, TrainConfig train, ClusterConfig cluster) {
     this(model, train, cluster, DistillConfig.defaults());
+  }
+
+  /**
+   * The same for one process without Spark: nothing crosses a wire, so nothing is rounded for one,
+   * and the gate is evaluated where the tokens are, which gives the same bits as on a driver.
+   */
+  public RunConfig forLocalEngine() {
+    return withCluster(
+        cluster
+            .withGatePlacement(GatePlacement.EXECUTOR)
+            .withWires(Wire.FP32, Wire.FP32, Wire.FP32));
   }
 
   /** The same with other training settings. */

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.within;
 import io.sparkmoe.model.ParameterCount;
 import io.sparkmoe.model.ParameterCount.Use;
 import io.sparkmoe.parallel.ExpertPlacement;
+import io.sparkmoe.train.RankMemory;
 import io.sparkmoe.train.RunConfig;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -43,41 +44,37 @@ class ModelSizeTest {
   @Test
   void oneExecutorSendsNothingToOthersAndHoldsAll() {
     RunConfig tiny = preset("tiny");
-    Footprint footprint = Footprint.of(tiny, 1);
+    WireVolume wire = WireVolume.of(tiny, 1);
+    RankMemory rank = RankMemory.ofRank(tiny, 1);
+    RankMemory driver = RankMemory.ofDriver(tiny, 1);
     ParameterCount count = ParameterCount.of(tiny.model());
     long gates = count.main().get(Use.GATES) + count.mtp().get(Use.GATES);
 
-    assertThat(footprint.expertWireBytesPerToken()).isZero();
-    assertThat(footprint.gradientWireBytesPerStep()).isZero();
-    assertThat(footprint.weightBytes()).isEqualTo(4 * (count.total() + count.mtpTotal() - gates));
-    assertThat(footprint.stateBytes()).isEqualTo(4 * footprint.weightBytes());
-    assertThat(footprint.driverBytes()).isEqualTo(16 * gates);
+    assertThat(wire.expertBytesPerToken()).isZero();
+    assertThat(wire.gradientBytesPerStep()).isZero();
+    assertThat(rank.weightBytes()).isEqualTo(4 * (count.total() + count.mtpTotal() - gates));
+    assertThat(rank.stateBytes()).isEqualTo(4 * rank.weightBytes());
+    assertThat(driver.stateBytes()).isEqualTo(16 * gates);
   }
 
   @Test
   void memoryOfExpertsShrinksWithTheExecutors() {
     RunConfig quickstart = preset("quickstart");
-    long one = Footprint.of(quickstart, 1).weightBytes();
-    long two = Footprint.of(quickstart, 2).weightBytes();
+    long one = RankMemory.ofRank(quickstart, 1).weightBytes();
+    long two = RankMemory.ofRank(quickstart, 2).weightBytes();
     ParameterCount count = ParameterCount.of(quickstart.model());
     long routed = count.routed() + count.mtp().get(Use.ROUTED_EXPERTS);
 
     assertThat(one - two).isEqualTo(2 * routed);
   }
 
-  /**
-   * With one expert per executor every chosen expert but the share at home is a destination: K
-   * (P-1)/P.
-   */
+  /** With one expert per rank every chosen expert is on another one: K ranks. */
   @Test
-  void destinationsAreAtMostTheExpertsOfAToken() {
-    assertThat(Footprint.remoteDestinations(8, new ExpertPlacement(256, 256)))
-        .isCloseTo(8 * 255 / 256.0, within(1e-9));
-    assertThat(Footprint.remoteDestinations(8, new ExpertPlacement(256, 1))).isZero();
-    assertThat(Footprint.remoteDestinations(8, new ExpertPlacement(256, 2)))
-        .isCloseTo(1, within(0.01));
-    assertThat(Footprint.remoteDestinations(2, new ExpertPlacement(2, 4)))
-        .isCloseTo(2 * 3 / 4.0, within(1e-9));
+  void ranksReachedAreAtMostTheExpertsOfAToken() {
+    assertThat(new ExpertPlacement(256, 256).ranksReached(8)).isCloseTo(8, within(1e-9));
+    assertThat(new ExpertPlacement(256, 1).ranksReached(8)).isCloseTo(1, within(1e-9));
+    assertThat(new ExpertPlacement(256, 2).ranksReached(8)).isCloseTo(2, within(0.01));
+    assertThat(new ExpertPlacement(2, 4).ranksReached(2)).isCloseTo(2, within(1e-9));
   }
 
   /** FP8 down and BF16 back, 8 destinations, 58 layers: 2 * 8 * (7,224 + 14,336) * 58 bytes. */
@@ -86,7 +83,7 @@ class ModelSizeTest {
     RunConfig v3 = preset("deepseek-v3");
     int mtpAndMain = 59;
     double expected = 2.0 * mtpAndMain * (7_224 + 14_336) * 8 * 255 / 256;
-    assertThat(Footprint.of(v3, 256).expertWireBytesPerToken()).isCloseTo(expected, within(1.0));
+    assertThat(WireVolume.of(v3, 256).expertBytesPerToken()).isCloseTo(expected, within(1.0));
   }
 
   private static RunConfig preset(String name) {

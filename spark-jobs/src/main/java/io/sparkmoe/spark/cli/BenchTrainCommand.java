@@ -74,10 +74,10 @@ final class BenchTrainCommand implements Callable<Integer> {
   @Override
   public Integer call() throws Exception {
     ConfigResolver resolver = config.resolver(source);
-    override(resolver, "train.batch_sequences", batch, "--batch");
-    override(resolver, "train.seq_len", seq, "--seq");
-    override(resolver, "train.steps", steps, "--steps");
-    override(resolver, "train.precision", precision, "--precision");
+    ConfigOptions.override(resolver, "train.batch_sequences", batch, "--batch");
+    ConfigOptions.override(resolver, "train.seq_len", seq, "--seq");
+    ConfigOptions.override(resolver, "train.steps", steps, "--steps");
+    ConfigOptions.override(resolver, "train.precision", precision, "--precision");
     jobs.benchTrain(
         new BenchOptions(
             resolver.resolve(),
@@ -85,11 +85,5 @@ final class BenchTrainCommand implements Callable<Integer> {
             Arguments.atLeast(0, executors, "--executors"),
             Arguments.atLeast(0, threads, "--threads")));
     return Main.DONE;
-  }
-
-  private static void override(ConfigResolver resolver, String key, Object value, String option) {
-    if (value != null) {
-      resolver.option(key, value, option);
-    }
   }
 }

@@ -37,6 +37,13 @@ final class ConfigOptions {
     return resolver.conf(sparkSettings()).set(assignments);
   }
 
+  /** Sets a key from an option of its own, where that was given. */
+  static void override(ConfigResolver resolver, String key, Object value, String option) {
+    if (value != null) {
+      resolver.option(key, value, option);
+    }
+  }
+
   /** A small text file on any file system that Hadoop knows. */
   static String read(String location) throws IOException {
     Path path = new Path(location);

@@ -2,6 +2,7 @@ package io.sparkmoe.spark.cli;
 
 import io.sparkmoe.checkpoint.CheckpointReader;
 import io.sparkmoe.checkpoint.CheckpointStore;
+import io.sparkmoe.config.ConfigResolver;
 import io.sparkmoe.config.Presets;
 import io.sparkmoe.config.ResolvedConfig;
 import io.sparkmoe.io.Store;
@@ -52,6 +53,24 @@ final class InspectCommand implements Callable<Integer> {
           "Executors that memory and bytes are shown for; 0 = as the checkpoint's, else 2.")
   private int executors;
 
+  @Option(
+      names = "--batch",
+      paramLabel = "B",
+      description = "Sequences of a step that memory is shown for; the config's unless given.")
+  private Integer batch;
+
+  @Option(
+      names = "--seq",
+      paramLabel = "S",
+      description = "Tokens of a sequence; the config's unless given.")
+  private Integer seq;
+
+  @Option(
+      names = "--precision",
+      paramLabel = "fp32|fp8",
+      description = "Precision; the config's unless given.")
+  private String precision;
+
   @Option(names = "--json", description = "One JSON object instead of text.")
   private boolean json;
 
@@ -88,13 +107,22 @@ final class InspectCommand implements Callable<Integer> {
   }
 
   private Inspection ofCheckpoint(Store store, String folder) throws IOException {
+    if (batch != null || seq != null || precision != null) {
+      throw new IllegalArgumentException(
+          "--batch, --seq and --precision go with a config: got a checkpoint, which has its own,"
+              + " expected a preset or file; leave them out");
+    }
     try (CheckpointReader reader = CheckpointReader.open(store, folder)) {
       return Inspection.of(reader, executors, verify);
     }
   }
 
   private Inspection ofConfig(String source) throws IOException {
-    ResolvedConfig resolved = config.resolver(subject).resolve();
+    ConfigResolver resolver = config.resolver(subject);
+    ConfigOptions.override(resolver, "train.batch_sequences", batch, "--batch");
+    ConfigOptions.override(resolver, "train.seq_len", seq, "--seq");
+    ConfigOptions.override(resolver, "train.precision", precision, "--precision");
+    ResolvedConfig resolved = resolver.resolve();
     if (!json) {
       resolved.notes().forEach(note -> out.println("note: " + note));
     }

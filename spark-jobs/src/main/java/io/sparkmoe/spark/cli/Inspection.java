@@ -6,11 +6,14 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sparkmoe.checkpoint.CheckpointReader;
 import io.sparkmoe.checkpoint.FileEntry;
 import io.sparkmoe.checkpoint.Manifest;
-import io.sparkmoe.config.Footprint;
+import io.sparkmoe.config.WireVolume;
 import io.sparkmoe.model.ParameterCount;
 import io.sparkmoe.model.ParameterCount.Use;
+import io.sparkmoe.train.RankMemory;
+import io.sparkmoe.train.ResidentMemory;
 import io.sparkmoe.train.RunConfig;
 import io.sparkmoe.train.RunConfigJson;
+import io.sparkmoe.train.TrainConfig;
 import java.io.IOException;
 import java.util.Locale;
 import java.util.Map;
@@ -29,7 +32,7 @@ record Inspection(
 
   ObjectNode toJson() {
     ParameterCount count = ParameterCount.of(config.model());
-    Footprint footprint = Footprint.of(config, executors);
+    WireVolume volume = WireVolume.of(config, Math.max(1, executors));
     ObjectNode root = JsonNodeFactory.instance.objectNode();
     root.put("source", source);
     ObjectNode parameters = root.putObject("parameters");
@@ -46,15 +49,25 @@ record Inspection(
     addUses(parameters.putObject("mtpByPart"), count.mtp());
     ObjectNode memory = root.putObject("memoryBytes");
     memory.put("executors", executors);
-    memory.put("weights", footprint.weightBytes());
-    memory.put("gradients", footprint.gradientBytes());
-    memory.put("optimizer", footprint.optimizerBytes());
-    memory.put("executorTotal", footprint.stateBytes());
-    memory.put("driverGates", footprint.driverBytes());
+    RankMemory rank = RankMemory.ofRank(config, executors);
+    ResidentMemory executor = ResidentMemory.executor(config, executors);
+    memory.put("weights", rank.weightBytes());
+    memory.put("gradients", rank.gradientBytes());
+    memory.put("optimizer", rank.momentBytes());
+    memory.put("executorTotal", rank.stateBytes());
+    memory.put("driverGates", RankMemory.ofDriver(config, executors).stateBytes());
+    memory.put("operands", rank.operandBytes());
+    memory.put("reduction", rank.reductionBytes());
+    memory.put("activations", rank.passBytes());
+    memory.put("heap", executor.heapBytes());
+    memory.put("wireBuffers", executor.wireBytes());
+    memory.put("runtime", executor.runtimeBytes());
+    memory.put("executorResident", executor.bytes());
+    memory.put("localResident", ResidentMemory.local(config.forLocalEngine()).bytes());
     ObjectNode wire = root.putObject("wireBytes");
-    wire.put("expertsPerToken", Math.round(footprint.expertWireBytesPerToken()));
-    wire.put("gatePerToken", footprint.gateWireBytesPerToken());
-    wire.put("gradientsPerExecutorAndStep", Math.round(footprint.gradientWireBytesPerStep()));
+    wire.put("expertsPerToken", Math.round(volume.expertBytesPerToken()));
+    wire.put("gatePerToken", volume.gateBytesPerToken());
+    wire.put("gradientsPerExecutorAndStep", Math.round(volume.gradientBytesPerStep()));
     if (checkpoint != null) {
       addCheckpoint(root.putObject("checkpoint"));
     }
@@ -64,7 +77,7 @@ record Inspection(
 
   String toText() {
     ParameterCount count = ParameterCount.of(config.model());
-    Footprint footprint = Footprint.of(config, executors);
+    WireVolume volume = WireVolume.of(config, Math.max(1, executors));
     StringBuilder text = new StringBuilder(source).append("\n\nparameters\n");
     line(text, "total", count.total(), "main model");
     line(
@@ -89,25 +102,44 @@ record Inspection(
             mtp == 0 ? "" : String.format(Locale.ROOT, "+ %,d in MTP", mtp));
       }
     }
-    text.append("\nmemory of one of ")
-        .append(executors)
-        .append(" executors, activations not counted\n");
-    line(text, "weights", footprint.weightBytes(), "bytes, FP32");
-    line(text, "gradients", footprint.gradientBytes(), "bytes, FP32");
-    line(text, "optimizer", footprint.optimizerBytes(), "bytes, two FP32 moments");
-    line(text, "together", footprint.stateBytes(), "bytes");
-    line(text, "driver", footprint.driverBytes(), "bytes, gates with gradients and moments");
+    TrainConfig train = config.train();
+    text.append(
+        String.format(
+            Locale.ROOT,
+            "%nmemory of one of %d executors, %d sequences of %d tokens a step%n",
+            executors,
+            train.batchSequences(),
+            train.seqLen()));
+    RankMemory rank = RankMemory.ofRank(config, executors);
+    ResidentMemory executor = ResidentMemory.executor(config, executors);
+    line(text, "weights", rank.weightBytes(), "bytes, FP32");
+    line(text, "gradients", rank.gradientBytes(), "bytes, FP32");
+    line(text, "optimizer", rank.momentBytes(), "bytes, two moments");
+    if (rank.operandBytes() > 0) {
+      line(text, "operands", rank.operandBytes(), "bytes, weights in BF16 as products read them");
+    }
+    line(text, "reduction", rank.reductionBytes(), "bytes, what rounding of gradients lost");
+    line(text, "activations", rank.passBytes(), "bytes, and scratch of a pass");
+    line(text, "heap", executor.heapBytes(), "bytes");
+    line(text, "wire buffers", executor.wireBytes(), "bytes");
+    line(text, "runtime", executor.runtimeBytes(), "bytes: compiler, classes, libraries");
+    line(text, "resident", executor.bytes(), "bytes, all of the above");
+    line(
+        text,
+        "local engine",
+        ResidentMemory.local(config.forLocalEngine()).bytes(),
+        "bytes resident, all in one process");
     text.append("\nbytes on the wire, expected under even routing\n");
     line(
         text,
         "experts",
-        Math.round(footprint.expertWireBytesPerToken()),
+        Math.round(volume.expertBytesPerToken()),
         "per token, both ways, forward and backward");
-    line(text, "gate", footprint.gateWireBytesPerToken(), "per token, to the driver and back");
+    line(text, "gate", volume.gateBytesPerToken(), "per token, to the driver and back");
     line(
         text,
         "gradients",
-        Math.round(footprint.gradientWireBytesPerStep()),
+        Math.round(volume.gradientBytesPerStep()),
         "per executor and step");
     if (checkpoint != null) {
       appendCheckpoint(text);

@@ -5,6 +5,7 @@ import org.apache.spark.SparkConf;
 /** Spark settings that a run needs; a value that the user has set is never replaced. */
 public final class ClusterDefaults {
 
+  private static final String DEFAULT_OPTIONS = "spark.executor.defaultJavaOptions";
   private static final String REGISTRATOR = "spark.kryo.registrator";
 
   private ClusterDefaults() {}
@@ -27,6 +28,7 @@ public final class ClusterDefaults {
     conf.setIfMissing("spark.executorEnv.OMP_NUM_THREADS", "1");
     addRegistrator(conf);
     addNativeMemoryLimits(conf, numRanks, need);
+    addHeapShape(conf);
   }
 
   private static void addRegistrator(SparkConf conf) {
@@ -34,6 +36,19 @@ public final class ClusterDefaults {
     String present = conf.get(REGISTRATOR, "");
     if (!present.contains(ours)) {
       conf.set(REGISTRATOR, present.isBlank() ? ours : present + "," + ours);
+    }
+  }
+
+  /**
+   * Heaps are small and hold little that lives long: a young generation of fixed size and the
+   * collector without threads of its own keep what an executor takes small and foreseeable ({@link
+   * io.sparkmoe.train.ResidentMemory}). Options that choose otherwise are left alone.
+   */
+  private static void addHeapShape(SparkConf conf) {
+    String options = conf.get(JavaCppLimits.OPTIONS, "");
+    String all = conf.get(DEFAULT_OPTIONS, "") + " " + options;
+    if (!all.contains("GC") && !all.contains("-Xmn") && !all.contains("NewSize")) {
+      conf.set(JavaCppLimits.OPTIONS, (options + " -XX:+UseSerialGC -Xmn128m").strip());
     }
   }
 

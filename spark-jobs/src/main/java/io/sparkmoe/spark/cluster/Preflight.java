@@ -65,21 +65,28 @@ public final class Preflight {
   /**
    * Checks that this process may grow so far, for work without Spark.
    *
-   * @param offHeapBytes tensors to come
+   * @param residentBytes physical memory that the process is expected to hold
+   * @param remedy what to change when that is too much
    * @throws PreflightException when this machine has less memory free
    */
-  public static void checkThisMachine(long offHeapBytes) {
-    checkThisMachine(offHeapBytes, MachineMemory.availableBytes());
+  public static void checkThisMachine(long residentBytes, String remedy) {
+    checkThisMachine(residentBytes, remedy, MachineMemory.availableBytes());
   }
 
-  static void checkThisMachine(long offHeapBytes, long availableBytes) {
-    if (availableBytes < offHeapBytes) {
+  /** Whether this machine has that much memory free. */
+  public static boolean fitsThisMachine(long residentBytes) {
+    return residentBytes <= MachineMemory.availableBytes();
+  }
+
+  static void checkThisMachine(long residentBytes, String remedy, long availableBytes) {
+    if (availableBytes < residentBytes) {
       throw new PreflightException(
           "this machine has "
               + mib(availableBytes)
               + " of free memory, expected at least "
-              + mib(offHeapBytes)
-              + " for one rank; lower train.micro_batch_sequences or take a smaller model");
+              + mib(residentBytes)
+              + " for this process; "
+              + remedy);
     }
   }
 
@@ -238,9 +245,7 @@ public final class Preflight {
     switch (shape.kind()) {
       case CONTAINERS -> checkOverhead(conf, shape, offHeap, perExecutor);
       case LOCAL, LOCAL_CLUSTER -> {
-        int processes =
-            shape.kind() == ClusterShape.Kind.LOCAL ? 1 : Math.min(numRanks, shape.numExecutors());
-        long all = numRanks * (need.heapBytes() + need.offHeapBytes()) + processes * RESERVE_BYTES;
+        long all = numRanks * need.residentBytes();
         if (availableBytes < all) {
           throw new PreflightException(
               "this machine has "

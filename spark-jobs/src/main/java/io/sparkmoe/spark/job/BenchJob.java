@@ -107,7 +107,7 @@ public final class BenchJob {
   }
 
   private void local(RunConfig config, int threads, Steps steps) throws IOException {
-    RunConfig local = LocalRun.configOf(config);
+    RunConfig local = config.forLocalEngine();
     LocalRun.requireMemory(local);
     LocalTraining.run(
         local,

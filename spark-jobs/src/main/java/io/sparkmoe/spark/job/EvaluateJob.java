@@ -7,18 +7,17 @@ import io.sparkmoe.data.TokenRow;
 import io.sparkmoe.io.Store;
 import io.sparkmoe.layer.Fp8Recipe;
 import io.sparkmoe.model.ModelConfig;
-import io.sparkmoe.model.Parameters;
-import io.sparkmoe.model.Part;
 import io.sparkmoe.report.ExpertUse;
+import io.sparkmoe.spark.cluster.Preflight;
 import io.sparkmoe.spark.data.HadoopStore;
 import io.sparkmoe.spark.data.TokenDataset;
 import io.sparkmoe.train.CheckpointEvaluation;
 import io.sparkmoe.train.CheckpointState;
 import io.sparkmoe.train.Precision;
+import io.sparkmoe.train.ResidentMemory;
 import io.sparkmoe.train.protocol.StepEnd.Evaluation;
 import java.io.IOException;
 import java.io.PrintStream;
-import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
 import org.apache.hadoop.conf.Configuration;
@@ -28,8 +27,8 @@ public final class EvaluateJob {
 
   private static final ObjectMapper JSON = new ObjectMapper();
 
-  /** Activations of one pass, on top of the weights. */
-  private static final long WORK_BYTES = 2L << 30;
+  /** Sequences of a pass where memory does not ask for fewer; more would be no faster. */
+  private static final int MOST_ROWS_PER_PASS = 16;
 
   private final EvaluateOptions options;
   private final PrintStream out;
@@ -58,20 +57,33 @@ public final class EvaluateJob {
           options.precision() == null ? CheckpointState.precision(checkpoint) : options.precision();
       Fp8Recipe recipe =
           options.recipe() == null ? CheckpointState.recipe(checkpoint) : options.recipe();
-      long weights = Parameters.numElements(checkpoint.model(), EnumSet.allOf(Part.class));
-      long weightBytes = weights * (Float.BYTES + precision.operandBytes());
+      int seqLen = dataset.info().seqLen();
       Evaluation evaluation =
           CheckpointEvaluation.of(
               checkpoint,
               rows,
-              dataset.info().seqLen(),
+              seqLen,
               precision,
               recipe,
               Runtime.getRuntime().availableProcessors(),
-              weightBytes + weightBytes / 8 + WORK_BYTES);
+              rowsPerPass(checkpoint.model(), precision, seqLen));
       out.println(
           JSON.writeValueAsString(report(checkpoint.model(), precision, evaluation, dataset)));
     }
+  }
+
+  /** As many as the memory of this machine allows. */
+  private static int rowsPerPass(ModelConfig model, Precision precision, int seqLen) {
+    for (int rows = MOST_ROWS_PER_PASS; rows > 1; rows--) {
+      if (Preflight.fitsThisMachine(
+          ResidentMemory.evaluation(model, precision, seqLen, rows).bytes())) {
+        return rows;
+      }
+    }
+    Preflight.checkThisMachine(
+        ResidentMemory.evaluation(model, precision, seqLen, 1).bytes(),
+        "free some or take another machine");
+    return 1;
   }
 
   private static ObjectNode report(

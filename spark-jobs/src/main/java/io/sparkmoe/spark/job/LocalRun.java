@@ -3,13 +3,12 @@ package io.sparkmoe.spark.job;
 import io.sparkmoe.data.InMemoryRowSource;
 import io.sparkmoe.data.RowOrder;
 import io.sparkmoe.data.TokenRow;
-import io.sparkmoe.parallel.ClusterConfig.GatePlacement;
-import io.sparkmoe.parallel.Wire;
 import io.sparkmoe.spark.cluster.Preflight;
 import io.sparkmoe.spark.data.TokenDataset;
 import io.sparkmoe.train.CoordinatorSettings;
 import io.sparkmoe.train.LocalTraining;
 import io.sparkmoe.train.RankMemory;
+import io.sparkmoe.train.ResidentMemory;
 import io.sparkmoe.train.RunConfig;
 import io.sparkmoe.train.RunListener;
 import io.sparkmoe.train.RunResult;
@@ -22,22 +21,11 @@ final class LocalRun {
 
   private LocalRun() {}
 
-  /**
-   * The config of a local run: nothing crosses a wire, so nothing is rounded for one, and the gate
-   * is evaluated where the tokens are, which gives the same bits as on a driver.
-   */
-  static RunConfig configOf(RunConfig config) {
-    return config.withCluster(
-        config
-            .cluster()
-            .withGatePlacement(GatePlacement.EXECUTOR)
-            .withWires(Wire.FP32, Wire.FP32, Wire.FP32));
-  }
-
   /** Refuses a run that this machine's memory cannot hold, before it takes any. */
   static void requireMemory(RunConfig config) {
     Preflight.checkThisMachine(
-        RankMemory.ofRank(config, 1).limitBytes() + RankMemory.ofDriver(config, 1).limitBytes());
+        ResidentMemory.local(config).bytes(),
+        "lower train.micro_batch_sequences, set train.recompute=layer, or take a smaller model");
   }
 
   static FinishedRun run(RunPlan plan, int threads, RunListener listener) throws IOException {

@@ -7,6 +7,7 @@ import io.sparkmoe.spark.cluster.MasterCheck;
 import io.sparkmoe.spark.cluster.MemoryNeed;
 import io.sparkmoe.spark.cluster.Preflight;
 import io.sparkmoe.train.RankMemory;
+import io.sparkmoe.train.ResidentMemory;
 import io.sparkmoe.train.RunConfig;
 import java.time.Duration;
 import java.util.List;
@@ -40,7 +41,11 @@ final class SparkSetup implements AutoCloseable {
     SparkConf conf = new SparkConf().setIfMissing("spark.app.name", name);
     MasterCheck.check(conf);
     int numRanks = executors > 0 ? executors : ClusterShape.of(conf).requireNumExecutors();
-    MemoryNeed need = new MemoryNeed(HEAP_BYTES, RankMemory.ofRank(config, numRanks).limitBytes());
+    MemoryNeed need =
+        new MemoryNeed(
+            HEAP_BYTES,
+            RankMemory.ofRank(config, numRanks).limitBytes(),
+            ResidentMemory.executor(config, numRanks).bytes());
     ClusterDefaults.fillIn(conf, numRanks, need);
     Preflight.checkSettings(conf, numRanks, need);
     KryoRoundTrip.check(conf);

@@ -122,7 +122,7 @@ public final class StudyJob {
   }
 
   private static RunConfig config(ResolvedConfig resolved, CharacterText text) {
-    return LocalRun.configOf(resolved.withTokenizer(text.vocabSize(), "the text").toRunConfig());
+    return resolved.withTokenizer(text.vocabSize(), "the text").toRunConfig().forLocalEngine();
   }
 
   private static String read(String location) throws IOException {
@@ -162,7 +162,7 @@ public final class StudyJob {
               text.validation(),
               config.train().seqLen(),
               threads,
-              RankMemory.ofRank(config, 1).limitBytes())
+              config.train().batchSequences())
           .meanLoss();
     }
   }

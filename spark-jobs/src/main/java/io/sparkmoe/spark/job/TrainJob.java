@@ -55,7 +55,7 @@ public final class TrainJob {
         options.config().withTokenizer(dataset.info().vocabSize(), dataset.location());
     RunConfig config = resolved.toRunConfig();
     if (options.engine() == Engine.LOCAL) {
-      config = LocalRun.configOf(config);
+      config = config.forLocalEngine();
     }
     dataset.requireFits(config.train().seqLen(), config.model().vocabSize());
     if (dataset.info().train().rows() == 0) {

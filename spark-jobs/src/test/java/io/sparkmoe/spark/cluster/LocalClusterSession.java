@@ -47,7 +47,7 @@ public final class LocalClusterSession implements AutoCloseable {
             .set("spark.master.ui.port", "0")
             .set("spark.sql.shuffle.partitions", Integer.toString(numExecutors));
     settings.forEach(conf::set);
-    ClusterDefaults.fillIn(conf, numExecutors, new MemoryNeed(0, 64L << 20));
+    ClusterDefaults.fillIn(conf, numExecutors, new MemoryNeed(0, 64L << 20, 0));
     sc = new JavaSparkContext(conf);
   }
 

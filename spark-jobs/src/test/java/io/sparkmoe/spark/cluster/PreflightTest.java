@@ -14,7 +14,7 @@ class PreflightTest {
 
   private static final long MIB = 1L << 20;
   private static final long MACHINE = 16_000 * MIB;
-  private static final MemoryNeed NEED = new MemoryNeed(500 * MIB, 2000 * MIB);
+  private static final MemoryNeed NEED = new MemoryNeed(500 * MIB, 2000 * MIB, 2600 * MIB);
 
   private static SparkConf localCluster() {
     SparkConf conf = new SparkConf(false).setMaster("local-cluster[2,1,1024]");
@@ -154,13 +154,13 @@ class PreflightTest {
     assertThatThrownBy(() -> Preflight.checkSettings(localCluster(), 2, NEED, 5000 * MIB))
         .isInstanceOf(PreflightException.class)
         .hasMessage(
-            "this machine has 5000 MiB of free memory, expected at least 6024 MiB for 2 rank(s); lower --executors or"
+            "this machine has 5000 MiB of free memory, expected at least 5200 MiB for 2 rank(s); lower --executors or"
                 + " train.micro_batch_sequences");
     assertThat(MachineMemory.availableBytes()).isPositive();
-    assertThatThrownBy(() -> Preflight.checkThisMachine(6000 * MIB, 5000 * MIB))
+    assertThatThrownBy(() -> Preflight.checkThisMachine(6000 * MIB, "take less", 5000 * MIB))
         .isInstanceOf(PreflightException.class)
-        .hasMessageStartingWith(
-            "this machine has 5000 MiB of free memory, expected at least 6000 MiB for one rank;");
+        .hasMessage(
+            "this machine has 5000 MiB of free memory, expected at least 6000 MiB for this process; take less");
   }
 
   @Test
@@ -205,6 +205,11 @@ class PreflightTest {
         .isEqualTo("org.example.Theirs," + MoeKryoRegistrator.class.getName());
     assertThat(conf.get("spark.executor.extraJavaOptions"))
         .isEqualTo(
-            "-Xss4m -Dorg.bytedeco.javacpp.maxBytes=9g -Dorg.bytedeco.javacpp.maxphysicalbytes=0");
+            "-Xss4m -Dorg.bytedeco.javacpp.maxBytes=9g -Dorg.bytedeco.javacpp.maxphysicalbytes=0"
+                + " -XX:+UseSerialGC -Xmn128m");
+    SparkConf theirs =
+        new SparkConf(false).set("spark.executor.defaultJavaOptions", "-XX:+UseZGC");
+    ClusterDefaults.fillIn(theirs, 2, NEED);
+    assertThat(theirs.get("spark.executor.extraJavaOptions")).doesNotContain("GC", "-Xmn");
   }
 }

@@ -152,7 +152,7 @@ class SparkTrainingTest {
     RunConfig config = resolved.toRunConfig();
     RunPlan plan =
         new RunPlan(
-            executors == 0 ? LocalRun.configOf(config) : config,
+            executors == 0 ? config.forLocalEngine() : config,
             resolved.toYaml(),
             dataset,
             new RunFolder(new LocalStore(out)),

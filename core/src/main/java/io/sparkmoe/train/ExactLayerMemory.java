@@ -1,0 +1,62 @@
+package io.sparkmoe.train;
+
+import io.sparkmoe.train.AllocationLedger.Frame;
+
+/** Of {@code ExactLayers}, in FP32: inputs are kept as they are. */
+record ExactLayerMemory(AllocationLedger ledger) implements LayerMemory {
+
+  @Override
+  public Frame inputFrame(Frame saved, Frame scratch) {
+    return saved;
+  }
+
+  @Override
+  public void input(Frame saved, Frame scratch, long rows, long columns) {}
+
+  @Override
+  public void forGradient(Frame scratch, long rows, long columns) {}
+
+  @Override
+  public void keep(Frame saved, long elements) {}
+
+  @Override
+  public void restore(Frame scratch, long elements) {}
+
+  @Override
+  public void projectionBackward(long rows, long columns) {}
+
+  @Override
+  public void head(Frame scratch, long rows, long width, long columns) {}
+
+  @Override
+  public void gate(Frame saved, long rows, long width) {}
+
+  @Override
+  public void feedForward(Frame saved, long rows, long inner) {
+    saved.words(2 * rows * inner);
+    saved.words(rows * inner);
+  }
+
+  @Override
+  public void feedForwardBackward(long rows, long width, long inner) {
+    try (Frame scratch = ledger.open()) {
+      scratch.words(rows * inner);
+    }
+  }
+
+  @Override
+  public void experts(Frame saved, long rows, long width, long inner) {
+    saved.words(rows * width);
+    saved.words(2 * rows * inner);
+    saved.words(rows * inner);
+    saved.words(rows * width);
+  }
+
+  @Override
+  public void expertsBackward(long arrivals, long rows, long width, long inner) {
+    try (Frame scratch = ledger.open()) {
+      scratch.words(rows * inner);
+      scratch.words(rows * width);
+    }
+  }
+}

@@ -1,0 +1,128 @@
+package io.sparkmoe.train;
+
+import io.sparkmoe.parallel.Wire;
+import io.sparkmoe.train.AllocationLedger.Frame;
+
+/** Of {@code Fp8Layers}: what is kept is codes and scales, products read BF16. */
+record Fp8LayerMemory(AllocationLedger ledger) implements LayerMemory {
+
+  private static void codes(Frame frame, long rows, long columns) {
+    frame.bytes(rows * columns);
+    frame.bytes(rows * (Wire.FP8.bytes(columns) - columns));
+  }
+
+  private static void bfloat16(Frame frame, long elements) {
+    frame.bytes(Wire.BF16.bytes(elements));
+  }
+
+  @Override
+  public Frame inputFrame(Frame saved, Frame scratch) {
+    return scratch;
+  }
+
+  @Override
+  public void input(Frame saved, Frame scratch, long rows, long columns) {
+    codes(saved, rows, columns);
+    bfloat16(scratch, rows * columns);
+  }
+
+  @Override
+  public void forGradient(Frame scratch, long rows, long columns) {
+    bfloat16(scratch, rows * columns);
+  }
+
+  @Override
+  public void keep(Frame saved, long elements) {
+    bfloat16(saved, elements);
+  }
+
+  @Override
+  public void restore(Frame scratch, long elements) {
+    scratch.words(elements);
+  }
+
+  @Override
+  public void projectionBackward(long rows, long columns) {
+    for (int direction = 0; direction < 2; direction++) {
+      try (Frame scratch = ledger.open()) {
+        bfloat16(scratch, rows * columns);
+      }
+    }
+  }
+
+  @Override
+  public void head(Frame scratch, long rows, long width, long columns) {
+    bfloat16(scratch, rows * width);
+    bfloat16(scratch, rows * columns);
+  }
+
+  @Override
+  public void gate(Frame saved, long rows, long width) {
+    saved.words(rows * width);
+    try (Frame scratch = ledger.open()) {
+      bfloat16(scratch, rows * width);
+    }
+  }
+
+  @Override
+  public void feedForward(Frame saved, long rows, long inner) {
+    codes(saved, 2 * rows, inner);
+    try (Frame scratch = ledger.open()) {
+      bfloat16(scratch, rows * inner);
+      try (Frame products = ledger.open()) {
+        products.words(2 * rows * inner);
+        products.words(rows * inner);
+      }
+    }
+  }
+
+  @Override
+  public void feedForwardBackward(long rows, long width, long inner) {
+    try (Frame scratch = ledger.open()) {
+      for (int operand = 0; operand < 3; operand++) {
+        bfloat16(scratch, rows * width);
+      }
+      networkBackward(rows, inner);
+    }
+  }
+
+  @Override
+  public void experts(Frame saved, long rows, long width, long inner) {
+    try (Frame scratch = ledger.open()) {
+      scratch.words(rows * width);
+      bfloat16(scratch, rows * width);
+      feedForward(saved, rows, inner);
+    }
+  }
+
+  @Override
+  public void expertsBackward(long arrivals, long rows, long width, long inner) {
+    try (Frame scratch = ledger.open()) {
+      try (Frame tokens = ledger.open()) {
+        bfloat16(tokens, arrivals * width);
+        bfloat16(scratch, rows * width);
+        bfloat16(tokens, arrivals * width);
+        bfloat16(scratch, rows * width);
+      }
+      scratch.words(rows * width);
+      bfloat16(scratch, rows * width);
+      bfloat16(scratch, rows * width);
+      networkBackward(rows, inner);
+    }
+  }
+
+  private void networkBackward(long rows, long inner) {
+    try (Frame scratch = ledger.open()) {
+      scratch.words(2 * rows * inner);
+      try (Frame hidden = ledger.open()) {
+        hidden.words(rows * inner);
+        bfloat16(hidden, rows * inner);
+      }
+      for (int direction = 0; direction < 2; direction++) {
+        try (Frame operand = ledger.open()) {
+          bfloat16(operand, 2 * rows * inner);
+        }
+      }
+    }
+  }
+}

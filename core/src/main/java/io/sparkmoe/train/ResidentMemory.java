@@ -1,0 +1,75 @@
+package io.sparkmoe.train;
+
+import io.sparkmoe.model.ModelConfig;
+
+/**
+ * Physical memory that a process of a run comes to hold at its peak, from the config alone: what
+ * the operating system calls its resident size. What is not in arenas was measured on JDK 17 and
+ * Linux x86-64 with the launcher's JVM flags (core/docs/experiments.md, "Resident memory").
+ *
+ * @param arenaBytes tensors in the arenas of the process
+ * @param heapBytes Java heap: a young generation of fixed size, which is always in use, and what
+ *     lives long
+ * @param wireBytes frames on their way to and from other processes
+ * @param runtimeBytes JIT compiler and its code, classes, threads, pages of native libraries
+ */
+public record ResidentMemory(long arenaBytes, long heapBytes, long wireBytes, long runtimeBytes) {
+
+  private static final long MIB = 1 << 20;
+
+  /** The launcher gives a process without Spark this young generation; see {@code deploy/bin/moe}. */
+  private static final long LOCAL_YOUNG_BYTES = 64 * MIB;
+
+  /** Long-lived objects of a process without Spark, config and dataset's tables included. */
+  private static final long LOCAL_OLD_BYTES = 32 * MIB;
+
+  /**
+   * Of this, 60 MiB are pages of libdnnl, libnd4jcpu, libjvm and the class archive, 45 MiB classes,
+   * 15 MiB code; the compiler's peak and what malloc keeps of it are the rest.
+   */
+  private static final long LOCAL_RUNTIME_BYTES = 220 * MIB;
+
+  /** Executors are given this young generation; see {@code ClusterDefaults}. */
+  private static final long EXECUTOR_YOUNG_BYTES = 128 * MIB;
+
+  /** Spark's own objects in an executor. */
+  private static final long EXECUTOR_OLD_BYTES = 64 * MIB;
+
+  /** As {@link #LOCAL_RUNTIME_BYTES}, with Spark's and Scala's classes, netty and their threads. */
+  private static final long EXECUTOR_RUNTIME_BYTES = 300 * MIB;
+
+  /** Netty's pooled chunks of one executor. */
+  private static final long EXECUTOR_WIRE_BYTES = 32 * MIB;
+
+  /** Of {@code --engine local}: rank and driver in one process. */
+  public static ResidentMemory local(RunConfig config) {
+    return withoutSpark(
+        RankMemory.ofRank(config, 1).expectedBytes()
+            + RankMemory.ofDriver(config, 1).expectedBytes());
+  }
+
+  /** Of a process that only evaluates, with so many sequences in a pass. */
+  public static ResidentMemory evaluation(
+      ModelConfig model, Precision precision, int seqLen, int rows) {
+    return withoutSpark(RankMemory.ofEvaluation(model, precision, seqLen, rows).expectedBytes());
+  }
+
+  /** Of an executor with one rank, the one that holds most experts. */
+  public static ResidentMemory executor(RunConfig config, int numRanks) {
+    return new ResidentMemory(
+        RankMemory.ofRank(config, numRanks).expectedBytes(),
+        EXECUTOR_YOUNG_BYTES + EXECUTOR_OLD_BYTES,
+        EXECUTOR_WIRE_BYTES,
+        EXECUTOR_RUNTIME_BYTES);
+  }
+
+  private static ResidentMemory withoutSpark(long arenaBytes) {
+    return new ResidentMemory(
+        arenaBytes, LOCAL_YOUNG_BYTES + LOCAL_OLD_BYTES, 0, LOCAL_RUNTIME_BYTES);
+  }
+
+  /** All of it. */
+  public long bytes() {
+    return arenaBytes + heapBytes + wireBytes + runtimeBytes;
+  }
+}
