@@ -33,8 +33,7 @@ public record WireVolume(
     ExpertPlacement placement = new ExpertPlacement(model.numRoutedExperts(), executors);
     int layers = model.numMoeLayers();
     // The share 1/P of what is reached is at home.
-    double remote =
-        placement.ranksReached(model.numExpertsPerTok()) * (executors - 1) / executors;
+    double remote = placement.ranksReached(model.numExpertsPerTok()) * (executors - 1) / executors;
     double rowBytes =
         config.cluster().dispatchWire().bytes(model.hiddenSize())
             + config.cluster().combineWire().bytes(model.hiddenSize());

@@ -12,8 +12,8 @@ import org.nd4j.linalg.factory.Nd4j;
  * Owns off-heap ND4J buffers under a byte limit. Memory of a closed tensor stays with the arena and
  * serves the next allocation of its size class, or of one little smaller, so a training step in its
  * steady state asks the operating system for nothing, though the experts' rows change from step to
- * step. Closing an arena while tensors are open throws with their count: a
- * leak shows in the test that makes it. Thread-safe.
+ * step. Closing an arena while tensors are open throws with their count: a leak shows in the test
+ * that makes it. Thread-safe.
  */
 public final class Arena implements Allocator, AutoCloseable {
 

@@ -15,11 +15,7 @@ public final class CheckpointEvaluation {
 
   /** In the format that the checkpoint was trained in; otherwise as below. */
   public static Evaluation of(
-      CheckpointReader checkpoint,
-      List<TokenRow> rows,
-      int seqLen,
-      int threads,
-      int rowsPerPass)
+      CheckpointReader checkpoint, List<TokenRow> rows, int seqLen, int threads, int rowsPerPass)
       throws IOException {
     return of(
         checkpoint,

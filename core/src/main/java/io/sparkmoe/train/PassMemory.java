@@ -146,8 +146,7 @@ final class PassMemory {
   }
 
   private void head(long tokens) {
-    long block =
-        Math.min(tokens, Math.max(LEAST_LOGIT_ROWS, LOGIT_ELEMENTS / model.vocabSize()));
+    long block = Math.min(tokens, Math.max(LEAST_LOGIT_ROWS, LOGIT_ELEMENTS / model.vocabSize()));
     try (Frame scratch = ledger.open()) {
       scratch.words(tokens);
       scratch.words(block * model.vocabSize());

@@ -55,9 +55,7 @@ public record RankMemory(
     if (model.numMoeLayers() > 0) {
       // The first rank has as many experts as any.
       trained +=
-          elements(model, Part.EXPERT)
-              / model.numRoutedExperts()
-              * placement.numLocalExperts(0);
+          elements(model, Part.EXPERT) / model.numRoutedExperts() * placement.numLocalExperts(0);
     }
     // The driver has the moments of a gate on a rank.
     long gates =
@@ -91,13 +89,7 @@ public record RankMemory(
       }
     }
     return of(
-        gates,
-        gates,
-        elements(model, Part.GATE) * momentBytes(config),
-        0,
-        0,
-        received,
-        received);
+        gates, gates, elements(model, Part.GATE) * momentBytes(config), 0, 0, received, received);
   }
 
   /**

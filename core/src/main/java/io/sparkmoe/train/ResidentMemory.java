@@ -17,7 +17,9 @@ public record ResidentMemory(long arenaBytes, long heapBytes, long wireBytes, lo
 
   private static final long MIB = 1 << 20;
 
-  /** The launcher gives a process without Spark this young generation; see {@code deploy/bin/moe}. */
+  /**
+   * The launcher gives a process without Spark this young generation; see {@code deploy/bin/moe}.
+   */
   private static final long LOCAL_YOUNG_BYTES = 64 * MIB;
 
   /** Long-lived objects of a process without Spark, config and dataset's tables included. */

@@ -1,7 +1,6 @@
 package io.sparkmoe.train;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.within;
 
 import io.sparkmoe.config.ConfigResolver;
 import io.sparkmoe.data.TokenRow;
@@ -30,7 +29,11 @@ class RankMemoryTest {
 
   @ParameterizedTest
   @CsvSource({
-    "tiny,fp32", "quickstart,fp32", "bench-small,fp32", "tiny,fp8", "quickstart,fp8",
+    "tiny,fp32",
+    "quickstart,fp32",
+    "bench-small,fp32",
+    "tiny,fp8",
+    "quickstart,fp8",
     "bench-small,fp8"
   })
   @DisplayName("one rank's arena holds what the estimate says")
@@ -72,7 +75,8 @@ class RankMemoryTest {
 
   private static long ownedAfterSteps(RunConfig config, Communicator end) {
     try (ComputeEngine engine = ComputeEngine.open("memory", "openblas", 1);
-        Arena arena = new Arena("rank " + end.rank(), RankMemory.ofRank(config, end.size()).limitBytes());
+        Arena arena =
+            new Arena("rank " + end.rank(), RankMemory.ofRank(config, end.size()).limitBytes());
         RankState state =
             new RankState(config, end, engine.kernels(), arena, new PhaseClock(Phase.CONTROL))) {
       state.parameters().initialize(1);

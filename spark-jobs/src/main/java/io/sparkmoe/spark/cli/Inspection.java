@@ -136,11 +136,7 @@ record Inspection(
         Math.round(volume.expertBytesPerToken()),
         "per token, both ways, forward and backward");
     line(text, "gate", volume.gateBytesPerToken(), "per token, to the driver and back");
-    line(
-        text,
-        "gradients",
-        Math.round(volume.gradientBytesPerStep()),
-        "per executor and step");
+    line(text, "gradients", Math.round(volume.gradientBytesPerStep()), "per executor and step");
     if (checkpoint != null) {
       appendCheckpoint(text);
     }

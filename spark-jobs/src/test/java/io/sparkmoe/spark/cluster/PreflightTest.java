@@ -207,8 +207,7 @@ class PreflightTest {
         .isEqualTo(
             "-Xss4m -Dorg.bytedeco.javacpp.maxBytes=9g -Dorg.bytedeco.javacpp.maxphysicalbytes=0"
                 + " -XX:+UseSerialGC -Xmn128m");
-    SparkConf theirs =
-        new SparkConf(false).set("spark.executor.defaultJavaOptions", "-XX:+UseZGC");
+    SparkConf theirs = new SparkConf(false).set("spark.executor.defaultJavaOptions", "-XX:+UseZGC");
     ClusterDefaults.fillIn(theirs, 2, NEED);
     assertThat(theirs.get("spark.executor.extraJavaOptions")).doesNotContain("GC", "-Xmn");
   }
