@@ -42,6 +42,8 @@ final class Lanes {
           ? VectorSpecies.of(byte.class, VectorShape.forBitSize(FLOATS.vectorBitSize() / 4))
           : ByteVector.SPECIES_64;
 
+  private static final int CACHE_LINE_BYTES = 64;
+
   private static final ByteOrder ORDER = ByteOrder.nativeOrder();
 
   /** Where byte i of a little-endian int is not at the top, by lane. */
@@ -141,6 +143,22 @@ final class Lanes {
     for (int i = bound; i < end; i++) {
       set(memory, i, 0);
     }
+  }
+
+  /**
+   * Reads one word of every cache line of {@code count} elements.
+   *
+   * @return their sum, which means nothing
+   */
+  static int fetch(Tensor tensor, int index, int count) {
+    ByteBuffer memory = tensor.bytes();
+    int elementBytes = tensor.type().sizeBytes();
+    int end = (index + count) * elementBytes - Integer.BYTES;
+    int sum = 0;
+    for (int at = index * elementBytes; at <= end; at += CACHE_LINE_BYTES) {
+      sum += memory.getInt(at);
+    }
+    return sum;
   }
 
   /** Address of an element, for native calls. */

@@ -6,6 +6,7 @@ final class TopK {
   private final float[] best;
   private final int[] indices;
   private int count;
+  private float floor = Float.NEGATIVE_INFINITY;
 
   /**
    * @param capacity how many are kept
@@ -15,15 +16,25 @@ final class TopK {
     indices = new int[capacity];
   }
 
-  void clear() {
+  /**
+   * Forgets what is kept.
+   *
+   * @param floor a value that at least as many of those to come reach as are kept; smaller ones are
+   *     passed over, which spares most insertions
+   */
+  void clear(float floor) {
     count = 0;
+    this.floor = floor;
   }
 
   /** Offers values [from, to); offered in ascending order of index, the lowest index wins ties. */
   void offer(float[] values, int from, int to) {
     int i = from;
-    while (i < to && count < best.length) {
-      insert(values[i], i++);
+    float lowest = floor;
+    for (; i < to && count < best.length; i++) {
+      if (!(values[i] < lowest)) {
+        insert(values[i], i);
+      }
     }
     // Most values fail this one comparison, against a local: fields would be read again for each.
     float least = count == 0 ? 0 : best[count - 1];
@@ -49,6 +60,11 @@ final class TopK {
   /** The kept indices, largest value first. */
   int index(int rank) {
     return indices[rank];
+  }
+
+  /** The kept values, largest first. */
+  float value(int rank) {
+    return best[rank];
   }
 
   int count() {

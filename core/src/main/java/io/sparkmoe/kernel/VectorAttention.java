@@ -90,7 +90,7 @@ final class VectorAttention {
         Lanes.address(key, head.row(0) * n),
         n);
     for (int i = 0; i < queries; i++) {
-      float logSum = softmaxRow(tile, i * keys, first + i + 1, scale);
+      float logSum = softmaxRow(tile, i * keys, first + i + 1, keys, scale);
       logSumExp.setFloat(head.row(first + i), logSum);
       Lanes.clear(tile, i * keys + first + i + 1, keys - first - i - 1);
     }
@@ -106,10 +106,21 @@ final class VectorAttention {
         v);
   }
 
-  /** {@code x = softmax(scale x)}; returns log(sum(exp(scale x))). */
-  static float softmaxRow(ByteBuffer x, int start, int count, float scale) {
-    int bound = Lanes.FLOATS.loopBound(count);
-    float largest = VectorLoss.largest(x, start, count) * scale;
+  /**
+   * {@code x = softmax(scale x)} over the first {@code count} of {@code width} elements; what comes
+   * after them is undefined.
+   *
+   * @return log(sum(exp(scale x)))
+   */
+  static float softmaxRow(ByteBuffer x, int start, int count, int width, float scale) {
+    int bound = vectorsOver(count, width);
+    // Scores of later keys in the last vector must count nothing; a loop over single elements
+    // would cost more than all vectors of a short row.
+    for (int i = count; i < bound; i++) {
+      Lanes.set(x, start + i, Float.NEGATIVE_INFINITY);
+    }
+    int end = Math.max(bound, count);
+    float largest = VectorLoss.largest(x, start, end) * scale;
     FloatVector sums = VectorMath.zero();
     FloatVector factor = VectorMath.splat(scale);
     FloatVector shift = VectorMath.splat(-largest);
@@ -132,6 +143,12 @@ final class VectorAttention {
       Lanes.set(x, start + i, Lanes.get(x, start + i) * inverse);
     }
     return (float) (largest + Math.log(sum));
+  }
+
+  /** Elements in whole vectors that cover {@code count}, or fewer where a row is not as wide. */
+  private static int vectorsOver(int count, int width) {
+    return Math.min(
+        Lanes.FLOATS.loopBound(width), Pieces.count(count, Lanes.LENGTH) * Lanes.LENGTH);
   }
 
   /**
@@ -217,7 +234,7 @@ final class VectorAttention {
       float delta = VectorRows.dot(dOut.bytes(), at, out.bytes(), at, v);
       float logSum = logSumExp.getFloat(head.row(first + i));
       int seen = first + i + 1;
-      backwardRow(tiles, i * keys, second + i * keys, seen, scale, logSum, delta);
+      backwardRow(tiles, i * keys, second + i * keys, seen, keys, scale, logSum, delta);
       Lanes.clear(tiles, i * keys + seen, keys - seen);
       Lanes.clear(tiles, second + i * keys + seen, keys - seen);
     }
@@ -238,16 +255,20 @@ final class VectorAttention {
         Lanes.address(dKey, head.row(0) * n), n, keys, n, queries, dp, keys, queryAt, n);
   }
 
-  /** forward: p = exp(scale x - logSumExp); so x becomes p, and dp becomes scale p (dp - delta). */
+  /**
+   * forward: p = exp(scale x - logSumExp); so x becomes p, and dp becomes scale p (dp - delta), in
+   * the first {@code count} of {@code width} elements; what comes after them is undefined.
+   */
   private static void backwardRow(
       ByteBuffer tiles,
       int pStart,
       int dpStart,
       int count,
+      int width,
       float scale,
       float logSumExp,
       float delta) {
-    int bound = Lanes.FLOATS.loopBound(count);
+    int bound = vectorsOver(count, width);
     FloatVector factor = VectorMath.splat(scale);
     FloatVector shift = VectorMath.splat(-logSumExp);
     for (int i = 0; i < bound; i += Lanes.LENGTH) {

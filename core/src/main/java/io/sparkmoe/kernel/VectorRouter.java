@@ -2,13 +2,11 @@ package io.sparkmoe.kernel;
 
 import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
-import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
 
 /**
- * Fast router: rows of scores are copied to arrays, where plain loops compile to vector code, and
- * chosen by insertion rather than by sorting. T tokens, S tokens of a sequence, E experts, K
- * experts of a token.
+ * Fast router: rows of scores are copied to arrays, where plain loops compile to vector code. T
+ * tokens, S tokens of a sequence, E experts, K experts of a token.
  */
 final class VectorRouter {
 
@@ -32,61 +30,19 @@ final class VectorRouter {
         Pieces.rowGrain(4 * e),
         (first, end) -> {
           float[] choice = new float[e];
-          float[] groups = new float[numGroups];
-          TopK chosenGroups = new TopK(topGroups);
-          TopK chosen = new TopK(k);
-          int[] sorted = new int[Math.max(k, topGroups)];
+          ExpertChoice experts = new ExpertChoice(k, numGroups, topGroups, shift != null);
+          int[] chosen = new int[k];
           for (int t = first; t < end; t++) {
             read(choice, scores.bytes(), t * e);
             if (shift != null) {
               add(choice, shift);
             }
-            chosen.clear();
-            if (topGroups == numGroups) {
-              chosen.offer(choice, 0, e);
-            } else {
-              groupScores(groups, choice, shift != null);
-              chosenGroups.clear();
-              chosenGroups.offer(groups, 0, numGroups);
-              ascending(sorted, chosenGroups);
-              int size = e / numGroups;
-              // Groups not chosen are never offered: that is what a score of -inf would mean.
-              for (int g = 0; g < topGroups; g++) {
-                chosen.offer(choice, sorted[g] * size, (sorted[g] + 1) * size);
-              }
-            }
-            ascending(sorted, chosen);
+            experts.choose(choice, chosen);
             for (int j = 0; j < k; j++) {
-              ids.setInt(t * k + j, sorted[j]);
+              ids.setInt(t * k + j, chosen[j]);
             }
           }
         });
-  }
-
-  /** Sum of the two largest of each group, or its largest. */
-  private static void groupScores(float[] groups, float[] choice, boolean topTwo) {
-    int size = choice.length / groups.length;
-    for (int g = 0; g < groups.length; g++) {
-      float largest = Float.NEGATIVE_INFINITY;
-      float second = Float.NEGATIVE_INFINITY;
-      for (int i = g * size; i < (g + 1) * size; i++) {
-        float value = choice[i];
-        if (value > largest) {
-          second = largest;
-          largest = value;
-        } else if (value > second) {
-          second = value;
-        }
-      }
-      groups[g] = topTwo ? largest + second : largest;
-    }
-  }
-
-  private static void ascending(int[] sorted, TopK chosen) {
-    for (int j = 0; j < chosen.count(); j++) {
-      sorted[j] = chosen.index(j);
-    }
-    Arrays.sort(sorted, 0, chosen.count());
   }
 
   private static void read(float[] row, ByteBuffer memory, int start) {
@@ -192,14 +148,14 @@ final class VectorRouter {
     float[] recent = new float[e];
     double[] share = new double[e];
     float[] inverse = new float[n];
-    TopK chosen = new TopK(topK);
+    ExpertChoice experts = ExpertChoice.ofAll(topK);
+    int[] chosen = new int[topK];
     for (int s = 0; s < n; s++) {
       read(row, scores.bytes(), (firstToken + s) * e);
       inverse[s] = (float) (1 / (RouterShape.TINY + sum(row)));
-      chosen.clear();
-      chosen.offer(row, 0, e);
-      for (int j = 0; j < topK; j++) {
-        frequency[chosen.index(j)]++;
+      experts.choose(row, chosen);
+      for (int expert : chosen) {
+        frequency[expert]++;
       }
       for (int i = 0; i < e; i++) {
         recent[i] += row[i] * inverse[s];
