@@ -155,6 +155,19 @@ public final class CheckpointReader implements WeightSource {
     }
   }
 
+  /**
+   * As {@link #verify}, but only the files that the model consists of.
+   *
+   * @throws CorruptFileException naming the first file that differs
+   */
+  public void verifyModel() throws IOException {
+    for (FileEntry file : manifest.files()) {
+      if (file.name().startsWith(CheckpointWriter.MODEL)) {
+        verify(file);
+      }
+    }
+  }
+
   private void verify(FileEntry file) throws IOException {
     String path = path(file.name());
     if (!store.exists(path)) {

@@ -27,6 +27,11 @@ final class ActiveText implements AutoCloseable {
     return sequence;
   }
 
+  /** Tokens of the text so far; a sequence may have written more than its end lets in. */
+  int numTokens() {
+    return numTaken;
+  }
+
   boolean isEnded() {
     return finishReason != null;
   }

@@ -32,7 +32,7 @@ public record GenerationRequest(
    *
    * @param contextLength positions of the model
    */
-  void requireContext(int contextLength) {
+  public void requireContext(int contextLength) {
     if ((long) promptIds.length + maxTokens > contextLength) {
       throw new IllegalArgumentException(
           "context overflow: got a prompt of "

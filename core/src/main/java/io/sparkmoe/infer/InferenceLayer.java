@@ -64,18 +64,18 @@ final class InferenceLayer {
     this.experts = moe ? new RoutedExperts(layer, model, loader, kernels, decode) : null;
   }
 
-  /** Replaces {@code w.x} by the layer's output. */
-  void forward(Workspace w, List<Append> appends) {
+  /** Replaces {@code w.x} by the layer's output; returns the bytes of the experts read. */
+  long forward(Workspace w, List<Append> appends) {
     kernels.rmsNorm(w.normed, w.inverseRms, w.x, inputNorm, eps);
     attention.forward(w, appends);
     kernels.rmsNorm(w.normed, w.inverseRms, w.x, postAttentionNorm, eps);
     if (dense != null) {
       dense.forward(w, w.dense);
-      return;
+      return 0;
     }
     if (shared != null) {
       shared.forward(w, w.shared);
     }
-    experts.forward(w, w.routed);
+    return experts.forward(w, w.routed);
   }
 }

@@ -44,6 +44,11 @@ public final class InferenceModel implements AutoCloseable {
   private final Scope kept;
   private final Map<Integer, Workspace> workspaces = new HashMap<>();
   private final Map<Integer, HeadRows> headRows = new HashMap<>();
+
+  /** Bytes of the matrices that every pass reads, the head's not counted. */
+  private final long bytesOfPass;
+
+  private long bytesRead;
   private Scope manyRows;
 
   /** Of the pass before, which an MTP module may still read. */
@@ -93,6 +98,7 @@ public final class InferenceModel implements AutoCloseable {
     for (int layer = 0; layer < model.numHiddenLayers(); layer++) {
       layers.add(new InferenceLayer(layer, model, scale, loader, kernels, decode));
     }
+    this.bytesOfPass = loader.bytesOfPass();
     this.finalNorm = loader.plain("model.norm.weight", d);
     this.head = loader.head(d, new Rows("lm_head.weight", model.vocabSize()));
     for (int depth = 1; depth <= model.numMtpModules(); depth++) {
@@ -142,6 +148,11 @@ public final class InferenceModel implements AutoCloseable {
     return decode;
   }
 
+  /** Bytes of weights that passes of the main model have read so far, and the head for all. */
+  public long weightBytesRead() {
+    return bytesRead;
+  }
+
   /** An empty cache for a sequence; the caller closes it before the model. */
   public LatentCache newCache(int capacity) {
     return new LatentCache(model, capacity, arena);
@@ -158,8 +169,9 @@ public final class InferenceModel implements AutoCloseable {
     Workspace w = open(0, appends);
     kernels.gatherRows(w.x, embedding, w.tokens);
     for (InferenceLayer layer : layers) {
-      layer.forward(w, appends);
+      bytesRead += layer.forward(w, appends);
     }
+    bytesRead += bytesOfPass;
     kernels.rmsNorm(w.normed, w.inverseRms, w.x, finalNorm, model.rmsNormEps());
     return new Output(w.x, w.normed, logits(w.normed, appends, wanted));
   }
@@ -173,8 +185,18 @@ public final class InferenceModel implements AutoCloseable {
    *     Output#hidden}, as {@link ModelConfig#mtpHidden} says; may be rows of the latest output
    */
   public Output forwardMtp(int depth, Tensor previous, List<Append> appends, Logits wanted) {
+    return forwardMtp(depth, previous, null, appends, wanted);
+  }
+
+  /**
+   * As above, over some rows of the depth below.
+   *
+   * @param index rows of {@code previous} in the order of the appended tokens; null = all
+   */
+  public Output forwardMtp(
+      int depth, Tensor previous, int[] index, List<Append> appends, Logits wanted) {
     Workspace w = open(depth, appends);
-    mtpModules.get(depth - 1).forward(w, previous, appends);
+    mtpModules.get(depth - 1).forward(w, previous, index, appends);
     return new Output(w.x, w.normed, logits(w.normed, appends, wanted));
   }
 
@@ -235,6 +257,7 @@ public final class InferenceModel implements AutoCloseable {
       input = own.input;
     }
     decode.linear(own.logits, input, head, false);
+    bytesRead += head.bytesOfOne();
     return own.logits;
   }
 

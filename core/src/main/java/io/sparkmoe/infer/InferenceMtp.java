@@ -57,12 +57,21 @@ final class InferenceMtp {
    * Writes the module's hidden state to {@code w.x} and its norm before the head to {@code
    * w.normed}.
    *
-   * @param previous hidden states of the depth below, (M, D)
+   * @param previous hidden states of the depth below, (rows, D)
+   * @param index the M rows of them to read; null = all
    */
-  void forward(Workspace w, Tensor previous, List<Append> appends) {
+  void forward(Workspace w, Tensor previous, int[] index, List<Append> appends) {
+    Tensor read = previous;
+    if (index != null) {
+      for (int row = 0; row < index.length; row++) {
+        w.mtp.index().setInt(row, index[row]);
+      }
+      kernels.gatherRows(w.mtp.previous(), previous, w.mtp.index());
+      read = w.mtp.previous();
+    }
     kernels.gatherRows(w.mtp.embedded(), embedding, w.tokens);
     kernels.rmsNorm(w.mtp.embeddedNormed(), w.inverseRms, w.mtp.embedded(), embeddingNorm, eps);
-    kernels.rmsNorm(w.mtp.previousNormed(), w.inverseRms, previous, hiddenNorm, eps);
+    kernels.rmsNorm(w.mtp.previousNormed(), w.inverseRms, read, hiddenNorm, eps);
     kernels.concatColumns(w.mtp.joined(), w.mtp.embeddedNormed(), w.mtp.previousNormed());
     decode.linear(w.x, w.mtp.joined(), join, false);
     layer.forward(w, appends);

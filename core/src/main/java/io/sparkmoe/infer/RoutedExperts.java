@@ -57,8 +57,8 @@ final class RoutedExperts {
     }
   }
 
-  /** Chooses experts for {@code w.normed}; before {@code w.x} changes. */
-  void forward(Workspace w, Workspace.Routed own) {
+  /** Adds the experts' output for {@code w.normed} to {@code w.x}; returns the bytes read. */
+  long forward(Workspace w, Workspace.Routed own) {
     decode.linear(own.scores(), w.normed, gate, false);
     kernels.sigmoid(own.scores(), own.scores());
     kernels.selectExperts(
@@ -70,6 +70,15 @@ final class RoutedExperts {
     kernels.swiGlu(own.hidden(), own.gateUp());
     decode.grouped(own.output(), own.hidden(), null, down, rowStarts);
     kernels.scatterAddScaledRows(w.x, own.output(), own.rowTokens(), own.rowWeights());
+    return numUsed(rowStarts) * (gateUp.bytesOfOne() + down.bytesOfOne());
+  }
+
+  private static long numUsed(int[] rowStarts) {
+    long used = 0;
+    for (int e = 1; e < rowStarts.length; e++) {
+      used += rowStarts[e] > rowStarts[e - 1] ? 1 : 0;
+    }
+    return used;
   }
 
   /**

@@ -15,6 +15,7 @@ final class Sequence implements AutoCloseable {
   private float[] logProbabilities = new float[16];
   private int numTokens;
   private int promptDone;
+  private Draft draft;
 
   /**
    * @param number of the request
@@ -47,6 +48,25 @@ final class Sequence implements AutoCloseable {
   /** The newest written token. */
   int lastToken() {
     return tokens[numTokens - 1];
+  }
+
+  /**
+   * A token of prompt and text together.
+   *
+   * @param position from the start of the prompt
+   */
+  int tokenAt(int position) {
+    int[] prompt = request.promptIds();
+    return position < prompt.length ? prompt[position] : tokens[position - prompt.length];
+  }
+
+  /** What may follow the newest token; null before the first draft. */
+  Draft draft() {
+    return draft;
+  }
+
+  void setDraft(Draft next) {
+    draft = next;
   }
 
   /** A copy. */

@@ -1,6 +1,7 @@
 package io.sparkmoe.infer;
 
 import io.sparkmoe.data.Tokenizer;
+import io.sparkmoe.model.ModelConfig;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
@@ -26,14 +27,29 @@ public final class TextGenerator {
   /**
    * @param tokenizer of the model; stays the caller's, as the model does
    * @param endIds ids that end a text
+   * @param speculative whether the model's MTP module drafts tokens, which changes the speed and
+   *     not what is written
+   * @throws IllegalArgumentException when it has none to draft with
    */
-  public TextGenerator(InferenceModel model, Tokenizer tokenizer, Set<Integer> endIds) {
-    requireVocabulary(model, tokenizer);
+  public TextGenerator(
+      InferenceModel model, Tokenizer tokenizer, Set<Integer> endIds, boolean speculative) {
+    requireVocabulary(model.config(), tokenizer);
+    if (speculative && model.config().numMtpModules() == 0) {
+      throw new IllegalArgumentException(
+          "speculative decoding needs a draft: the model has num_nextn_predict_layers=0, expected"
+              + " an MTP module; turn it off");
+    }
     this.model = model;
     this.tokenizer = tokenizer;
     this.endIds = Set.copyOf(endIds);
+    Sampler sampler = new Sampler(model.decodeKernels(), model.config().vocabSize());
     this.decoder =
-        new PlainDecoder(model, new Sampler(model.decodeKernels(), model.config().vocabSize()));
+        speculative ? new SpeculativeDecoder(model, sampler) : new PlainDecoder(model, sampler);
+  }
+
+  /** Without drafting. */
+  public TextGenerator(InferenceModel model, Tokenizer tokenizer, Set<Integer> endIds) {
+    this(model, tokenizer, endIds, false);
   }
 
   /** Texts end with the tokenizer's own end of text. */
@@ -41,13 +57,18 @@ public final class TextGenerator {
     this(model, tokenizer, Set.of(tokenizer.endOfTextId()));
   }
 
-  private static void requireVocabulary(InferenceModel model, Tokenizer tokenizer) {
-    if (tokenizer.vocabSize() > model.config().vocabSize()) {
+  /**
+   * Refuses a tokenizer with ids that the model does not know.
+   *
+   * @throws IllegalArgumentException with both sizes
+   */
+  public static void requireVocabulary(ModelConfig model, Tokenizer tokenizer) {
+    if (tokenizer.vocabSize() > model.vocabSize()) {
       throw new IllegalArgumentException(
           "vocabulary mismatch: the tokenizer has "
               + tokenizer.vocabSize()
               + " ids, expected at most the model's vocab_size="
-              + model.config().vocabSize()
+              + model.vocabSize()
               + "; take the tokenizer.json that the model was trained with");
     }
   }
@@ -130,6 +151,9 @@ public final class TextGenerator {
     while (!text.isEnded()) {
       run.step(List.of(text));
     }
+    // A last step may have gone beyond the text's end.
+    int settled = request.promptIds().length + text.numTokens() - 1;
+    cache.truncate(Math.min(cache.length(), settled));
     return run.result();
   }
 
@@ -158,12 +182,12 @@ public final class TextGenerator {
     }
 
     void step(List<ActiveText> texts) {
-      int before = texts.stream().mapToInt(text -> text.sequence().numTokens()).sum();
+      int before = texts.stream().mapToInt(ActiveText::numTokens).sum();
       long start = System.nanoTime();
       decoder.step(texts.stream().map(ActiveText::sequence).toList());
       decodeNanos += System.nanoTime() - start;
-      writtenTokens += texts.stream().mapToInt(text -> text.sequence().numTokens()).sum() - before;
       texts.forEach(this::handOut);
+      writtenTokens += texts.stream().mapToInt(ActiveText::numTokens).sum() - before;
     }
 
     private void handOut(ActiveText text) {

@@ -34,6 +34,7 @@ final class WeightLoader {
   private final DecodeKernels decode;
   private final Arena arena;
   private final Allocator weights;
+  private long bytesOfPass;
 
   /**
    * @param format of the matrices
@@ -55,6 +56,11 @@ final class WeightLoader {
     this.decode = decode;
     this.arena = arena;
     this.weights = weights;
+  }
+
+  /** Bytes of the matrices so far that every pass reads: all but those of {@link #allocate}. */
+  long bytesOfPass() {
+    return bytesOfPass;
   }
 
   /** A tensor as it is: a norm's weight or the embedding. */
@@ -81,6 +87,7 @@ final class WeightLoader {
 
   private PanelMatrix matrix(DType type, int inputs, Rows... parts) throws IOException {
     PanelMatrix matrix = PanelMatrix.allocate(type, 1, outputs(parts), inputs, weights);
+    bytesOfPass += matrix.values().sizeBytes();
     pack(matrix, 0, parts);
     return matrix;
   }
@@ -154,6 +161,7 @@ final class WeightLoader {
     int v = model.vHeadDim();
     int latent = model.kvLoraRank();
     KeyValueUp up = new KeyValueUp(allocate(heads, latent, n), allocate(heads, v, latent));
+    bytesOfPass += up.keyUp.values().sizeBytes() + up.valueUp.values().sizeBytes();
     try (Scope scratch = arena.scope()) {
       Tensor whole = scratch.allocate(DType.F32, heads * (n + v), latent);
       Tensor transposed = scratch.allocate(DType.F32, latent, n);

@@ -69,7 +69,7 @@ final class Workspace {
   /** Null without MoE layers. */
   final Routed routed;
 
-  /** (M, D) each, and both side by side (M, 2D), null without MTP modules. */
+  /** Null without MTP modules. */
   final Mtp mtp;
 
   /**
@@ -107,10 +107,18 @@ final class Workspace {
    *
    * @param embedded (M, D)
    * @param embeddedNormed (M, D)
+   * @param index I32 (M), rows of the depth below
+   * @param previous those rows, (M, D)
    * @param previousNormed (M, D)
    * @param joined (M, 2D)
    */
-  record Mtp(Tensor embedded, Tensor embeddedNormed, Tensor previousNormed, Tensor joined) {}
+  record Mtp(
+      Tensor embedded,
+      Tensor embeddedNormed,
+      Tensor index,
+      Tensor previous,
+      Tensor previousNormed,
+      Tensor joined) {}
 
   Workspace(ModelConfig model, int rows, Allocator allocator) {
     int d = model.hiddenSize();
@@ -166,6 +174,8 @@ final class Workspace {
   private static Mtp mtp(int rows, int d, Allocator allocator) {
     return new Mtp(
         allocator.allocate(DType.F32, rows, d),
+        allocator.allocate(DType.F32, rows, d),
+        allocator.allocate(DType.I32, rows),
         allocator.allocate(DType.F32, rows, d),
         allocator.allocate(DType.F32, rows, d),
         allocator.allocate(DType.F32, rows, 2 * d));

@@ -115,8 +115,16 @@ final class VectorElementwise {
           for (int i = first; i < bound; i += Lanes.LENGTH) {
             Lanes.store(to, i, VectorMath.sigmoid(Lanes.load(from, i)));
           }
-          for (int i = bound; i < end; i++) {
-            Lanes.set(to, i, VectorMath.sigmoid(Lanes.get(from, i)));
+          if (bound < end) {
+            // As a vector too: a row's bits must not depend on where in the tensor it lies.
+            float[] rest = new float[Lanes.LENGTH];
+            for (int i = bound; i < end; i++) {
+              rest[i - bound] = Lanes.get(from, i);
+            }
+            VectorMath.sigmoid(FloatVector.fromArray(Lanes.FLOATS, rest, 0)).intoArray(rest, 0);
+            for (int i = bound; i < end; i++) {
+              Lanes.set(to, i, rest[i - bound]);
+            }
           }
         });
   }

@@ -8,7 +8,9 @@ import picocli.CommandLine.Spec;
 
 @Command(
     name = "bench",
-    description = "Measure: `moe bench train`, `moe bench distill`, `moe bench fp8-gradients`.")
+    description =
+        "Measure: `moe bench train`, `moe bench generate`, `moe bench distill`, `moe bench"
+            + " fp8-gradients`.")
 final class BenchCommand implements Runnable {
 
   @Mixin private CommonOptions common;
@@ -18,7 +20,7 @@ final class BenchCommand implements Runnable {
   public void run() {
     throw new ParameterException(
         spec.commandLine(),
-        "missing benchmark: got none, expected train, distill or fp8-gradients; write moe bench"
-            + " train");
+        "missing benchmark: got none, expected train, generate, distill or fp8-gradients; write moe"
+            + " bench train");
   }
 }

@@ -44,17 +44,32 @@ final class ConfigOptions {
     }
   }
 
-  /** A small text file on any file system that Hadoop knows. */
+  /** A config file on any file system that Hadoop knows. */
   static String read(String location) throws IOException {
+    return readText(
+        location,
+        "config",
+        "a YAML file or one of the presets " + String.join(", ", Presets.names()));
+  }
+
+  /**
+   * A small text file on any file system that Hadoop knows.
+   *
+   * @param what the file is, in the sentence that says it is missing
+   * @param expected what could be there instead
+   */
+  static String readText(String location, String what, String expected) throws IOException {
     Path path = new Path(location);
     String parent = path.getParent() == null ? "." : path.getParent().toString();
     try (Store folder = HadoopStore.open(parent.isEmpty() ? "." : parent, new Configuration())) {
       if (!folder.exists(path.getName())) {
         throw new IllegalArgumentException(
-            "no such config: got "
+            "no such "
+                + what
+                + ": got "
                 + location
-                + ", expected a YAML file or one of the presets "
-                + String.join(", ", Presets.names())
+                + ", expected "
+                + expected
                 + "; correct the name");
       }
       return folder.readText(path.getName());

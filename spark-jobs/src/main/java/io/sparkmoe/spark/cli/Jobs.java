@@ -1,8 +1,10 @@
 package io.sparkmoe.spark.cli;
 
+import io.sparkmoe.spark.job.BenchGenerateOptions;
 import io.sparkmoe.spark.job.BenchOptions;
 import io.sparkmoe.spark.job.EvaluateOptions;
 import io.sparkmoe.spark.job.GradientBenchOptions;
+import io.sparkmoe.spark.job.GenerateOptions;
 import io.sparkmoe.spark.job.PrepareOptions;
 import io.sparkmoe.spark.job.QuickstartOptions;
 import io.sparkmoe.spark.job.StudyOptions;
@@ -16,6 +18,10 @@ interface Jobs {
   void train(TrainOptions options) throws Exception;
 
   void evaluate(EvaluateOptions options) throws Exception;
+
+  void generate(GenerateOptions options) throws Exception;
+
+  void benchGenerate(BenchGenerateOptions options) throws Exception;
 
   void benchTrain(BenchOptions options) throws Exception;
 

@@ -35,8 +35,7 @@ public final class Main implements Runnable {
 
   /** Commands of the interface that later versions will have. */
   private static final List<String> PLANNED =
-      List.of(
-          "generate", "teach", "distill", "sft", "rl", "r1", "plan", "convert", "serve", "chat");
+      List.of("teach", "distill", "sft", "rl", "r1", "plan", "convert", "serve", "chat");
 
   @Mixin private CommonOptions common;
   @Spec private CommandSpec spec;
@@ -72,12 +71,14 @@ public final class Main implements Runnable {
             .addSubcommand(new PrepareCommand(jobs))
             .addSubcommand(new TrainCommand(jobs))
             .addSubcommand(new EvaluateCommand(jobs))
+            .addSubcommand(new GenerateCommand(jobs))
             .addSubcommand(new InspectCommand(out))
             .addSubcommand(
                 new CommandLine(new BenchCommand())
                     .addSubcommand(new BenchTrainCommand(jobs))
                     .addSubcommand(new BenchDistillCommand(jobs))
-                    .addSubcommand(new BenchGradientsCommand(jobs)));
+                    .addSubcommand(new BenchGradientsCommand(jobs))
+                    .addSubcommand(new BenchGenerateCommand(jobs)));
     for (String name : PLANNED) {
       commandLine.addSubcommand(name, new PlannedCommand());
     }

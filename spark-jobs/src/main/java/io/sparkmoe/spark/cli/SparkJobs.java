@@ -1,12 +1,16 @@
 package io.sparkmoe.spark.cli;
 
 import io.sparkmoe.spark.cluster.MasterCheck;
+import io.sparkmoe.spark.job.BenchGenerateJob;
+import io.sparkmoe.spark.job.BenchGenerateOptions;
 import io.sparkmoe.spark.job.BenchJob;
 import io.sparkmoe.spark.job.BenchOptions;
 import io.sparkmoe.spark.job.EvaluateJob;
 import io.sparkmoe.spark.job.EvaluateOptions;
 import io.sparkmoe.spark.job.GradientBenchJob;
 import io.sparkmoe.spark.job.GradientBenchOptions;
+import io.sparkmoe.spark.job.GenerateJob;
+import io.sparkmoe.spark.job.GenerateOptions;
 import io.sparkmoe.spark.job.PrepareJob;
 import io.sparkmoe.spark.job.PrepareOptions;
 import io.sparkmoe.spark.job.QuickstartJob;
@@ -38,6 +42,16 @@ final class SparkJobs implements Jobs {
   @Override
   public void evaluate(EvaluateOptions options) throws Exception {
     new EvaluateJob(options, System.out).run();
+  }
+
+  @Override
+  public void generate(GenerateOptions options) throws Exception {
+    new GenerateJob(options, System.out, System.err).run();
+  }
+
+  @Override
+  public void benchGenerate(BenchGenerateOptions options) throws Exception {
+    new BenchGenerateJob(options, System.out, System.err).run();
   }
 
   @Override

@@ -7,14 +7,14 @@ import java.nio.file.Path;
 import java.util.stream.Stream;
 
 /** Memory of this machine, or of the container around this process where that is less. */
-final class MachineMemory {
+public final class MachineMemory {
 
   private static final Path MEMINFO = Path.of("/proc/meminfo");
 
   private MachineMemory() {}
 
   /** Bytes that new processes can take without swapping; page cache counts as free. */
-  static long availableBytes() {
+  public static long availableBytes() {
     com.sun.management.OperatingSystemMXBean system =
         ManagementFactory.getPlatformMXBean(com.sun.management.OperatingSystemMXBean.class);
     if (Files.isReadable(MEMINFO)) {

@@ -6,10 +6,12 @@ import io.sparkmoe.io.CorruptFileException;
 import io.sparkmoe.io.InsufficientSpaceException;
 import io.sparkmoe.spark.data.DocumentFormat;
 import io.sparkmoe.spark.data.SourceRule;
+import io.sparkmoe.spark.job.BenchGenerateOptions;
 import io.sparkmoe.spark.job.BenchOptions;
 import io.sparkmoe.spark.job.Engine;
 import io.sparkmoe.spark.job.EvaluateOptions;
 import io.sparkmoe.spark.job.GradientBenchOptions;
+import io.sparkmoe.spark.job.GenerateOptions;
 import io.sparkmoe.spark.job.PrepareOptions;
 import io.sparkmoe.spark.job.QuickstartOptions;
 import io.sparkmoe.spark.job.StudyOptions;
@@ -352,6 +354,16 @@ class MainTest {
 
     @Override
     public void evaluate(EvaluateOptions given) throws Exception {
+      record(given);
+    }
+
+    @Override
+    public void generate(GenerateOptions given) throws Exception {
+      record(given);
+    }
+
+    @Override
+    public void benchGenerate(BenchGenerateOptions given) throws Exception {
       record(given);
     }
 

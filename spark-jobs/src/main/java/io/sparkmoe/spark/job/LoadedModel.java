@@ -1,0 +1,82 @@
+package io.sparkmoe.spark.job;
+
+import io.sparkmoe.checkpoint.WeightSource;
+import io.sparkmoe.infer.InferenceModel;
+import io.sparkmoe.infer.WeightFormat;
+import io.sparkmoe.kernel.ComputeEngine;
+import io.sparkmoe.model.ModelConfig;
+import io.sparkmoe.model.Parameters;
+import io.sparkmoe.model.Part;
+import io.sparkmoe.spark.cluster.MachineMemory;
+import io.sparkmoe.tensor.Arena;
+import java.io.IOException;
+import java.util.EnumSet;
+
+/** A model in memory that is ready to write, with the engine and the memory that it needs. */
+public final class LoadedModel implements AutoCloseable {
+
+  /** Caches, intermediate results, and a layer's matrix while it is read. */
+  private static final long WORK_BYTES = 2L << 30;
+
+  private final ComputeEngine engine;
+  private final Arena arena;
+  private final InferenceModel model;
+
+  private LoadedModel(ComputeEngine engine, Arena arena, InferenceModel model) {
+    this.engine = engine;
+    this.arena = arena;
+    this.model = model;
+  }
+
+  /**
+   * Loads a model.
+   *
+   * @param format how the weights are held
+   * @param gemmBackend matrix library, "auto" = the fastest
+   * @param threads compute threads; 0 = one for each core
+   * @throws IllegalArgumentException when this machine's memory cannot hold it
+   */
+  public static LoadedModel load(
+      WeightSource weights, WeightFormat format, String gemmBackend, int threads)
+      throws IOException {
+    ModelConfig config = weights.model();
+    long weightBytes = Parameters.numElements(config, EnumSet.allOf(Part.class)) * Float.BYTES;
+    // Size classes and padded panels take up to an eighth more each.
+    long modelBytes = weightBytes + weightBytes / 4;
+    if (modelBytes > MachineMemory.availableBytes()) {
+      throw new IllegalArgumentException(
+          "not enough memory: this machine has "
+              + (MachineMemory.availableBytes() >> 20)
+              + " MiB free, expected at least "
+              + (modelBytes >> 20)
+              + " MiB for the weights; take a smaller model or a larger machine");
+    }
+    int used = threads > 0 ? threads : Runtime.getRuntime().availableProcessors();
+    ComputeEngine engine = ComputeEngine.open("infer", gemmBackend, used);
+    Arena arena = new Arena("inference", modelBytes + WORK_BYTES);
+    try {
+      return new LoadedModel(engine, arena, InferenceModel.load(weights, format, engine, arena));
+    } catch (IOException | RuntimeException e) {
+      arena.close();
+      engine.close();
+      throw e;
+    }
+  }
+
+  /** The model; open as long as this is. */
+  public InferenceModel model() {
+    return model;
+  }
+
+  /** What computes. */
+  ComputeEngine engine() {
+    return engine;
+  }
+
+  @Override
+  public void close() {
+    model.close();
+    arena.close();
+    engine.close();
+  }
+}
