@@ -8,6 +8,8 @@ import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
 import java.util.List;
 import java.util.Random;
+import java.util.function.BiConsumer;
+import java.util.function.Consumer;
 import java.util.stream.Stream;
 
 /**
@@ -128,6 +130,19 @@ final class KernelTwins implements AutoCloseable {
     }
   }
 
+  /** As {@link #agree}, of decode kernels. */
+  void agreeDecode(
+      String what, int length, BiConsumer<DecodeKernels, Tensor[]> call, Tensor... tensors) {
+    Tensor[] expected = run(c -> call.accept(new ReferenceDecodeKernels(), c), tensors);
+    for (Parallel parallel : threads) {
+      Tensor[] actual = run(c -> call.accept(new VectorDecodeKernels(gemm, parallel), c), tensors);
+      for (int i = 0; i < tensors.length; i++) {
+        String name = what + ", tensor " + i + " " + tensors[i] + ", seed " + SEED;
+        near(name, ROUNDING * (length + STEPS), expected[i], actual[i]);
+      }
+    }
+  }
+
   /**
    * As {@link #agree}, to the bit, a zero's sign too: for kernels that round in one defined way.
    */
@@ -177,12 +192,16 @@ final class KernelTwins implements AutoCloseable {
   }
 
   private Tensor[] run(Call call, Kernels kernels, Tensor[] tensors) {
+    return run(copies -> call.run(kernels, copies), tensors);
+  }
+
+  private Tensor[] run(Consumer<Tensor[]> call, Tensor[] tensors) {
     Tensor[] copies = new Tensor[tensors.length];
     for (int i = 0; i < tensors.length; i++) {
       copies[i] = scope.allocate(tensors[i].type(), tensors[i].shape());
       copies[i].copyFrom(tensors[i]);
     }
-    call.run(kernels, copies);
+    call.accept(copies);
     return copies;
   }
 

@@ -2,6 +2,8 @@ package io.sparkmoe.spark.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.sparkmoe.infer.SamplingOptions;
+import io.sparkmoe.infer.WeightFormat;
 import io.sparkmoe.io.CorruptFileException;
 import io.sparkmoe.io.InsufficientSpaceException;
 import io.sparkmoe.spark.data.DocumentFormat;
@@ -10,8 +12,8 @@ import io.sparkmoe.spark.job.BenchGenerateOptions;
 import io.sparkmoe.spark.job.BenchOptions;
 import io.sparkmoe.spark.job.Engine;
 import io.sparkmoe.spark.job.EvaluateOptions;
-import io.sparkmoe.spark.job.GradientBenchOptions;
 import io.sparkmoe.spark.job.GenerateOptions;
+import io.sparkmoe.spark.job.GradientBenchOptions;
 import io.sparkmoe.spark.job.PrepareOptions;
 import io.sparkmoe.spark.job.QuickstartOptions;
 import io.sparkmoe.spark.job.StudyOptions;
@@ -97,6 +99,67 @@ class MainTest {
     assertThat(options.engine()).isEqualTo(Engine.SPARK);
     assertThat(options.resume()).isEqualTo(TrainOptions.RESUME_AUTO);
     assertThat(options.executors()).isZero();
+  }
+
+  @Test
+  void generatePassesItsOptionsOn() throws IOException {
+    Path prompts = folder.resolve("prompts.txt");
+    Files.writeString(prompts, "one\\ntwo\n\nthree\n");
+    assertThat(
+            run(
+                "generate",
+                "--checkpoint",
+                "c",
+                "--prompts",
+                prompts.toString(),
+                "--max-tokens",
+                "7",
+                "--temperature",
+                "0.5",
+                "--top-k",
+                "3",
+                "--top-p",
+                "0.9",
+                "--seed",
+                "11",
+                "--stop",
+                "a",
+                "--stop",
+                "b",
+                "--weights",
+                "bf16",
+                "--speculative",
+                "on",
+                "--batch",
+                "2",
+                "--json"))
+        .isZero();
+
+    assertThat(jobs.options)
+        .isEqualTo(
+            new GenerateOptions(
+                "c",
+                List.of("one\ntwo", "three"),
+                7,
+                new SamplingOptions(0.5, 3, 0.9, 11),
+                List.of("a", "b"),
+                WeightFormat.BF16,
+                true,
+                2,
+                0,
+                true));
+  }
+
+  @Test
+  void generateRefusesAnEmptyPromptAndWrongSampling() {
+    assertThat(run("generate", "--checkpoint", "c", "--prompt", "")).isEqualTo(2);
+    assertThat(run("generate", "--checkpoint", "c", "--prompt", "x", "--top-p", "2")).isEqualTo(2);
+    assertThat(run("generate", "--checkpoint", "c")).isEqualTo(2);
+    assertThat(err.toString(StandardCharsets.UTF_8).lines().toList())
+        .first()
+        .isEqualTo("moe: empty prompt: got no text, expected at least one character; write some");
+    assertThat(err.toString(StandardCharsets.UTF_8)).contains("top-p must be in (0, 1], got 2.0");
+    assertThat(jobs.options).isNull();
   }
 
   @Test
