@@ -91,6 +91,11 @@ public final class ComputeEngine implements AutoCloseable {
     return parallel;
   }
 
+  /** F32 or BF16, what the library was chosen for. */
+  public DType productInputs() {
+    return inputs;
+  }
+
   /** Name of the matrix library in use, as a checkpoint records it. */
   public String gemmName() {
     return gemm.gemm().name();

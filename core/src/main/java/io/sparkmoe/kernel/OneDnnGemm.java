@@ -26,7 +26,8 @@ import org.nd4j.nativeblas.NativeOpsHolder;
  * primitive compiled for exactly that shape, and the fewer than {@value #UNIT} rows that remain go
  * to oneDNN's {@code sgemm}, which needs no compilation. A primitive takes 0.3 to 0.6 ms to make
  * and 300 kB to keep, and experts get every number of rows there is; with this cut a weight needs
- * at most {@code BLOCK / UNIT} primitives a product.
+ * at most {@code BLOCK / UNIT} primitives a product. BF16 inputs, for which there is no such call,
+ * are padded with rows of zeros to half or to all of {@value #UNIT} instead.
  *
  * <p>Primitives belong to a thread: no lock, and each has its own data handles.
  */
@@ -257,6 +258,8 @@ final class OneDnnGemm extends WideningGemm {
           }
         };
 
+    private final PaddedOperands padding = new PaddedOperands();
+
     /** Products of F32 inputs. */
     private final Block f32 = this::multiplyF32;
 
@@ -306,11 +309,29 @@ final class OneDnnGemm extends WideningGemm {
         long cAt,
         int ldc,
         boolean accumulate) {
+      memory.data_type bf16 = memory.data_type.bf16;
+      int tokens = transposeA ? k : m;
+      int padded = tokens <= UNIT / 2 ? UNIT / 2 : UNIT;
       if (hasPrimitive(transposeA, m, n, k)) {
-        Shape shape =
-            new Shape(
-                memory.data_type.bf16, transposeA, transposeB, m, n, k, lda, ldb, ldc, accumulate);
-        run(shape, aAt, bAt, cAt);
+        run(
+            new Shape(bf16, transposeA, transposeB, m, n, k, lda, ldb, ldc, accumulate),
+            aAt,
+            bAt,
+            cAt);
+      } else if (!transposeA && n > 1 && k > 1) {
+        long rows = padding.left(aAt, m, k, lda, padded);
+        run(
+            new Shape(bf16, false, transposeB, padded, n, k, k, ldb, n, false),
+            rows,
+            bAt,
+            padding.result(padded, n));
+        padding.storeResult(m, n, cAt, ldc, accumulate);
+      } else if (transposeA && !transposeB && m > 1 && n > 1) {
+        run(
+            new Shape(bf16, true, false, m, n, padded, m, n, ldc, accumulate),
+            padding.left(aAt, k, m, lda, padded),
+            padding.right(bAt, k, n, ldb, padded),
+            cAt);
       } else {
         owner.multiplyWidened(
             transposeA, transposeB, m, n, k, aAt, lda, bAt, ldb, cAt, ldc, accumulate);

@@ -24,6 +24,9 @@ final class VectorFp8 {
 
   private static final int TILE = Fp8Granularity.SCALE_COLUMNS;
 
+  private static final Fp8Scaling ROW_TILES =
+      new Fp8Scaling(Fp8Format.E4M3, Fp8Granularity.TILE_1X128);
+
   private final Parallel parallel;
   private final Map<Fp8Format, VectorFp8Lanes> formats = new EnumMap<>(Fp8Format.class);
   private final ThreadLocal<Workspace> workspaces = ThreadLocal.withInitial(Workspace::new);
@@ -85,32 +88,50 @@ final class VectorFp8 {
 
   void quantize(Tensor operand, Fp8Tensor kept, Tensor x, int[] rowStarts, Fp8Scaling scaling) {
     int[] groups = KernelArguments.groups(x, rowStarts);
-    Step read = x.type() == DType.F32 ? inPlace(x) : widened(x);
-    quantize(operand, kept, x.cols(), read, groups, scaling);
+    int n = width(x.cols(), scaling);
+    Step read = x.type() == DType.F32 ? inPlace(x, n) : widened(x, n);
+    quantize(operand, kept, n, read, flattened(groups, x.cols(), n), scaling);
   }
 
   void requantize(Tensor operand, Fp8Tensor x, int[] rowStarts, Fp8Scaling scaling) {
     int[] groups = KernelArguments.groups(x.codes(), rowStarts);
-    quantize(operand, null, x.codes().cols(), decoded(x), groups, scaling);
+    int columns = x.codes().cols();
+    int n = width(columns, scaling);
+    quantize(operand, null, n, decoded(x, n), flattened(groups, columns, n), scaling);
   }
 
   void dequantize(Tensor values, Fp8Tensor x) {
-    Step write = values.type() == DType.F32 ? decode(values, x) : decodeToBfloat16(values, x);
-    run(blocks(new int[] {0, x.codes().rows()}, x.codes().cols()), write);
+    int n = width(x.codes().cols(), ROW_TILES);
+    Step write = values.type() == DType.F32 ? decode(values, x, n) : decodeToBfloat16(values, x, n);
+    run(blocks(new int[] {0, n == 0 ? 0 : x.codes().size() / n}, n), write);
+  }
+
+  /**
+   * Columns to work with: where tiles along rows fill them, all rows are one row of tiles, and a
+   * block's tiles lie one after the other in memory.
+   */
+  private static int width(int columns, Fp8Scaling scaling) {
+    boolean flat = scaling.granularity() == Fp8Granularity.TILE_1X128 && columns % TILE == 0;
+    return flat ? Math.min(columns, TILE) : columns;
+  }
+
+  /** Row numbers of a matrix of {@code columns} columns, counted in rows of n. */
+  private static int[] flattened(int[] rows, int columns, int n) {
+    return n == columns ? rows : Arrays.stream(rows).map(row -> row * (columns / n)).toArray();
   }
 
   private void quantize(
       Tensor operand, Fp8Tensor kept, int n, Step read, int[] groups, Fp8Scaling scaling) {
     VectorFp8Lanes lanes = formats.get(scaling.format());
-    Step round = operand == null ? null : round(operand, lanes);
-    Step encode = kept == null ? null : encode(kept, lanes);
+    Step round = operand == null ? null : round(operand, n, lanes);
+    Step encode = kept == null ? null : encode(kept, n, lanes);
     switch (scaling.granularity()) {
       case TILE_1X128 -> {
         int[] all = {groups[0], groups[groups.length - 1]};
         run(blocks(all, n), read, rowScales(scaling.format()), round, encode);
       }
       case TILE_128X1 ->
-          run(blocks(groups, n), read, columnScales(lanes), roundColumns(operand, lanes));
+          run(blocks(groups, n), read, columnScales(lanes), roundColumns(operand, n, lanes));
       case BLOCK_128X128 -> run(blocks(groups, n), read, blockScale(lanes), round, encode);
       case TENSOR -> {
         for (int g = 0; g + 1 < groups.length; g++) {
@@ -146,14 +167,23 @@ final class VectorFp8 {
 
   /** Runs the steps that there are on every block. */
   private void run(Block[] blocks, Step... steps) {
-    parallel.forEach(
+    if (blocks.length == 0) {
+      return;
+    }
+    // Small blocks, such as those of one long row, go to a thread by the dozen.
+    int elements = (blocks[0].end - blocks[0].row) * blocks[0].count;
+    Pieces.forEach(
+        parallel,
         blocks.length,
-        i -> {
+        Math.max(1, Pieces.GRAIN / elements),
+        (from, to) -> {
           Workspace work = workspaces.get();
-          work.block = blocks[i];
-          for (Step step : steps) {
-            if (step != null) {
-              step.run(work);
+          for (int i = from; i < to; i++) {
+            work.block = blocks[i];
+            for (Step step : steps) {
+              if (step != null) {
+                step.run(work);
+              }
             }
           }
         });
@@ -161,9 +191,8 @@ final class VectorFp8 {
 
   // ---- reading
 
-  private static Step inPlace(Tensor x) {
+  private static Step inPlace(Tensor x, int n) {
     ByteBuffer values = x.bytes();
-    int n = x.cols();
     return work -> {
       work.values = values;
       work.index = work.at(0, n);
@@ -177,9 +206,8 @@ final class VectorFp8 {
     work.stride = TILE;
   }
 
-  private static Step widened(Tensor x) {
+  private static Step widened(Tensor x, int n) {
     ByteBuffer bytes = x.bytes();
-    int n = x.cols();
     return work -> {
       useCopy(work);
       for (int r = 0; r < work.height(); r++) {
@@ -188,11 +216,10 @@ final class VectorFp8 {
     };
   }
 
-  private Step decoded(Fp8Tensor x) {
+  private Step decoded(Fp8Tensor x, int n) {
     VectorFp8Lanes lanes = formats.get(x.format());
     ByteBuffer codes = x.codes().bytes();
     ByteBuffer scales = x.scales().bytes();
-    int n = x.codes().cols();
     return work -> {
       useCopy(work);
       for (int r = 0; r < work.height(); r++) {
@@ -251,9 +278,8 @@ final class VectorFp8 {
 
   // ---- writing
 
-  private static Step round(Tensor operand, VectorFp8Lanes lanes) {
+  private static Step round(Tensor operand, int n, VectorFp8Lanes lanes) {
     ByteBuffer bytes = operand.bytes();
-    int n = operand.cols();
     return work -> {
       for (int r = 0; r < work.height(); r++) {
         lanes.round(
@@ -262,9 +288,8 @@ final class VectorFp8 {
     };
   }
 
-  private static Step roundColumns(Tensor operand, VectorFp8Lanes lanes) {
+  private static Step roundColumns(Tensor operand, int n, VectorFp8Lanes lanes) {
     ByteBuffer bytes = operand.bytes();
-    int n = operand.cols();
     return work -> {
       for (int r = 0; r < work.height(); r++) {
         lanes.roundColumns(
@@ -280,10 +305,9 @@ final class VectorFp8 {
     };
   }
 
-  private static Step encode(Fp8Tensor kept, VectorFp8Lanes lanes) {
+  private static Step encode(Fp8Tensor kept, int n, VectorFp8Lanes lanes) {
     ByteBuffer codes = kept.codes().bytes();
     ByteBuffer scales = kept.scales().bytes();
-    int n = kept.codes().cols();
     return work -> {
       for (int r = 0; r < work.height(); r++) {
         int at = work.at(r, n);
@@ -294,12 +318,11 @@ final class VectorFp8 {
     };
   }
 
-  private Step decode(Tensor values, Fp8Tensor x) {
+  private Step decode(Tensor values, Fp8Tensor x, int n) {
     VectorFp8Lanes lanes = formats.get(x.format());
     ByteBuffer to = values.bytes();
     ByteBuffer codes = x.codes().bytes();
     ByteBuffer scales = x.scales().bytes();
-    int n = x.codes().cols();
     return work -> {
       for (int r = 0; r < work.height(); r++) {
         int at = work.at(r, n);
@@ -308,12 +331,11 @@ final class VectorFp8 {
     };
   }
 
-  private Step decodeToBfloat16(Tensor values, Fp8Tensor x) {
+  private Step decodeToBfloat16(Tensor values, Fp8Tensor x, int n) {
     VectorFp8Lanes lanes = formats.get(x.format());
     ByteBuffer to = values.bytes();
     ByteBuffer codes = x.codes().bytes();
     ByteBuffer scales = x.scales().bytes();
-    int n = x.codes().cols();
     return work -> {
       for (int r = 0; r < work.height(); r++) {
         int at = work.at(r, n);

@@ -1,6 +1,7 @@
 package io.sparkmoe.parallel;
 
-import io.sparkmoe.fp8.TileCodec;
+import io.sparkmoe.kernel.Fp8Granularity;
+import io.sparkmoe.kernel.Fp8Tensor;
 import io.sparkmoe.kernel.Kernels;
 import io.sparkmoe.tensor.Arena;
 import io.sparkmoe.tensor.DType;
@@ -72,8 +73,9 @@ public final class GradientReducer implements AutoCloseable {
 
     /** First element of a rank's shard, within the gradient. */
     int shardStart(int rank, int numRanks) {
-      long tiles = TileCodec.tiles(length);
-      return offset + (int) Math.min(length, rank * tiles / numRanks * TileCodec.TILE);
+      long tiles = Fp8Tensor.scalesPerRow(length);
+      return offset
+          + (int) Math.min(length, rank * tiles / numRanks * Fp8Granularity.SCALE_COLUMNS);
     }
   }
 

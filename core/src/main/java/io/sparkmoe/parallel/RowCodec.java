@@ -1,15 +1,15 @@
 package io.sparkmoe.parallel;
 
-import io.sparkmoe.fp8.TileCodec;
+import io.sparkmoe.kernel.Fp8Granularity;
+import io.sparkmoe.kernel.Fp8Scaling;
+import io.sparkmoe.kernel.Fp8Tensor;
 import io.sparkmoe.kernel.Kernels;
-import io.sparkmoe.tensor.Allocator;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Fp8Format;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.FloatBuffer;
 
 /**
  * Rows of a tensor as the bytes of a {@link Wire}, all rows of the same length:
@@ -19,7 +19,7 @@ import java.nio.FloatBuffer;
  *       which gradient checks use, go as F64.
  *   <li>BF16: two bytes an element, rounded to nearest even.
  *   <li>FP8: D codes of E4M3, then one power-of-two scale byte per tile of 128 columns ({@link
- *       TileCodec}).
+ *       Fp8Tensor}).
  * </ul>
  *
  * <p>Legend: N rows, D columns. Encoding what was decoded gives the same bytes. One codec per
@@ -27,11 +27,12 @@ import java.nio.FloatBuffer;
  */
 public final class RowCodec {
 
+  private static final Fp8Scaling TILES = new Fp8Scaling(Fp8Format.E4M3, Fp8Granularity.TILE_1X128);
+
   private final Wire wire;
   private final DType element;
   private final int columns;
   private final Kernels kernels;
-  private final TileCodec tiles = new TileCodec(Fp8Format.E4M3);
 
   /**
    * @param wire format of the bytes
@@ -62,7 +63,7 @@ public final class RowCodec {
     return switch (wire) {
       case FP32 -> columns * element.sizeBytes();
       case BF16 -> columns * DType.BF16.sizeBytes();
-      case FP8 -> columns + TileCodec.tiles(columns);
+      case FP8 -> columns + Fp8Tensor.scalesPerRow(columns);
     };
   }
 
@@ -71,32 +72,22 @@ public final class RowCodec {
    * {@code rows} itself.
    *
    * @param rows (N, D)
-   * @param allocator owns the result where it is a new tensor
+   * @param scope owns the result where it is a new tensor
    */
-  public Tensor encode(Tensor rows, Allocator allocator) {
+  public Tensor encode(Tensor rows, Scope scope) {
     int numRows = numRows(rows);
     return switch (wire) {
       case FP32 -> rows;
       case BF16 -> {
-        Tensor encoded = allocator.allocate(DType.BF16, numRows, columns);
+        Tensor encoded = scope.allocate(DType.BF16, numRows, columns);
         if (numRows > 0) {
           kernels.toBfloat16(encoded, rows);
         }
         yield encoded;
       }
       case FP8 -> {
-        int rowBytes = rowBytes();
-        Tensor encoded = allocator.allocate(DType.U8, numRows, rowBytes);
-        FloatBuffer values = rows.bytes().asFloatBuffer();
-        for (int row = 0; row < numRows; row++) {
-          tiles.encode(
-              encoded.bytes(),
-              row * rowBytes,
-              row * rowBytes + columns,
-              values,
-              row * columns,
-              columns);
-        }
+        Tensor encoded = scope.allocate(DType.U8, numRows, rowBytes());
+        encodeFp8(encoded, rows.reshape(numRows, columns), scope);
         yield encoded;
       }
     };
@@ -108,9 +99,9 @@ public final class RowCodec {
    * @param index I32 (N), rows of {@code encoded}
    * @return a tensor whose memory holds the N encoded rows
    */
-  public Tensor gatherEncoded(Tensor encoded, Tensor index, Allocator allocator) {
+  public Tensor gatherEncoded(Tensor encoded, Tensor index, Scope scope) {
     int rowBytes = rowBytes();
-    Tensor chosen = allocator.allocate(DType.U8, index.size(), rowBytes);
+    Tensor chosen = scope.allocate(DType.U8, index.size(), rowBytes);
     for (int row = 0; row < index.size(); row++) {
       chosen.bytes().put(row * rowBytes, encoded.bytes(), index.getInt(row) * rowBytes, rowBytes);
     }
@@ -141,11 +132,41 @@ public final class RowCodec {
         }
       }
       case FP8 -> {
-        FloatBuffer values = rows.bytes().asFloatBuffer();
-        for (int row = 0; row < numRows; row++) {
-          int start = at + row * rowBytes;
-          tiles.decode(values, row * columns, source, start, start + columns, columns);
+        try (Scope inner = scratch.inner()) {
+          Fp8Tensor encoded = Fp8Tensor.allocate(inner, Fp8Format.E4M3, numRows, columns);
+          int scales = rowBytes - columns;
+          for (int row = 0; row < numRows; row++) {
+            int from = at + row * rowBytes;
+            encoded.codes().bytes().put(row * columns, source, from, columns);
+            encoded.scales().bytes().put(row * scales, source, from + columns, scales);
+          }
+          kernels.dequantize(rows, encoded);
         }
+      }
+    }
+  }
+
+  /** Codes and scales of each row one after the other; a single row is encoded in place. */
+  private void encodeFp8(Tensor encoded, Tensor rows, Scope scope) {
+    int numRows = rows.rows();
+    if (numRows == 0) {
+      return;
+    }
+    int rowBytes = rowBytes();
+    int scales = rowBytes - columns;
+    if (numRows == 1) {
+      Tensor codes = encoded.viewAs(Fp8Format.E4M3.type(), 0, 1, columns);
+      Fp8Tensor row = new Fp8Tensor(codes, encoded.viewAs(DType.U8, columns, 1, scales));
+      kernels.quantize(null, row, rows, null, TILES, null);
+      return;
+    }
+    try (Scope inner = scope.inner()) {
+      Fp8Tensor kept = Fp8Tensor.allocate(inner, Fp8Format.E4M3, numRows, columns);
+      kernels.quantize(null, kept, rows, null, TILES, null);
+      for (int row = 0; row < numRows; row++) {
+        int to = row * rowBytes;
+        encoded.bytes().put(to, kept.codes().bytes(), row * columns, columns);
+        encoded.bytes().put(to + columns, kept.scales().bytes(), row * scales, scales);
       }
     }
   }

@@ -130,30 +130,6 @@ public enum Fp8Format {
     return (byte) (sign | (rounded - ((FLOAT_BIAS - bias) << mantissaBits)));
   }
 
-  /**
-   * Encodes {@code factor * values[i]} for i below length; all products must be finite. The same
-   * codes as {@link #encode(float)} gives, without its checks.
-   */
-  public void encodeFinite(byte[] codes, float[] values, float factor, int length) {
-    int dropped = FLOAT_MANTISSA_BITS - mantissaBits;
-    int rounding = (1 << (dropped - 1)) - 1;
-    int exponentShift = (FLOAT_BIAS - bias) << mantissaBits;
-    int magicBits = Float.floatToRawIntBits(subnormalMagic);
-    for (int i = 0; i < length; i++) {
-      int bits = Float.floatToRawIntBits(values[i] * factor);
-      int magnitude = bits & FLOAT_MAGNITUDE;
-      int code;
-      if (magnitude >= normalBits) {
-        int capped = Math.min(magnitude, largestBits);
-        code = ((capped + rounding + ((capped >>> dropped) & 1)) >>> dropped) - exponentShift;
-      } else {
-        code =
-            Float.floatToRawIntBits(Float.intBitsToFloat(magnitude) + subnormalMagic) - magicBits;
-      }
-      codes[i] = (byte) (((bits >>> 24) & SIGN) | code);
-    }
-  }
-
   /** The value of a code. */
   public float decode(byte code) {
     return decoded[code & 0xFF];

@@ -133,6 +133,21 @@ public final class Tensor implements AutoCloseable {
         null, null, Arena.pointerAt(address + offsetBytes, length * type.sizeBytes()), type, shape);
   }
 
+  /** A borrowed view of {@code shape} from byte {@code offset} of a U8 tensor on, of any type. */
+  public Tensor viewAs(DType viewed, int offset, int... shape) {
+    long bytes = elements(shape) * viewed.sizeBytes();
+    if (type != DType.U8 || offset < 0 || offset + bytes > size) {
+      throw new IllegalArgumentException(
+          "a view of "
+              + bytes
+              + " bytes at "
+              + offset
+              + " must lie inside a U8 tensor, got "
+              + this);
+    }
+    return new Tensor(null, null, Arena.pointerAt(address + offset, bytes), viewed, shape);
+  }
+
   /** A borrowed view of the same elements in another shape. */
   public Tensor reshape(int... shape) {
     if (elements(shape) != size) {

@@ -7,6 +7,7 @@ import io.sparkmoe.parallel.Communicator;
 import io.sparkmoe.parallel.FatalRunException;
 import io.sparkmoe.parallel.KeepAlive;
 import io.sparkmoe.tensor.Arena;
+import io.sparkmoe.tensor.DType;
 import io.sparkmoe.train.protocol.Protocol;
 import io.sparkmoe.train.protocol.Protocol.Message;
 import io.sparkmoe.train.protocol.RankReady;
@@ -74,7 +75,8 @@ public final class Coordinator {
    */
   private RunResult run(DriverCheckpoint checkpoints, KeepAlive reading) throws IOException {
     String backend = checkpoints.gemmBackend().orElse(config.cluster().gemmBackend());
-    try (ComputeEngine engine = ComputeEngine.open("driver", backend, settings.threads());
+    DType inputs = config.train().precision().productInputs();
+    try (ComputeEngine engine = ComputeEngine.open("driver", backend, inputs, settings.threads());
         Arena arena = new Arena("driver", settings.memoryLimitBytes());
         GateOwner gates = new GateOwner(config.model(), config.train(), engine.kernels(), arena);
         GateRole role = gateRole(gates, engine, arena)) {
@@ -238,7 +240,9 @@ public final class Coordinator {
         + engine.gemmGflops().entrySet().stream()
             .map(one -> String.format(Locale.ROOT, "%s %.0f GFLOP/s", one.getKey(), one.getValue()))
             .collect(Collectors.joining(", "))
-        + " on one thread";
+        + " on one thread and "
+        + engine.productInputs()
+        + " inputs";
   }
 
   private static boolean isDue(int step, int every) {

@@ -76,6 +76,11 @@ public enum Precision {
   /** What the optimizer's weights are rounded to after a step; they are stored as FP32 anyway. */
   public abstract DType masterWeights(Fp8Recipe recipe);
 
+  /** What the products of linear layers read: what a matrix library is chosen for. */
+  public DType productInputs() {
+    return this == FP8 ? DType.BF16 : DType.F32;
+  }
+
   /** Format of hidden states on their way to the driver's gates. */
   public Wire gateWire() {
     return gateWire;

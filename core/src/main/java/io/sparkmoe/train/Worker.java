@@ -14,6 +14,7 @@ import io.sparkmoe.parallel.KeepAlive;
 import io.sparkmoe.parallel.Phase;
 import io.sparkmoe.parallel.PhaseClock;
 import io.sparkmoe.tensor.Arena;
+import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.train.protocol.Protocol;
 import io.sparkmoe.train.protocol.Protocol.Message;
@@ -70,7 +71,9 @@ public final class Worker {
     RunStart start =
         Protocol.receive(communicator, Communicator.DRIVER, Message.START, 0, RunStart.class);
     String name = "rank " + communicator.rank();
-    try (ComputeEngine engine = ComputeEngine.open(name, start.gemmBackend(), settings.threads());
+    DType inputs = config.train().precision().productInputs();
+    try (ComputeEngine engine =
+            ComputeEngine.open(name, start.gemmBackend(), inputs, settings.threads());
         Arena arena = new Arena(name, settings.memoryLimitBytes());
         RankState state = new RankState(config, communicator, engine.kernels(), arena, clock)) {
       requireBackend(engine, start.gemmBackend());

@@ -4,6 +4,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.sparkmoe.GoldenCases;
 import io.sparkmoe.checkpoint.SafetensorsReader;
+import io.sparkmoe.kernel.ComputeEngine;
+import io.sparkmoe.kernel.Fp8Granularity;
+import io.sparkmoe.kernel.Fp8Scaling;
+import io.sparkmoe.kernel.Fp8Tensor;
+import io.sparkmoe.kernel.Kernels;
+import io.sparkmoe.kernel.ReferenceKernels;
 import io.sparkmoe.tensor.Arena;
 import io.sparkmoe.tensor.Bfloat16;
 import io.sparkmoe.tensor.Fp8Format;
@@ -12,9 +18,9 @@ import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
@@ -129,19 +135,18 @@ class GoldenTest {
     Tensor input = file.read("tile.input", scope);
     Tensor expectedScales = file.read("tile.scale_pow2", scope);
     Tensor expectedCodes = file.read("tile.codes_pow2", scope);
-    TileCodec codec = new TileCodec(Fp8Format.E4M3);
-    int columns = input.cols();
-    int tiles = TileCodec.tiles(columns);
-    assertThat(tiles).isEqualTo(expectedScales.cols());
-    ByteBuffer wire = ByteBuffer.allocate(columns + tiles);
-    for (int row = 0; row < input.rows(); row++) {
-      codec.encode(wire, 0, columns, input.bytes().asFloatBuffer(), row * columns, columns);
-      assertThat(wire.slice(0, columns))
-          .isEqualTo(expectedCodes.bytes().slice(row * columns, columns));
-      for (int tile = 0; tile < tiles; tile++) {
-        assertThat(PowerOfTwoScale.value(wire.get(columns + tile)))
-            .as("row %d, tile %d", row, tile)
-            .isEqualTo(expectedScales.getFloat(row * tiles + tile));
+    Fp8Scaling tiles = new Fp8Scaling(Fp8Format.E4M3, Fp8Granularity.TILE_1X128);
+    try (ComputeEngine engine = ComputeEngine.open("golden", "reference", 1)) {
+      for (Kernels kernels : List.of(new ReferenceKernels(), engine.kernels())) {
+        Fp8Tensor kept = Fp8Tensor.allocate(scope, Fp8Format.E4M3, input.shape());
+        kernels.quantize(null, kept, input, null, tiles, null);
+        assertThat(kept.codes().bytes()).isEqualTo(expectedCodes.bytes());
+        assertThat(kept.scales().size()).isEqualTo(expectedScales.size());
+        for (int i = 0; i < expectedScales.size(); i++) {
+          assertThat(PowerOfTwoScale.value(kept.scales().bytes().get(i)))
+              .as("scale %d", i)
+              .isEqualTo(expectedScales.getFloat(i));
+        }
       }
     }
   }

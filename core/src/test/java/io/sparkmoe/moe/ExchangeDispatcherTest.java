@@ -4,8 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
-import io.sparkmoe.fp8.TileCodec;
 import io.sparkmoe.kernel.ComputeEngine;
+import io.sparkmoe.kernel.Fp8Tensor;
 import io.sparkmoe.kernel.Kernels;
 import io.sparkmoe.kernel.ReferenceKernels;
 import io.sparkmoe.layer.ExpertRows;
@@ -353,7 +353,7 @@ class ExchangeDispatcherTest {
     return switch (wire) {
       case FP32 -> 4 * width;
       case BF16 -> 2 * width;
-      case FP8 -> width + TileCodec.tiles(width);
+      case FP8 -> width + Fp8Tensor.scalesPerRow(width);
     };
   }
 

@@ -101,7 +101,11 @@ public final class BenchJob {
 
   private static Peak measurePeak(RunConfig config, int threads) {
     try (ComputeEngine engine =
-        ComputeEngine.open("peak", config.cluster().gemmBackend(), threads)) {
+        ComputeEngine.open(
+            "peak",
+            config.cluster().gemmBackend(),
+            config.train().precision().productInputs(),
+            threads)) {
       return new Peak(engine.gemmName(), engine.measurePeakGflops());
     }
   }

@@ -1,0 +1,73 @@
+package io.sparkmoe.kernel;
+
+import java.nio.ByteBuffer;
+import jdk.incubator.vector.FloatVector;
+
+/**
+ * A thread's room for BF16 matrices with rows of zeros added, and for the F32 product of one: what
+ * few rows need so that a product compiled for more computes them.
+ */
+final class PaddedOperands {
+
+  private final Scratch left = new Scratch();
+  private final Scratch right = new Scratch();
+  private final Scratch result = new Scratch();
+
+  /** Address of the left operand with {@code padded} rows and no gaps between them. */
+  long left(long matrix, int rows, int columns, int lead, int padded) {
+    return pad(left, matrix, rows, columns, lead, padded);
+  }
+
+  /** As {@link #left}. */
+  long right(long matrix, int rows, int columns, int lead, int padded) {
+    return pad(right, matrix, rows, columns, lead, padded);
+  }
+
+  private static long pad(
+      Scratch scratch, long matrix, int rows, int columns, int lead, int padded) {
+    ByteBuffer to = scratch.floats(Pieces.count(padded * columns, 2));
+    int rowBytes = columns * Short.BYTES;
+    ByteBuffer from = NativeFloats.bytesAt(matrix, ((rows - 1) * lead + columns) * Short.BYTES);
+    if (lead == columns) {
+      to.put(0, from, 0, rows * rowBytes);
+    } else {
+      for (int row = 0; row < rows; row++) {
+        to.put(row * rowBytes, from, row * lead * Short.BYTES, rowBytes);
+      }
+    }
+    for (int at = rows * rowBytes; at < padded * rowBytes; at += Short.BYTES) {
+      to.putShort(at, (short) 0);
+    }
+    return scratch.address();
+  }
+
+  /** Address of room for an F32 product of {@code rows} rows. */
+  long result(int rows, int columns) {
+    result.floats(rows * columns);
+    return result.address();
+  }
+
+  /** Writes, or adds, the first {@code rows} rows of the product to a matrix. */
+  void storeResult(int rows, int columns, long matrix, int lead, boolean accumulate) {
+    ByteBuffer from = result.floats(rows * columns);
+    ByteBuffer to = NativeFloats.bytesAt(matrix, ((rows - 1) * lead + columns) * Float.BYTES);
+    for (int row = 0; row < rows; row++) {
+      if (accumulate) {
+        add(to, row * lead, from, row * columns, columns);
+      } else {
+        Lanes.copy(to, row * lead, from, row * columns, columns);
+      }
+    }
+  }
+
+  private static void add(ByteBuffer to, int toIndex, ByteBuffer from, int index, int count) {
+    int bound = Lanes.FLOATS.loopBound(count);
+    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+      FloatVector sum = Lanes.load(to, toIndex + i).add(Lanes.load(from, index + i));
+      Lanes.store(to, toIndex + i, sum);
+    }
+    for (int i = bound; i < count; i++) {
+      Lanes.set(to, toIndex + i, Lanes.get(to, toIndex + i) + Lanes.get(from, index + i));
+    }
+  }
+}
