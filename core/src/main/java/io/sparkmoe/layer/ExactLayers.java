@@ -1,11 +1,13 @@
 package io.sparkmoe.layer;
 
+import io.sparkmoe.kernel.Fp8Statistics;
 import io.sparkmoe.kernel.Kernels;
 import io.sparkmoe.kernel.Linear;
 import io.sparkmoe.kernel.Weight;
 import io.sparkmoe.tensor.Allocator;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
+import java.util.Map;
 
 /**
  * Layers that compute in the type of their weights, FP32 in training: nothing is rounded on the way
@@ -113,6 +115,15 @@ public final class ExactLayers implements Layers {
   @Override
   public ProjectionInput headInput(Tensor x, Scope scope) {
     return new Input(x);
+  }
+
+  /** Nothing is rounded. */
+  @Override
+  public void countRounding(boolean on) {}
+
+  @Override
+  public Map<Fp8TensorKind, Fp8Statistics> rounding() {
+    return Map.of();
   }
 
   /** The weights themselves are read, so there is nothing to renew. */

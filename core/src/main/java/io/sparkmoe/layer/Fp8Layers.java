@@ -43,12 +43,12 @@ public final class Fp8Layers implements Layers {
     this.operands = arena.scope();
   }
 
-  /** Begins to count what rounding does, from zero, or stops it; counting is slow. */
+  @Override
   public void countRounding(boolean on) {
     quantizer.count(on);
   }
 
-  /** What was counted since {@link #countRounding}, by kind of tensor; live. */
+  @Override
   public Map<Fp8TensorKind, Fp8Statistics> rounding() {
     return quantizer.statistics();
   }

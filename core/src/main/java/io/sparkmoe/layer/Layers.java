@@ -1,10 +1,12 @@
 package io.sparkmoe.layer;
 
+import io.sparkmoe.kernel.Fp8Statistics;
 import io.sparkmoe.kernel.Kernels;
 import io.sparkmoe.kernel.Weight;
 import io.sparkmoe.tensor.Allocator;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
+import java.util.Map;
 
 /**
  * Makes the layers of one model in one number format, and keeps what that format needs of their
@@ -89,6 +91,12 @@ public interface Layers extends AutoCloseable {
    * @param scope owns what is prepared, for forward and backward
    */
   ProjectionInput headInput(Tensor x, Scope scope);
+
+  /** Begins to count what rounding does, from zero, or stops it; counting is slow. */
+  void countRounding(boolean on);
+
+  /** What was counted since {@link #countRounding}, by kind of tensor; empty without rounding. */
+  Map<Fp8TensorKind, Fp8Statistics> rounding();
 
   /** To be called whenever weights got new values, after an optimizer step above all. */
   void weightsChanged();

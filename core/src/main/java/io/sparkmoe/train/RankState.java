@@ -22,10 +22,13 @@ import io.sparkmoe.parallel.Wire;
 import io.sparkmoe.tensor.Arena;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
+import io.sparkmoe.train.protocol.Fp8Rounding;
 import io.sparkmoe.train.protocol.WireQuality;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 
 /**
  * All that a rank holds during a run: its parameters and their optimizer, the model over them, and
@@ -44,6 +47,7 @@ final class RankState implements AutoCloseable {
   private final GradientReducer reducer;
   private final GradientWireCheck wireCheck;
   private final int wireCheckEvery;
+  private final int roundingEvery;
 
   RankState(
       RunConfig config, Communicator communicator, Kernels kernels, Arena arena, PhaseClock clock) {
@@ -72,6 +76,7 @@ final class RankState implements AutoCloseable {
         parameters.blocks(Part.REPLICATED).stream().map(ParameterBlock::gradient).toList();
     this.reducer =
         new GradientReducer(communicator, cluster.gradientWire(), gradients, kernels, arena);
+    this.roundingEvery = config.train().fp8StatsEvery();
     this.wireCheckEvery = cluster.gradientCheckEvery();
     boolean checks =
         wireCheckEvery > 0 && communicator.size() > 1 && cluster.gradientWire() != Wire.FP32;
@@ -112,6 +117,40 @@ final class RankState implements AutoCloseable {
     }
     reducer.reduce(step);
     return due ? wireCheck.after() : null;
+  }
+
+  /** Counts what rounding to FP8 does in this step, if it is due. */
+  void countRounding(int step) {
+    if (roundingIsDue(step)) {
+      layers.countRounding(true);
+    }
+  }
+
+  /** What was counted by kind of tensor, null when nothing was. */
+  Map<String, Fp8Rounding> roundingOf(int step) {
+    if (!roundingIsDue(step) || layers.rounding().isEmpty()) {
+      return null;
+    }
+    Map<String, Fp8Rounding> byKind = new TreeMap<>();
+    layers
+        .rounding()
+        .forEach(
+            (kind, counted) -> {
+              double values = Math.max(1, counted.values());
+              byKind.put(
+                  kind.label(),
+                  new Fp8Rounding(
+                      counted.values(),
+                      counted.underflowed() / values,
+                      counted.saturated() / values,
+                      counted.largest()));
+            });
+    layers.countRounding(false);
+    return byKind;
+  }
+
+  private boolean roundingIsDue(int step) {
+    return roundingEvery > 0 && step % roundingEvery == 0;
   }
 
   /** The gate of this rank, or null when the driver evaluates it. */

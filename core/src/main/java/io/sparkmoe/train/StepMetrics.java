@@ -2,6 +2,7 @@ package io.sparkmoe.train;
 
 import com.fasterxml.jackson.annotation.JsonInclude;
 import io.sparkmoe.parallel.Phase;
+import io.sparkmoe.train.protocol.Fp8Rounding;
 import io.sparkmoe.train.protocol.WireQuality;
 import java.util.Map;
 
@@ -26,6 +27,8 @@ import java.util.Map;
  * @param phaseSeconds seconds by phase, mean over ranks; they add up to stepSeconds
  * @param gateWaitShare share of the step in which ranks waited for the driver's gate
  * @param gradientWire what the gradient wire lost, on rank 0; null when it was not checked
+ * @param fp8Rounding what rounding to FP8 did by kind of tensor, on rank 0; null when it was not
+ *     counted
  * @param residentBytes largest resident size of a rank's process
  * @param validationLoss mean next-token loss on the validation rows, null when not evaluated
  */
@@ -49,6 +52,7 @@ public record StepMetrics(
     Map<String, Double> phaseSeconds,
     double gateWaitShare,
     WireQuality gradientWire,
+    Map<String, Fp8Rounding> fp8Rounding,
     long residentBytes,
     Double validationLoss) {
 

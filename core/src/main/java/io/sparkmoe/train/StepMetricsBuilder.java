@@ -75,6 +75,7 @@ final class StepMetricsBuilder {
         phases,
         phases.getOrDefault(Phase.GATE_WAIT.label(), 0.0) / trainSeconds,
         result.reports().get(0).wireQuality(),
+        result.reports().get(0).fp8Rounding(),
         result.ends().stream().mapToLong(StepEnd::residentBytes).max().orElse(-1),
         result.evaluation() == null ? null : result.evaluation().meanLoss());
   }

@@ -116,6 +116,7 @@ public final class Worker {
     clock.enter(Phase.DATA);
     List<TokenRow> rows = settings.training().rowsOf(step);
     StepCounts counts = exchangeCounts(step, rows);
+    state.countRounding(step);
     Losses losses = forwardBackward(step, rows, counts, state, arena);
     StepReport report = reduce(step, losses, state);
     clock.enter(Phase.CONTROL);
@@ -204,6 +205,7 @@ public final class Worker {
         expertSquares,
         replicatedSquares,
         quality,
+        state.roundingOf(step),
         nonFinite);
   }
 

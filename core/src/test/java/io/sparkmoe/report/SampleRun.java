@@ -41,6 +41,7 @@ final class SampleRun {
         phases,
         0.196,
         null,
+        null,
         1L << 30,
         validationLoss);
   }

@@ -10,9 +10,11 @@ import io.sparkmoe.io.LocalStore;
 import io.sparkmoe.parallel.ClusterConfig.GatePlacement;
 import io.sparkmoe.parallel.Wire;
 import io.sparkmoe.train.CoordinatorSettings.Resume;
+import io.sparkmoe.train.protocol.Fp8Rounding;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -111,6 +113,35 @@ class Fp8TrainingTest {
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("train.precision=" + then.toLowerCase(Locale.ROOT))
         .hasMessageContaining("this run has " + now.toLowerCase(Locale.ROOT));
+  }
+
+  @Test
+  @DisplayName("underflow, saturation and largest magnitude are counted when asked, by tensor kind")
+  void countsRounding() throws Exception {
+    List<StepMetrics> steps =
+        fp8().with("steps", 4).with("fp8_stats_every", 2).run().metrics();
+    assertThat(steps.get(0).fp8Rounding()).isNull();
+    Map<String, Fp8Rounding> counted = steps.get(1).fp8Rounding();
+    assertThat(counted)
+        .containsOnlyKeys(
+            "input",
+            "inputTransposed",
+            "gateUp",
+            "hidden",
+            "gradient",
+            "gradientTransposed",
+            "weight");
+    assertThat(counted.values())
+        .allSatisfy(
+            kind -> {
+              assertThat(kind.values()).isPositive();
+              assertThat(kind.amax()).isPositive();
+              assertThat(kind.underflow()).isBetween(0.0, 0.1);
+              assertThat(kind.saturation()).isZero();
+            });
+    assertThat(steps.get(2).fp8Rounding()).isNull();
+    List<StepMetrics> uncounted = fp8().with("steps", 4).run().metrics();
+    assertThat(steps.get(3).loss()).isEqualTo(uncounted.get(3).loss());
   }
 
   @ParameterizedTest

@@ -125,6 +125,11 @@ final class TinyRun {
     return this;
   }
 
+  TinyRun gemm(String backend) {
+    this.cluster = cluster.withGemmBackend(backend);
+    return this;
+  }
+
   TinyRun checkGradientsEvery(int steps) {
     this.cluster = cluster.withGradientCheckEvery(steps);
     return this;

@@ -1,5 +1,7 @@
 package io.sparkmoe.train.protocol;
 
+import java.util.Map;
+
 /**
  * A rank's word after its backward pass and the reduction of replicated gradients.
  *
@@ -11,6 +13,7 @@ package io.sparkmoe.train.protocol;
  * @param expertSquares sum of squares of this rank's expert gradients
  * @param replicatedSquares sum of squares of the reduced replicated gradients; equal on all ranks
  * @param wireQuality what the gradient wire lost in this step, null when it was not checked
+ * @param fp8Rounding what rounding to FP8 did by kind of tensor, null when it was not counted
  * @param nonFinite name of the first tensor with a non-finite value, null when there is none
  */
 public record StepReport(
@@ -21,4 +24,5 @@ public record StepReport(
     double expertSquares,
     double replicatedSquares,
     WireQuality wireQuality,
+    Map<String, Fp8Rounding> fp8Rounding,
     String nonFinite) {}

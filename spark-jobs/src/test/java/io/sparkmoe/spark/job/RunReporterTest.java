@@ -141,6 +141,7 @@ class RunReporterTest {
         Map.of("trunk", 1.0),
         0,
         null,
+        null,
         1L << 30,
         step == 3 ? 2.0 : null);
   }
