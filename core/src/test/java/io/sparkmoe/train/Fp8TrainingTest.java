@@ -118,8 +118,7 @@ class Fp8TrainingTest {
   @Test
   @DisplayName("underflow, saturation and largest magnitude are counted when asked, by tensor kind")
   void countsRounding() throws Exception {
-    List<StepMetrics> steps =
-        fp8().with("steps", 4).with("fp8_stats_every", 2).run().metrics();
+    List<StepMetrics> steps = fp8().with("steps", 4).with("fp8_stats_every", 2).run().metrics();
     assertThat(steps.get(0).fp8Rounding()).isNull();
     Map<String, Fp8Rounding> counted = steps.get(1).fp8Rounding();
     assertThat(counted)
