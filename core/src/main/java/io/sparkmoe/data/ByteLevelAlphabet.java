@@ -18,6 +18,19 @@ final class ByteLevelAlphabet {
     return CHARACTERS[unsignedByte];
   }
 
+  /** The byte that a character stands for, or -1 when it stands for none. */
+  static int byteOf(char character) {
+    if (character < 256 && CHARACTERS[character] == character) {
+      return character;
+    }
+    for (int b = 0; b < 256; b++) {
+      if (CHARACTERS[b] == character) {
+        return b;
+      }
+    }
+    return -1;
+  }
+
   private static char[] characters() {
     char[] characters = new char[256];
     char next = 0x100;

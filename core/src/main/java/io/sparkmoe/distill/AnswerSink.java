@@ -1,12 +1,17 @@
 package io.sparkmoe.distill;
 
 import java.io.IOException;
+import java.util.List;
 
 /** Takes what a teacher made of its requests; thread-safe. */
 public interface AnswerSink {
 
-  /** An answer, which is safe once this returns. */
-  void answered(DistillationRow row) throws IOException;
+  /**
+   * Answers, which are safe once this returns.
+   *
+   * @param usage what they cost; zero where answers cost nothing
+   */
+  void answered(List<DistillationRow> rows, TokenUsage usage) throws IOException;
 
   /**
    * A request that the teacher cannot answer; others may fare better.

@@ -21,7 +21,8 @@ import java.util.Objects;
  * @param completion everything that a student should learn to say after the prompt, reasoning
  *     included; never null
  * @param messages the conversation, the answer as its last message; null when there is none
- * @param promptIds token ids of the prompt, (P); null when the teacher's tokenizer is not known
+ * @param promptIds token ids of the prompt, (P); null when the teacher's tokenizer is not known, or
+ *     the template by which it writes a conversation
  * @param completionIds token ids of the completion, (N); null when the teacher's tokenizer is not
  *     known
  * @param reasoning what the teacher thought before it answered; null = nothing or not shown
@@ -35,8 +36,10 @@ import java.util.Objects;
  * @param temperature sampling temperature, 0 = greedy; null = the teacher's own default, or forced
  * @param topP nucleus sampled from, in (0, 1]; null as temperature
  * @param seed of the sampling; null as temperature
- * @param sampledLogprobs log-probability of each completion token, (N); null = not given
- * @param topkIds ids of the most probable tokens, most probable first, (N, K); null = not given
+ * @param sampledLogprobs log-probability of each completion token, (N), NaN where the teacher only
+ *     said that it is small; null = not given
+ * @param topkIds ids of the most probable tokens, most probable first, (N, K) or fewer than K where
+ *     the teacher gave fewer; null = not given, or not known which ids they are
  * @param topkLogprobs their log-probabilities, (N, K); null = not given
  * @param tailLogmass log of the probability of all other tokens, (N), -infinity when there is none;
  *     null = not given
@@ -77,6 +80,8 @@ public record DistillationRow(
   /** {@link #finishReason} of a completion that was cut off. */
   public static final String LENGTH = "length";
 
+  private static final int UNKNOWN = -1;
+
   /** Checks that what must be there is, and that the arrays agree in length. */
   public DistillationRow {
     Objects.requireNonNull(id, "id");
@@ -86,28 +91,17 @@ public record DistillationRow(
     Objects.requireNonNull(teacher, "teacher");
     Objects.requireNonNull(createdAt, "createdAt");
     messages = messages == null ? null : List.copyOf(messages);
-    boolean hasIds = completionIds != null;
-    if (hasIds != (promptIds != null) || hasIds != (tokenizerSha256 != null)) {
+    if ((completionIds != null || promptIds != null) && tokenizerSha256 == null) {
       throw new IllegalArgumentException(
-          "distillation row "
-              + id
-              + " has ids of a prompt, a completion or a tokenizer without"
-              + " the others, expected all three or none");
+          "distillation row " + id + " has token ids without a tokenizer, expected its SHA-256");
     }
-    int numTokens = hasIds ? completionIds.length : -1;
-    requireLength(
-        id, "sampled_logprobs", sampledLogprobs == null, lengthOf(sampledLogprobs), numTokens);
-    requireLength(id, "topk_ids", topkIds == null, lengthOf(topkIds), numTokens);
-    requireLength(id, "topk_logprobs", topkLogprobs == null, lengthOf(topkLogprobs), numTokens);
-    requireLength(id, "tail_logmass", tailLogmass == null, lengthOf(tailLogmass), numTokens);
-    if ((topkIds == null) != (topkLogprobs == null)) {
-      throw new IllegalArgumentException(
-          "distillation row "
-              + id
-              + " has top-k ids or their log-probabilities without the other,"
-              + " expected both or none");
-    }
-    for (int i = 0; topkIds != null && i < topkIds.length; i++) {
+    int numTokens = UNKNOWN;
+    numTokens = agreed(id, numTokens, "completion_ids", completionIds);
+    numTokens = agreed(id, numTokens, "sampled_logprobs", sampledLogprobs);
+    numTokens = agreed(id, numTokens, "topk_ids", topkIds);
+    numTokens = agreed(id, numTokens, "topk_logprobs", topkLogprobs);
+    agreed(id, numTokens, "tail_logmass", tailLogmass);
+    for (int i = 0; topkIds != null && topkLogprobs != null && i < topkIds.length; i++) {
       if (topkIds[i].length != topkLogprobs[i].length) {
         throw new IllegalArgumentException(
             "distillation row "
@@ -123,13 +117,13 @@ public record DistillationRow(
     }
   }
 
-  private static int lengthOf(Object array) {
-    return array == null ? 0 : Array.getLength(array);
-  }
-
-  private static void requireLength(
-      String id, String column, boolean absent, int length, int numTokens) {
-    if (!absent && length != numTokens) {
+  /** The number of completion tokens that all arrays so far agree on. */
+  private static int agreed(String id, int numTokens, String column, Object array) {
+    if (array == null) {
+      return numTokens;
+    }
+    int length = Array.getLength(array);
+    if (numTokens != UNKNOWN && length != numTokens) {
       throw new IllegalArgumentException(
           "distillation row "
               + id
@@ -137,11 +131,11 @@ public record DistillationRow(
               + column
               + " has "
               + length
-              + " positions, completion_ids"
-              + " has "
-              + Math.max(numTokens, 0)
+              + " positions, the columns before it have "
+              + numTokens
               + ", expected as many");
     }
+    return length;
   }
 
   /** A row in the making; what is not set is null. */
