@@ -1,11 +1,9 @@
 package io.sparkmoe.distill;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sparkmoe.io.Sha256;
 import java.nio.charset.StandardCharsets;
-import java.util.List;
 
 /**
  * Names requests so that a job that is run again knows what it has the answer to: the checksum of
@@ -39,20 +37,14 @@ public final class RequestIds {
   /**
    * The id of a request.
    *
-   * @param prompt or messages, one of the two null
-   * @param completion given text to judge, null = none
    * @param sample number of the answer to this prompt, from 0
    */
-  public String idOf(String prompt, List<ChatMessage> messages, String completion, int sample) {
+  public String idOf(Prompt prompt, int sample) {
     ObjectNode request = common.deepCopy();
-    request.put("prompt", prompt);
-    if (messages != null) {
-      ArrayNode turns = request.putArray("messages");
-      for (ChatMessage message : messages) {
-        turns.addArray().add(message.role()).add(message.content());
-      }
-    }
-    request.put("completion", completion);
+    // Where a prompt comes from does not change the answer.
+    Prompt anywhere =
+        new Prompt("", prompt.text(), prompt.messages(), prompt.completion(), prompt.window());
+    request.put("prompt", anywhere.toJson());
     request.put("sample", sample);
     return Sha256.hex(request.toString().getBytes(StandardCharsets.UTF_8)).substring(0, ID_DIGITS);
   }

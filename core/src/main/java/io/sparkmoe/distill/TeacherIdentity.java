@@ -1,5 +1,6 @@
 package io.sparkmoe.distill;
 
+import java.io.Serializable;
 import java.util.Objects;
 
 /**
@@ -11,7 +12,8 @@ import java.util.Objects;
  * @param tokenizerSha256 of the tokenizer.json that its ids belong to; null = its ids are not known
  * @param vocabSize ids of that tokenizer; 0 when they are not known
  */
-public record TeacherIdentity(String name, String revision, String tokenizerSha256, int vocabSize) {
+public record TeacherIdentity(String name, String revision, String tokenizerSha256, int vocabSize)
+    implements Serializable {
 
   public TeacherIdentity {
     Objects.requireNonNull(name);

@@ -240,6 +240,16 @@ final class KernelArguments {
     }
   }
 
+  static void rankTokens(TeacherTargets ranked, Tensor given, Tensor logits, Tensor targets) {
+    crossEntropy(given, logits, targets);
+    typed(ranked.ids(), DType.I32);
+    equal("ranked rows of logits " + logits, logits.rows(), ranked.ids().rows());
+    if (ranked.topK() > logits.cols()) {
+      throw new IllegalArgumentException(
+          "top-k must be at most the vocabulary size " + logits.cols() + ", got " + ranked.topK());
+    }
+  }
+
   static void equal(String what, long expected, long actual) {
     if (expected != actual) {
       throw new IllegalArgumentException(what + " must be " + expected + ", got " + actual);

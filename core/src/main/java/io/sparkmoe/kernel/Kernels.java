@@ -263,6 +263,18 @@ public interface Kernels {
       double gradientScale);
 
   /**
+   * What a teacher's logits say about each row, in log-probabilities of the full softmax: the K most
+   * probable tokens, most probable first (the lowest id among equals), the mass of all others, and
+   * the given token.
+   *
+   * @param ranked written; K at most C
+   * @param given (rows) written: log-probability of the target, zero for ignored rows
+   * @param logits (rows, C), unchanged
+   * @param targets I32 (rows), -1 = ignored
+   */
+  void rankTokens(TeacherTargets ranked, Tensor given, Tensor logits, Tensor targets);
+
+  /**
    * AdamW (Loshchilov and Hutter, decoupled decay): {@code g = gradientScale * gradient; m = b1 m +
    * (1-b1) g; v = b2 v + (1-b2) g^2; w = w (1 - lr*decay) - lr * (m/c1) / (sqrt(v/c2) + eps)} with
    * c1 = 1 - b1^t, c2 = 1 - b2^t, as PyTorch. The gradient is set to zero. Moments may be BF16:

@@ -465,6 +465,12 @@ public final class ReferenceKernels implements Kernels {
   }
 
   @Override
+  public void rankTokens(TeacherTargets ranked, Tensor given, Tensor logits, Tensor targets) {
+    KernelArguments.rankTokens(ranked, given, logits, targets);
+    ReferenceRanking.rankTokens(ranked, given, logits, targets);
+  }
+
+  @Override
   public void adamW(
       Tensor weight, Tensor firstMoment, Tensor secondMoment, Tensor gradient, AdamWStep step) {
     KernelArguments.sameSize(weight, gradient);

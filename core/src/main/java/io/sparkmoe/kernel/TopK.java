@@ -46,6 +46,23 @@ final class TopK {
     }
   }
 
+  /** Offers one value, under the same rule. */
+  void offer(float value, int index) {
+    if (count < best.length || value > best[count - 1]) {
+      insert(value, index);
+    }
+  }
+
+  /** What a value must exceed to be kept once there are as many as are kept. */
+  float least() {
+    return best[count - 1];
+  }
+
+  /** The kept values, largest first. */
+  float value(int rank) {
+    return best[rank];
+  }
+
   private void insert(float value, int index) {
     int at = count < best.length ? count++ : count - 1;
     // Only past strictly smaller ones: an equal one came first and has the lower index.
@@ -62,9 +79,9 @@ final class TopK {
     return indices[rank];
   }
 
-  /** The kept values, largest first. */
-  float value(int rank) {
-    return best[rank];
+  /** How many are kept at most. */
+  int capacity() {
+    return best.length;
   }
 
   int count() {

@@ -23,6 +23,7 @@ public final class VectorKernels implements Kernels {
   private final VectorAttention attention;
   private final VectorRouter router;
   private final VectorLoss loss;
+  private final VectorRanking ranking;
   private final VectorAdamW adamW;
   private final VectorBfloat16 bfloat16;
   private final VectorFp8 fp8;
@@ -41,6 +42,7 @@ public final class VectorKernels implements Kernels {
     attention = new VectorAttention(gemm, parallel);
     router = new VectorRouter(parallel);
     loss = new VectorLoss(parallel);
+    ranking = new VectorRanking(parallel);
     adamW = new VectorAdamW(parallel);
     bfloat16 = new VectorBfloat16(parallel);
     fp8 = new VectorFp8(parallel);
@@ -318,6 +320,13 @@ public final class VectorKernels implements Kernels {
     allF32(losses, logits, teacher.logProbabilities(), teacher.tailLogMass());
     KernelArguments.distillation(losses, logits, targets, teacher);
     loss.distillation(losses, logits, targets, teacher, distillation, gradientScale);
+  }
+
+  @Override
+  public void rankTokens(TeacherTargets ranked, Tensor given, Tensor logits, Tensor targets) {
+    allF32(given, logits, ranked.logProbabilities(), ranked.tailLogMass());
+    KernelArguments.rankTokens(ranked, given, logits, targets);
+    ranking.rankTokens(ranked, given, logits, targets);
   }
 
   @Override

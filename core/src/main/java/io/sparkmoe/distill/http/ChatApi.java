@@ -31,10 +31,10 @@ final class ChatApi implements TeacherApi {
 
   @Override
   public List<ChatMessage> conversation(TeacherRequest request) {
-    if (request.messages() == null) {
-      return List.of(new ChatMessage(ChatMessage.USER, request.prompt()));
+    if (request.prompt().messages() == null) {
+      return List.of(new ChatMessage(ChatMessage.USER, request.prompt().text()));
     }
-    return request.messages().stream().map(ChatApi::withoutReasoning).toList();
+    return request.prompt().messages().stream().map(ChatApi::withoutReasoning).toList();
   }
 
   private static ChatMessage withoutReasoning(ChatMessage message) {

@@ -17,12 +17,7 @@ final class CompletionsApi implements TeacherApi {
 
   @Override
   public void write(ObjectNode body, TeacherRequest request, int topK) {
-    if (request.prompt() == null) {
-      throw new IllegalArgumentException(
-          "a completions endpoint takes text, got messages; give prompts with a prompt column or use"
-              + " --api chat");
-    }
-    body.put("prompt", request.prompt());
+    body.put("prompt", request.prompt().text());
     if (topK > 0) {
       body.put("logprobs", topK);
     }

@@ -63,7 +63,7 @@ final class Exchange {
   Outcome ask(TeacherRequest request) throws InterruptedException {
     byte[] body = body(request);
     // A token is at least a byte; a template adds a few for each message.
-    int messages = request.messages() == null ? 1 : request.messages().size();
+    int messages = request.prompt().messages() == null ? 1 : request.prompt().messages().size();
     TokenUsage worst = new TokenUsage(body.length + 8L * messages, settings.sampling().maxTokens());
     SplittableRandom random = new SplittableRandom(request.seed());
     TokenUsage cost = TokenUsage.NONE;

@@ -3,6 +3,7 @@ package io.sparkmoe.distill.http;
 import io.sparkmoe.data.Tokenizer;
 import io.sparkmoe.distill.AnswerSink;
 import io.sparkmoe.distill.DistillationRow;
+import io.sparkmoe.distill.Prompt;
 import io.sparkmoe.distill.Teacher;
 import io.sparkmoe.distill.TeacherIdentity;
 import io.sparkmoe.distill.TeacherRequest;
@@ -71,6 +72,7 @@ public final class HttpTeacher implements Teacher {
           break;
         }
         TeacherRequest request = requests.next();
+        requireAskable(request.prompt());
         askers.execute(
             () -> {
               try {
@@ -88,6 +90,20 @@ public final class HttpTeacher implements Teacher {
       askers.shutdownNow();
     }
     rethrow(stop.get());
+  }
+
+  private void requireAskable(Prompt prompt) {
+    boolean chat = settings.endpoint().api() == Endpoint.Api.CHAT;
+    if (prompt.completion() != null || prompt.window() != null) {
+      throw new IllegalArgumentException(
+          "an endpoint cannot judge given text: a prompt comes with its completion, expected"
+              + " prompts alone; use a checkpoint as teacher or leave --force out");
+    }
+    if (!chat && prompt.text() == null) {
+      throw new IllegalArgumentException(
+          "a completions endpoint takes text: got messages, expected a column prompt; use --api"
+              + " chat");
+    }
   }
 
   private void ask(TeacherRequest request, AnswerSink sink)

@@ -42,8 +42,8 @@ final class ReplyRows {
     DistillationRow.Builder row =
         DistillationRow.builder()
             .id(request.id())
-            .source(request.source())
-            .prompt(request.prompt())
+            .source(request.prompt().source())
+            .prompt(request.prompt().text())
             .completion(completion)
             .messages(messages(request, completion))
             .reasoning(parts.reasoning())
@@ -80,7 +80,8 @@ final class ReplyRows {
     int[] ids = tokenIds == null ? null : tokenIds.ofAnswer(tokens, reply.answer());
     if (ids != null) {
       // How the endpoint wrote a conversation as tokens is its template's secret.
-      int[] promptIds = api instanceof CompletionsApi ? tokenizer.encode(request.prompt()) : null;
+      int[] promptIds =
+          api instanceof CompletionsApi ? tokenizer.encode(request.prompt().text()) : null;
       row.ids(tokenizer.sha256(), promptIds, ids);
     }
     if (sampling.topK() > 0 && tokens.stream().noneMatch(t -> t.alternatives().isEmpty())) {

@@ -10,6 +10,7 @@ import io.sparkmoe.data.Tokenizer;
 import io.sparkmoe.distill.AnswerSink;
 import io.sparkmoe.distill.ChatMessage;
 import io.sparkmoe.distill.DistillationRow;
+import io.sparkmoe.distill.Prompt;
 import io.sparkmoe.distill.SamplingSettings;
 import io.sparkmoe.distill.TeacherFailure;
 import io.sparkmoe.distill.TeacherRequest;
@@ -73,7 +74,7 @@ class HttpTeacherTest {
   }
 
   private static TeacherRequest request(String prompt) {
-    return new TeacherRequest("id-" + prompt, "test", prompt, null, null, 7);
+    return new TeacherRequest("id-" + prompt, Prompt.ofText(prompt), 7);
   }
 
   private static Answers ask(HttpTeacherSettings settings, Tokenizer tokenizer, String... prompts)
@@ -313,13 +314,15 @@ class HttpTeacherTest {
       TeacherRequest next =
           new TeacherRequest(
               "r",
-              "test",
-              null,
-              List.of(
-                  new ChatMessage("user", "1 + 1"),
-                  new ChatMessage("assistant", "<think>\nhm\n</think>\n\n2"),
-                  new ChatMessage("user", "2 + 2")),
-              null,
+              new Prompt(
+                  "test",
+                  null,
+                  List.of(
+                      new ChatMessage("user", "1 + 1"),
+                      new ChatMessage("assistant", "<think>\nhm\n</think>\n\n2"),
+                      new ChatMessage("user", "2 + 2")),
+                  null,
+                  null),
               7);
       new HttpTeacher(settings(endpoint, Api.CHAT, 0), null)
           .answer(List.of(next).iterator(), answers);

@@ -8,6 +8,7 @@ import io.sparkmoe.spark.job.GradientBenchOptions;
 import io.sparkmoe.spark.job.PrepareOptions;
 import io.sparkmoe.spark.job.QuickstartOptions;
 import io.sparkmoe.spark.job.StudyOptions;
+import io.sparkmoe.spark.job.TeachOptions;
 import io.sparkmoe.spark.job.TrainOptions;
 
 /** What the commands start; tests put a record of the options in its place. */
@@ -16,6 +17,8 @@ interface Jobs {
   void prepare(PrepareOptions options) throws Exception;
 
   void train(TrainOptions options) throws Exception;
+
+  void teach(TeachOptions options) throws Exception;
 
   void evaluate(EvaluateOptions options) throws Exception;
 

@@ -17,6 +17,8 @@ import io.sparkmoe.spark.job.QuickstartJob;
 import io.sparkmoe.spark.job.QuickstartOptions;
 import io.sparkmoe.spark.job.StudyJob;
 import io.sparkmoe.spark.job.StudyOptions;
+import io.sparkmoe.spark.job.TeachJob;
+import io.sparkmoe.spark.job.TeachOptions;
 import io.sparkmoe.spark.job.TrainJob;
 import io.sparkmoe.spark.job.TrainOptions;
 import java.io.IOException;
@@ -37,6 +39,11 @@ final class SparkJobs implements Jobs {
   @Override
   public void train(TrainOptions options) throws Exception {
     new TrainJob(options, System.err).run();
+  }
+
+  @Override
+  public void teach(TeachOptions options) throws Exception {
+    new TeachJob(options, System.out, System.err).run();
   }
 
   @Override

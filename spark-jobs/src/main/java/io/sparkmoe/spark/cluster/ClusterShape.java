@@ -89,7 +89,7 @@ public record ClusterShape(
   }
 
   /** Tasks that can run at once, or -1 where only the running cluster knows. */
-  int slots() {
+  public int slots() {
     return numExecutors < 0 || coresPerExecutor < 0
         ? -1
         : numExecutors * (coresPerExecutor / taskCpus);

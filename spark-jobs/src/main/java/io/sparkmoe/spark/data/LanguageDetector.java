@@ -19,7 +19,7 @@ import opennlp.tools.langdetect.LanguageDetectorModel;
  * with lingua on all but one, four times as fast; cut to 50 characters and limited to Europarl's
  * languages, on 1,030.
  */
-final class LanguageDetector {
+public final class LanguageDetector {
 
   private static final String MODEL = "/langdetect-183.bin";
   private static final String UNDETERMINED = "und";
@@ -43,7 +43,7 @@ final class LanguageDetector {
    *     knows
    * @throws IllegalArgumentException when the model does not know one
    */
-  LanguageDetector(List<String> languages) {
+  public LanguageDetector(List<String> languages) {
     try (InputStream in = LanguageDetector.class.getResourceAsStream(MODEL)) {
       detector = new LanguageDetectorME(new LanguageDetectorModel(in));
     } catch (IOException e) {
@@ -70,7 +70,7 @@ final class LanguageDetector {
   }
 
   /** ISO 639-1 code, or 639-3 where there is none; "und" when nothing fits. */
-  String languageOf(String text) {
+  public String languageOf(String text) {
     int end = Math.min(MAX_CHARACTERS, text.length());
     for (Language language : detector.predictLanguages(text.substring(0, end))) {
       String code = codes.getOrDefault(language.getLang(), language.getLang());

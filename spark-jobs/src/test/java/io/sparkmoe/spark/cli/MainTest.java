@@ -17,6 +17,7 @@ import io.sparkmoe.spark.job.GradientBenchOptions;
 import io.sparkmoe.spark.job.PrepareOptions;
 import io.sparkmoe.spark.job.QuickstartOptions;
 import io.sparkmoe.spark.job.StudyOptions;
+import io.sparkmoe.spark.job.TeachOptions;
 import io.sparkmoe.spark.job.TrainOptions;
 import io.sparkmoe.train.Precision;
 import io.sparkmoe.train.RunConfig;
@@ -412,6 +413,11 @@ class MainTest {
 
     @Override
     public void train(TrainOptions given) throws Exception {
+      record(given);
+    }
+
+    @Override
+    public void teach(TeachOptions given) throws Exception {
       record(given);
     }
 

@@ -1,0 +1,54 @@
+package io.sparkmoe.distill;
+
+import io.sparkmoe.data.Tokenizer;
+import io.sparkmoe.infer.Generation;
+import java.util.Arrays;
+
+/**
+ * A request's text as tokens.
+ *
+ * @param ids prompt and what is to be judged after it
+ * @param first index of the first token to judge; the ids' length when there is none
+ */
+record GivenText(TeacherRequest request, int[] ids, int first) {
+
+  /** Tokens of a request: a window's as they are, else those of its texts. */
+  static GivenText of(TeacherRequest request, Tokenizer tokenizer) {
+    Prompt prompt = request.prompt();
+    if (prompt.window() != null) {
+      return new GivenText(request, prompt.window(), 1);
+    }
+    int[] promptIds = tokenizer.encode(prompt.text());
+    return prompt.completion() == null
+        ? new GivenText(request, promptIds, promptIds.length)
+        : new GivenText(
+            request, joined(promptIds, tokenizer.encode(prompt.completion())), promptIds.length);
+  }
+
+  /** Tokens of an answer behind those of its prompt. */
+  static GivenText ofAnswer(TeacherRequest request, Generation answer) {
+    return new GivenText(
+        request, joined(answer.promptIds(), answer.tokenIds()), answer.promptIds().length);
+  }
+
+  private static int[] joined(int[] promptIds, int[] completionIds) {
+    int[] ids = Arrays.copyOf(promptIds, promptIds.length + completionIds.length);
+    System.arraycopy(completionIds, 0, ids, promptIds.length, completionIds.length);
+    return ids;
+  }
+
+  /** Whether there is something to judge. */
+  boolean isGiven() {
+    return first < ids.length;
+  }
+
+  String prompt(Tokenizer tokenizer) {
+    String text = request.prompt().text();
+    return text == null ? tokenizer.decode(Arrays.copyOf(ids, first)) : text;
+  }
+
+  String completion(Tokenizer tokenizer) {
+    String text = request.prompt().completion();
+    return text == null ? tokenizer.decode(Arrays.copyOfRange(ids, first, ids.length)) : text;
+  }
+}

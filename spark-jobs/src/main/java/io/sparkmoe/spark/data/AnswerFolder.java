@@ -1,0 +1,92 @@
+package io.sparkmoe.spark.data;
+
+import io.sparkmoe.distill.TokenUsage;
+import io.sparkmoe.io.Store;
+import java.io.IOException;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.UUID;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.apache.spark.sql.Dataset;
+import org.apache.spark.sql.Row;
+import org.apache.spark.sql.SparkSession;
+
+/**
+ * A teacher's answers on disk, as they came: the memory of a job that may be killed at any time.
+ * How many answers a file holds and what they cost stands in its name, so that a listing tells how
+ * far a job is.
+ */
+public final class AnswerFolder {
+
+  private static final Pattern NAME =
+      Pattern.compile("answers-[0-9a-f-]{36}-(\\d+)-(\\d+)-(\\d+)\\.parquet");
+
+  private final Store store;
+
+  public AnswerFolder(Store store) {
+    this.store = store;
+  }
+
+  static String newName(int rows, TokenUsage usage) {
+    return "answers-%s-%d-%d-%d.parquet"
+        .formatted(UUID.randomUUID(), rows, usage.promptTokens(), usage.completionTokens());
+  }
+
+  /**
+   * How far a job is.
+   *
+   * @param answers that are there; some may be counted twice for a moment while files are joined
+   * @param usage what all answers so far have cost
+   */
+  public record State(long answers, TokenUsage usage) {}
+
+  /** Reads it off the names of the files. */
+  public State state() throws IOException {
+    long answers = 0;
+    TokenUsage usage = TokenUsage.NONE;
+    for (String name : store.list("")) {
+      Matcher parts = NAME.matcher(name);
+      if (parts.matches()) {
+        answers += Long.parseLong(parts.group(1));
+        usage =
+            usage.plus(
+                new TokenUsage(Long.parseLong(parts.group(2)), Long.parseLong(parts.group(3))));
+      }
+    }
+    return new State(answers, usage);
+  }
+
+  /** Whether there are none. */
+  public boolean isEmpty() throws IOException {
+    return files().isEmpty();
+  }
+
+  /** Ids of the answered requests. */
+  public Set<String> ids(SparkSession spark) throws IOException {
+    Set<String> ids = new HashSet<>();
+    if (!isEmpty()) {
+      spark
+          .read()
+          .parquet(files().toArray(String[]::new))
+          .select("id")
+          .collectAsList()
+          .forEach(row -> ids.add(row.getString(0)));
+    }
+    return ids;
+  }
+
+  /** The answers, each once. */
+  public Dataset<Row> read(SparkSession spark) throws IOException {
+    return DistillationRows.read(spark, files().toArray(String[]::new))
+        .dropDuplicates(new String[] {"id"});
+  }
+
+  private List<String> files() throws IOException {
+    return store.list("").stream()
+        .filter(name -> NAME.matcher(name).matches())
+        .map(name -> store.location() + "/" + name)
+        .toList();
+  }
+}

@@ -1,0 +1,133 @@
+package io.sparkmoe.spark.data;
+
+import io.sparkmoe.distill.AnswerSink;
+import io.sparkmoe.distill.DistillationRow;
+import io.sparkmoe.distill.TeacherRequest;
+import io.sparkmoe.distill.TokenUsage;
+import io.sparkmoe.io.Store;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.BiConsumer;
+
+/**
+ * Puts answers down in small files, each of which appears whole or not at all. What arrives while a
+ * file is being written goes into the next one together, so a slow file system makes files larger
+ * rather than answers wait; and many small files become one.
+ */
+public final class AnswerWriter implements AnswerSink, AutoCloseable {
+
+  /** Files after which they are joined. */
+  private static final int FILES_TO_JOIN = 64;
+
+  /** Values of arrays that are held for joining at most: 64 MB. */
+  private static final long MAX_HELD_VALUES = 16 << 20;
+
+  private final Store store;
+  private final BiConsumer<TeacherRequest, String> failureListener;
+  private final Object writing = new Object();
+
+  private List<DistillationRow> waiting = new ArrayList<>();
+  private TokenUsage waitingUsage = TokenUsage.NONE;
+
+  /** What the files on their way to be joined hold; guarded by writing. */
+  private final List<DistillationRow> held = new ArrayList<>();
+
+  private final List<String> heldFiles = new ArrayList<>();
+  private TokenUsage heldUsage = TokenUsage.NONE;
+  private long heldValues;
+
+  /**
+   * @param store the answers' folder
+   * @param failureListener hears of failures
+   */
+  public AnswerWriter(Store store, BiConsumer<TeacherRequest, String> failureListener) {
+    this.store = store;
+    this.failureListener = failureListener;
+  }
+
+  @Override
+  public void answered(List<DistillationRow> rows, TokenUsage usage) throws IOException {
+    synchronized (this) {
+      waiting.addAll(rows);
+      waitingUsage = waitingUsage.plus(usage);
+    }
+    if (!rows.isEmpty()) {
+      commit();
+    }
+  }
+
+  /** Writes what waits; on return all that waited at the call is written, by whichever thread. */
+  private void commit() throws IOException {
+    synchronized (writing) {
+      List<DistillationRow> rows;
+      TokenUsage usage;
+      synchronized (this) {
+        rows = waiting;
+        usage = waitingUsage;
+        waiting = new ArrayList<>();
+        waitingUsage = TokenUsage.NONE;
+      }
+      if (rows.isEmpty() && usage.total() == 0) {
+        return; // another thread took it along
+      }
+      try {
+        hold(rows, usage, write(rows, usage));
+      } catch (IOException | RuntimeException e) {
+        synchronized (this) { // for whoever tries again
+          waiting.addAll(rows);
+          waitingUsage = waitingUsage.plus(usage);
+        }
+        throw e;
+      }
+      if (heldFiles.size() >= FILES_TO_JOIN || heldValues > MAX_HELD_VALUES) {
+        join();
+      }
+    }
+  }
+
+  private String write(List<DistillationRow> rows, TokenUsage usage) throws IOException {
+    String name = AnswerFolder.newName(rows.size(), usage);
+    store.write(name, out -> DistillationRowWriter.write(out, rows));
+    return name;
+  }
+
+  private void hold(List<DistillationRow> rows, TokenUsage usage, String file) {
+    held.addAll(rows);
+    heldFiles.add(file);
+    heldUsage = heldUsage.plus(usage);
+    for (DistillationRow row : rows) {
+      int topK = row.topkIds() == null || row.topkIds().length == 0 ? 0 : row.topkIds()[0].length;
+      int tokens = row.completionIds() == null ? 0 : row.completionIds().length;
+      heldValues += row.completion().length() + tokens * (2L * topK + 3);
+    }
+  }
+
+  /** One file for many; in between both are there, and readers drop what they see twice. */
+  private void join() throws IOException {
+    if (heldFiles.size() > 1) {
+      write(held, heldUsage);
+      for (String file : heldFiles) {
+        store.delete(file);
+      }
+    }
+    held.clear();
+    heldFiles.clear();
+    heldUsage = TokenUsage.NONE;
+    heldValues = 0;
+  }
+
+  @Override
+  public void failed(TeacherRequest request, String reason) {
+    failureListener.accept(request, reason);
+  }
+
+  /** Writes what is left and joins the last files. */
+  @Override
+  public void close() throws IOException {
+    commit();
+    synchronized (writing) {
+      join();
+    }
+  }
+}

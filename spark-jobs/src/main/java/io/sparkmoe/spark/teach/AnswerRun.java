@@ -1,0 +1,184 @@
+package io.sparkmoe.spark.teach;
+
+import io.sparkmoe.distill.Prompt;
+import io.sparkmoe.distill.RequestIds;
+import io.sparkmoe.distill.SamplingSettings;
+import io.sparkmoe.distill.TeacherFailure;
+import io.sparkmoe.distill.TeacherIdentity;
+import io.sparkmoe.distill.TokenUsage;
+import io.sparkmoe.spark.data.AnswerFolder;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.Iterator;
+import java.util.List;
+import java.util.Set;
+import org.apache.spark.api.java.JavaPairRDD;
+import org.apache.spark.api.java.JavaRDD;
+import org.apache.spark.api.java.JavaSparkContext;
+import org.apache.spark.broadcast.Broadcast;
+import org.apache.spark.sql.SparkSession;
+import org.apache.spark.storage.StorageLevel;
+import org.apache.spark.util.SerializableConfiguration;
+import scala.Tuple2;
+
+/**
+ * Gets the answers that a folder lacks. A request is known by its id, so prompts that occur twice
+ * are asked once, and what the folder holds is not asked again.
+ */
+public final class AnswerRun {
+
+  /** Rounds after lost executors before it is given up. */
+  private static final int MAX_ROUNDS = 5;
+
+  private final SparkSession spark;
+  private final JavaSparkContext context;
+  private final TeacherSpec spec;
+  private final SamplingSettings sampling;
+  private final int samples;
+  private final AnswerFolder folder;
+  private final String location;
+  private final Progress progress;
+
+  /**
+   * @param samples answers for each prompt
+   * @param folder of the answers
+   * @param location of that folder
+   * @param progress is told how far it is
+   */
+  public AnswerRun(
+      SparkSession spark,
+      TeacherSpec spec,
+      SamplingSettings sampling,
+      int samples,
+      AnswerFolder folder,
+      String location,
+      Progress progress) {
+    this.spark = spark;
+    this.context = JavaSparkContext.fromSparkContext(spark.sparkContext());
+    this.spec = spec;
+    this.sampling = sampling;
+    this.samples = samples;
+    this.folder = folder;
+    this.location = location;
+    this.progress = progress;
+  }
+
+  /**
+   * What became of the requests.
+   *
+   * @param requests different ones
+   * @param failed of them without an answer, as far as they were asked
+   * @param reasons why, some of them
+   * @param stop why asking ended early, null = it did not
+   */
+  public record Result(long requests, long failed, List<String> reasons, TeacherFailure stop) {}
+
+  /** Something to do before all but the first is asked. */
+  @FunctionalInterface
+  public interface Start {
+    void run() throws IOException;
+  }
+
+  /**
+   * Asks what is not answered yet.
+   *
+   * @param prompts lines of {@link Prompt#toJson}
+   * @param start is run once it is clear that the teacher answers
+   */
+  public Result run(JavaRDD<String> prompts, Start start) throws IOException, InterruptedException {
+    if (spark.sparkContext().getConf().getBoolean("spark.speculation", false)) {
+      throw new IllegalArgumentException(
+          "spark.speculation is true, expected false: a second copy of a task would ask the"
+              + " teacher everything twice; set it to false");
+    }
+    JavaPairRDD<String, String> requests = requests(prompts);
+    try {
+      long total = requests.count();
+      if (total == 0) {
+        throw new IllegalArgumentException(
+            "there are no prompts: got only blank ones, expected at least one; correct --prompts");
+      }
+      Asked asked = new Asked();
+      if (spec.isRemote()) {
+        asked.add(probe(pending(requests)));
+      }
+      if (asked.stop() == null) {
+        start.run();
+      }
+      for (int round = 1; round <= MAX_ROUNDS && asked.stop() == null; round++) {
+        Asked of = round(requests, total);
+        asked.add(of);
+        if (!of.isAgain()) {
+          break;
+        }
+      }
+      return new Result(total, asked.failed(), asked.reasons(), asked.stop());
+    } finally {
+      requests.unpersist();
+    }
+  }
+
+  /** Ids and prompts, each id once; hashed ids spread evenly over any number of partitions. */
+  private JavaPairRDD<String, String> requests(JavaRDD<String> prompts) {
+    TeacherIdentity identity = spec.identity();
+    SamplingSettings settings = sampling;
+    int perPrompt = samples;
+    return prompts
+        .mapPartitionsToPair(lines -> withIds(new RequestIds(identity, settings), perPrompt, lines))
+        .reduceByKey((first, second) -> first)
+        .persist(StorageLevel.MEMORY_AND_DISK());
+  }
+
+  private static Iterator<Tuple2<String, String>> withIds(
+      RequestIds ids, int samples, Iterator<String> lines) {
+    List<Tuple2<String, String>> requests = new ArrayList<>();
+    lines.forEachRemaining(
+        line -> {
+          Prompt prompt = Prompt.fromJson(line, "prompt");
+          for (int sample = 0; sample < samples; sample++) {
+            requests.add(new Tuple2<>(ids.idOf(prompt, sample), line));
+          }
+        });
+    return requests.iterator();
+  }
+
+  private Asked round(JavaPairRDD<String, String> requests, long total) throws IOException {
+    JavaPairRDD<String, String> pending = pending(requests);
+    long left = pending.count();
+    if (left == 0) {
+      return new Asked();
+    }
+    int askers =
+        (int) Math.min(left, Math.min(spec.maxAskers(), Math.max(1, context.defaultParallelism())));
+    TokenUsage spent = folder.state().usage();
+    AskTask task = task();
+    JavaRDD<Asked> tasks =
+        pending.repartition(askers).mapPartitions(lines -> task.run(askers, spent, lines));
+    Asked sum = new Asked();
+    try (Progress.Watch watch = progress.watch(folder, total)) {
+      tasks.collect().forEach(sum::add);
+    }
+    return sum;
+  }
+
+  private JavaPairRDD<String, String> pending(JavaPairRDD<String, String> requests)
+      throws IOException {
+    Broadcast<Set<String>> answered = context.broadcast(folder.ids(spark));
+    return requests.filter(request -> !answered.value().contains(request._1));
+  }
+
+  /**
+   * Asks one request from here. A wrong key, address or model shows at once, in one sentence,
+   * before any task asks; the answer counts as any other.
+   */
+  private Asked probe(JavaPairRDD<String, String> pending)
+      throws IOException, InterruptedException {
+    TokenUsage spent = folder.state().usage();
+    return task().ask(0, 1, 1, spent, pending.take(1).iterator());
+  }
+
+  private AskTask task() {
+    return new AskTask(
+        spec, location, new SerializableConfiguration(context.hadoopConfiguration()));
+  }
+}

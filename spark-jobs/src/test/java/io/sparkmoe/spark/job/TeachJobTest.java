@@ -1,0 +1,342 @@
+package io.sparkmoe.spark.job;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.sparkmoe.distill.DistillationInfo;
+import io.sparkmoe.distill.SamplingSettings;
+import io.sparkmoe.distill.TeacherFailure;
+import io.sparkmoe.distill.http.ScriptedEndpoint;
+import io.sparkmoe.distill.http.ScriptedEndpoint.Act;
+import io.sparkmoe.distill.http.ScriptedEndpoint.Script;
+import io.sparkmoe.distill.quality.QualityLimits;
+import io.sparkmoe.spark.data.LocalSpark;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.spark.sql.Dataset;
+import org.apache.spark.sql.Row;
+import org.apache.spark.sql.RowFactory;
+import org.apache.spark.sql.SparkSession;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.extension.RegisterExtension;
+import org.junit.jupiter.api.io.TempDir;
+
+/** The job against a real HTTP endpoint. */
+@Timeout(120)
+class TeachJobTest {
+
+  @RegisterExtension static final LocalSpark SPARK = new LocalSpark();
+
+  @TempDir Path folder;
+
+  private Path out;
+  private final ByteArrayOutputStream printed = new ByteArrayOutputStream();
+
+  @BeforeEach
+  void nameFolder() {
+    out = folder.resolve("out");
+  }
+
+  private Path prompts(int count) throws IOException {
+    return Files.writeString(
+        folder.resolve("prompts.txt"),
+        IntStream.range(0, count)
+            .mapToObj(i -> "prompt number " + i)
+            .collect(Collectors.joining("\n")));
+  }
+
+  private TeachOptions options(Path prompts, String teacher, int topK, QualityLimits quality) {
+    return new TeachOptions(
+        new TeachOptions.Prompts(List.of(prompts.toString()), null, false, 0),
+        teacher,
+        new TeachOptions.Host("echo", false, null, 4, 0, 20, 3, 0, 0, 0, 0),
+        "byte",
+        new SamplingSettings(64, 1, 1, topK, 1),
+        1,
+        quality,
+        false,
+        null,
+        out.toString());
+  }
+
+  private static QualityLimits keepAll() {
+    return new QualityLimits(List.of(), 0, 0, 1, List.of(), false);
+  }
+
+  private DistillationInfo teach(TeachOptions options) throws Exception {
+    return teach(SPARK.session(), options);
+  }
+
+  private DistillationInfo teach(SparkSession session, TeachOptions options) throws Exception {
+    PrintStream stream = new PrintStream(printed, true, StandardCharsets.UTF_8);
+    return new TeachJob(options, stream, stream)
+        .run(session, Teachers.of(options, new Configuration()));
+  }
+
+  private Dataset<Row> rows() {
+    return SPARK.session().read().parquet(out.resolve("data").toString());
+  }
+
+  private static Set<String> asked(ScriptedEndpoint endpoint) {
+    return endpoint.bodies().stream()
+        .map(body -> body.path("messages").path(0).path("content").asText())
+        .collect(Collectors.toSet());
+  }
+
+  @Test
+  void answersBecomeRowsThatSqlReadsAndASecondRunAsksNothing() throws Exception {
+    try (ScriptedEndpoint endpoint = new ScriptedEndpoint((p, a) -> ScriptedEndpoint.answer())) {
+      TeachOptions options = options(prompts(12), endpoint.address(), 2, keepAll());
+      DistillationInfo info = teach(options);
+
+      assertThat(info.rows()).isEqualTo(12);
+      rows().createOrReplaceTempView("taught");
+      List<Row> sums =
+          SPARK
+              .session()
+              .sql(
+                  "select count(distinct id), min(size(topk_ids)), min(size(topk_logprobs[0])),"
+                      + " min(messages[1].role), max(finish_reason), count(distinct seed)"
+                      + " from taught where completion = reverse(prompt)")
+              .collectAsList();
+      assertThat(sums.get(0)).isEqualTo(RowFactory.create(12L, 15, 2, "assistant", "stop", 12L));
+      JsonNode json =
+          ScriptedEndpoint.JSON.readTree(
+              Files.readString(out.resolve("distillation.json"), StandardCharsets.UTF_8));
+      assertThat(json.path("formatVersion").asInt()).isEqualTo(1);
+      assertThat(json.path("teacher").asText()).isEqualTo("echo");
+      assertThat(json.path("rows").asInt()).isEqualTo(12);
+      assertThat(json.path("completionTokens").asInt()).isEqualTo(10 * 15 + 2 * 16);
+      assertThat(json.path("tokenizerSha256").asText()).hasSize(64);
+      assertThat(out.resolve("tokenizer.json")).exists();
+
+      assertThat(teach(options)).isEqualTo(info);
+      assertThat(endpoint.bodies()).hasSize(12);
+    }
+  }
+
+  @Test
+  void aRunThatIsStoppedGoesOnWithoutAskingTwice() throws Exception {
+    CountDownLatch stuck = new CountDownLatch(3);
+    AtomicInteger answered = new AtomicInteger();
+    Act stall =
+        (endpoint, exchange, body) -> {
+          stuck.countDown();
+          ScriptedEndpoint.silence().on(endpoint, exchange, body);
+        };
+    Path prompts = prompts(40);
+    TeachOptions options;
+    Set<String> before;
+    try (ScriptedEndpoint endpoint =
+        new ScriptedEndpoint(
+            (p, a) -> answered.incrementAndGet() > 20 ? stall : ScriptedEndpoint.answer())) {
+      options = options(prompts, endpoint.address(), 0, keepAll());
+      ExecutorService other = Executors.newSingleThreadExecutor();
+      Future<DistillationInfo> run = other.submit(() -> teach(options));
+      assertThat(stuck.await(60, TimeUnit.SECONDS)).as("%s", run).isTrue();
+      SPARK.context().cancelAllJobs();
+      assertThatThrownBy(run::get).isInstanceOf(ExecutionException.class);
+      other.shutdown();
+      before = asked(endpoint);
+    }
+    assertThat(out.resolve("distillation.json")).doesNotExist();
+    try (ScriptedEndpoint endpoint = new ScriptedEndpoint((p, a) -> ScriptedEndpoint.answer())) {
+      DistillationInfo info = teach(options(prompts, endpoint.address(), 0, keepAll()));
+
+      assertThat(info.rows()).isEqualTo(40);
+      assertThat(endpoint.bodies()).as("20 were answered before").hasSize(20);
+      before.retainAll(asked(endpoint));
+      assertThat(before).as("asked again: only what was under way").hasSizeLessThanOrEqualTo(4);
+    }
+  }
+
+  @Test
+  void promptsComeFromJsonLinesAndParquet() throws Exception {
+    Path jsonl =
+        Files.writeString(
+            folder.resolve("p.jsonl"),
+            """
+            {"prompt": "one", "source": "a", "completion": "not asked for"}
+            {"messages": [{"role": "system", "content": "s"}, {"content": "two", "role": "user"},
+            """
+                    .strip()
+                + " {\"role\": \"assistant\", \"content\": \"known\"}]}\n{\"prompt\": \" \"}\n");
+    try (ScriptedEndpoint endpoint = new ScriptedEndpoint((p, a) -> ScriptedEndpoint.answer())) {
+      teach(options(jsonl, endpoint.address(), 0, keepAll()));
+
+      assertThat(rows().orderBy("answer").select("source", "prompt", "answer").collectAsList())
+          .extracting(Row::toString)
+          .containsExactly("[a,one,eno]", "[,null,owt]");
+      String parquet = folder.resolve("p.parquet").toString();
+      SPARK
+          .session()
+          .sql("select array(named_struct('content', 'three', 'role', 'user')) as messages")
+          .write()
+          .parquet(parquet);
+      out = folder.resolve("out2");
+      teach(options(Path.of(parquet), endpoint.address(), 0, keepAll()));
+
+      assertThat(rows().first().<String>getAs("answer")).isEqualTo("eerht");
+    }
+  }
+
+  @Test
+  void answersThatAreNotGoodAreLeftOutAndCounted() throws Exception {
+    String loop = "again and again and ".repeat(20);
+    String fact = "the quick brown fox jumps over the lazy dog near the river";
+    Map<String, String> replies =
+        Map.of(
+            "fine", "{\"content\": \"This is a good answer in the English language.\"}, 'stop'",
+            "cut", "{\"content\": \"This is a good answer\"}, 'length'",
+            "short", "{\"content\": \"no\"}, 'stop'",
+            "loop", "{\"content\": \"" + loop + "\"}, 'stop'",
+            "deutsch", "{\"content\": \"Das ist eine gute Antwort auf die Frage.\"}, 'stop'",
+            "leak", "{\"content\": \"As we know, " + fact + ".\"}, 'stop'");
+    Path prompts = Files.writeString(folder.resolve("p.txt"), String.join("\n", replies.keySet()));
+    Path evaluation = Files.writeString(folder.resolve("eval.txt"), "Q: " + fact.toUpperCase());
+    Script script =
+        (p, a) -> {
+          String[] parts = replies.get(p).split(", '");
+          return ScriptedEndpoint.text(
+              "{\"choices\": [{\"message\": "
+                  + parts[0]
+                  + ", \"finish_reason\": \""
+                  + parts[1].replace("'", "")
+                  + "\"}]}");
+        };
+    try (ScriptedEndpoint endpoint = new ScriptedEndpoint(script)) {
+      QualityLimits limits = new QualityLimits(List.of("stop"), 3, 0, 0.5, List.of("en"), true);
+      TeachOptions base = options(prompts, endpoint.address(), 0, limits);
+      DistillationInfo info =
+          teach(
+              new TeachOptions(
+                  base.prompts(),
+                  base.teacher(),
+                  base.host(),
+                  base.tokenizer(),
+                  base.sampling(),
+                  2,
+                  limits,
+                  false,
+                  evaluation.toString(),
+                  base.out()));
+
+      assertThat(info.dropped())
+          .isEqualTo(
+              Map.of(
+                  "finish reason", 2L,
+                  "length", 2L,
+                  "repetition", 2L,
+                  "language", 2L,
+                  "contamination", 2L,
+                  "duplicate", 1L));
+      assertThat(rows().collectAsList()).hasSize(1);
+      assertThat(printed.toString(StandardCharsets.UTF_8))
+          .contains("answers                 12")
+          .contains("- duplicate              1")
+          .contains("rows                     1");
+    }
+  }
+
+  @Test
+  void aWrongKeyWritesNothing() throws Exception {
+    try (ScriptedEndpoint endpoint =
+        new ScriptedEndpoint((p, a) -> ScriptedEndpoint.status(401, "no"))) {
+      assertThatThrownBy(() -> teach(options(prompts(5), endpoint.address(), 0, keepAll())))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("refuses the key: got HTTP status 401");
+      assertThat(endpoint.bodies()).hasSize(1);
+      assertThat(out).doesNotExist();
+    }
+  }
+
+  @Test
+  void otherSettingsDoNotMixWithAnEarlierRunsAnswers() throws Exception {
+    try (ScriptedEndpoint endpoint = new ScriptedEndpoint((p, a) -> ScriptedEndpoint.answer())) {
+      teach(options(prompts(2), endpoint.address(), 0, keepAll()));
+
+      assertThatThrownBy(() -> teach(options(prompts(2), endpoint.address(), 3, keepAll())))
+          .hasMessageContaining("holds answers that were asked for as {\"teacher\":\"echo\"")
+          .hasMessageContaining("\"topK\":3")
+          .hasMessageEndingWith("repeat the options or give another folder");
+    }
+  }
+
+  @Test
+  void aSpentBudgetLeavesADatasetOfWhatIsThere() throws Exception {
+    try (ScriptedEndpoint endpoint = new ScriptedEndpoint((p, a) -> ScriptedEndpoint.answer())) {
+      TeachOptions base = options(prompts(30), endpoint.address(), 0, keepAll());
+      TeachOptions.Host poor =
+          new TeachOptions.Host("echo", false, null, 1, 0, 20, 3, 600, 0, 0, 0);
+      assertThatThrownBy(
+              () ->
+                  teach(
+                      new TeachOptions(
+                          base.prompts(),
+                          base.teacher(),
+                          poor,
+                          null,
+                          base.sampling(),
+                          1,
+                          keepAll(),
+                          false,
+                          null,
+                          base.out())))
+          .isInstanceOf(TeacherFailure.class)
+          .hasMessageContaining("the budget is spent");
+      assertThat(rows().count()).isBetween(2L, 29L);
+      assertThat(out.resolve("distillation.json")).exists();
+    }
+  }
+
+  @Test
+  void aRequestWithoutAnAnswerIsNamedAndTheOthersAreKept() throws Exception {
+    try (ScriptedEndpoint endpoint =
+        new ScriptedEndpoint(
+            (p, a) ->
+                p.endsWith("3")
+                    ? ScriptedEndpoint.status(400, "context too long")
+                    : ScriptedEndpoint.answer())) {
+      DistillationInfo info = teach(options(prompts(5), endpoint.address(), 0, keepAll()));
+
+      assertThat(info.rows()).isEqualTo(4);
+      assertThat(info.failed()).isEqualTo(1);
+      assertThat(printed.toString(StandardCharsets.UTF_8))
+          .contains("moe: 1 of 5 requests have no answer: HTTP status 400 (context too long);");
+    }
+  }
+
+  @Test
+  void noPromptsAreRefused() throws Exception {
+    Path blank = Files.writeString(folder.resolve("blank.txt"), " \n\n");
+    try (ScriptedEndpoint endpoint = new ScriptedEndpoint((p, a) -> ScriptedEndpoint.answer())) {
+      assertThatThrownBy(() -> teach(options(blank, endpoint.address(), 0, keepAll())))
+          .hasMessage(
+              "there are no prompts: got only blank ones, expected at least one; correct"
+                  + " --prompts");
+      Path other = Files.writeString(folder.resolve("p.jsonl"), "{\"question\": \"x\"}");
+      assertThatThrownBy(() -> teach(options(other, endpoint.address(), 0, keepAll())))
+          .hasMessageContaining("has no prompt: it has [question], expected a column prompt");
+    }
+  }
+}
