@@ -48,11 +48,17 @@ class ArchitectureTest {
               "infer",
               Set.of("tensor", "kernel", "fp8", "moe", "model", "io", "data", "checkpoint")),
           Map.entry("train", below("train")),
-          Map.entry("distill", below("config")),
+          Map.entry("distill", distill()),
           Map.entry("config", below("config")),
           Map.entry("report", below("report")));
 
   private static JavaClasses classes;
+
+  private static Set<String> distill() {
+    Set<String> all = new TreeSet<>(below("config"));
+    all.add("infer");
+    return all;
+  }
 
   /** Packages that stand under one of the top three, which may import all that is below them. */
   private static Set<String> below(String top) {
@@ -147,10 +153,21 @@ class ArchitectureTest {
   void onlyTensorsAndKernelsTouchNd4j() {
     noClasses()
         .that()
-        .resideOutsideOfPackages(ROOT + ".tensor..", ROOT + ".kernel..")
+        .resideOutsideOfPackages(ROOT + ".tensor..", ROOT + ".kernel..", ROOT + ".distill.dl4j..")
         .should()
         .dependOnClassesThat()
         .resideInAPackage("org.nd4j..")
+        .check(classes);
+  }
+
+  @Test
+  void onlyItsTeachersKnowDl4j() {
+    noClasses()
+        .that()
+        .resideOutsideOfPackage(ROOT + ".distill.dl4j..")
+        .should()
+        .dependOnClassesThat()
+        .resideInAPackage("org.deeplearning4j..")
         .check(classes);
   }
 

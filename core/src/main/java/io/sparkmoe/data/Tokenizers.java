@@ -2,6 +2,7 @@ package io.sparkmoe.data;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.IntStream;
 
@@ -27,6 +28,26 @@ public final class Tokenizers {
             .filter(b -> used[b])
             .mapToObj(b -> String.valueOf(ByteLevelAlphabet.characterOf(b)))
             .toList();
+    return fromJson(TokenizerJson.write(vocabulary, List.of()));
+  }
+
+  /**
+   * A tokenizer of single characters whose ids somebody else has given: the id of a character is its
+   * place, and the end of documents follows the last.
+   *
+   * @param characters distinct and of ASCII: others take several bytes each
+   */
+  public static Tokenizer ofCharactersInOrder(String characters) {
+    List<String> vocabulary = new ArrayList<>();
+    for (int i = 0; i < characters.length(); i++) {
+      char character = characters.charAt(i);
+      if (character > 0x7F || characters.indexOf(character) < i) {
+        throw new IllegalArgumentException(
+            "characters of a vocabulary must be distinct and of ASCII, got U+%04X as number %d"
+                .formatted((int) character, i));
+      }
+      vocabulary.add(String.valueOf(ByteLevelAlphabet.characterOf(character)));
+    }
     return fromJson(TokenizerJson.write(vocabulary, List.of()));
   }
 

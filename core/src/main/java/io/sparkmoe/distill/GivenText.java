@@ -1,7 +1,6 @@
 package io.sparkmoe.distill;
 
 import io.sparkmoe.data.Tokenizer;
-import io.sparkmoe.infer.Generation;
 import java.util.Arrays;
 
 /**
@@ -10,7 +9,7 @@ import java.util.Arrays;
  * @param ids prompt and what is to be judged after it
  * @param first index of the first token to judge; the ids' length when there is none
  */
-record GivenText(TeacherRequest request, int[] ids, int first) {
+public record GivenText(TeacherRequest request, int[] ids, int first) {
 
   /** Tokens of a request: a window's as they are, else those of its texts. */
   static GivenText of(TeacherRequest request, Tokenizer tokenizer) {
@@ -25,12 +24,6 @@ record GivenText(TeacherRequest request, int[] ids, int first) {
             request, joined(promptIds, tokenizer.encode(prompt.completion())), promptIds.length);
   }
 
-  /** Tokens of an answer behind those of its prompt. */
-  static GivenText ofAnswer(TeacherRequest request, Generation answer) {
-    return new GivenText(
-        request, joined(answer.promptIds(), answer.tokenIds()), answer.promptIds().length);
-  }
-
   private static int[] joined(int[] promptIds, int[] completionIds) {
     int[] ids = Arrays.copyOf(promptIds, promptIds.length + completionIds.length);
     System.arraycopy(completionIds, 0, ids, promptIds.length, completionIds.length);
@@ -40,6 +33,11 @@ record GivenText(TeacherRequest request, int[] ids, int first) {
   /** Whether there is something to judge. */
   boolean isGiven() {
     return first < ids.length;
+  }
+
+  /** Tokens that a model reads to judge the others: all but the last. */
+  int inputs() {
+    return ids.length - 1;
   }
 
   String prompt(Tokenizer tokenizer) {

@@ -47,23 +47,11 @@ final class TokenScorer {
     this.passRows = Math.max(MIN_PASS_ROWS, Math.min(MAX_PASS_ROWS, PASS_ELEMENTS / vocabSize));
   }
 
-  /**
-   * A text to judge.
-   *
-   * @param ids all tokens
-   * @param first index of the first to judge, at least 1: what comes before is given
-   */
-  record Text(int[] ids, int first) {
-    int inputs() {
-      return ids.length - 1;
-    }
-  }
-
   /** Scores of each text's tokens from {@code first} on. */
-  List<TokenScores> score(List<Text> texts) {
+  List<TokenScores> score(List<GivenText> texts) {
     List<TokenScores> scores = new ArrayList<>();
-    for (Text text : texts) {
-      scores.add(TokenScores.unwritten(text.ids.length - text.first, topK));
+    for (GivenText text : texts) {
+      scores.add(TokenScores.unwritten(text.ids().length - text.first(), topK));
     }
     int start = 0;
     while (start < texts.size()) {
@@ -79,13 +67,13 @@ final class TokenScorer {
   }
 
   /** Several texts in one pass, or a single one, long as it may be, in several. */
-  private void group(List<Text> texts, List<TokenScores> scores) {
+  private void group(List<GivenText> texts, List<TokenScores> scores) {
     List<LatentCache> caches = new ArrayList<>();
     try {
-      for (Text text : texts) {
+      for (GivenText text : texts) {
         caches.add(model.newCache(text.inputs()));
       }
-      int longest = texts.stream().mapToInt(Text::inputs).max().orElseThrow();
+      int longest = texts.stream().mapToInt(GivenText::inputs).max().orElseThrow();
       int step = texts.size() == 1 ? passRows : longest;
       for (int from = 0; from < longest; from += step) {
         pass(texts, scores, caches, from, from + step);
@@ -97,12 +85,12 @@ final class TokenScorer {
 
   /** Inputs [from, to) of every text. */
   private void pass(
-      List<Text> texts, List<TokenScores> scores, List<LatentCache> caches, int from, int to) {
+      List<GivenText> texts, List<TokenScores> scores, List<LatentCache> caches, int from, int to) {
     List<Append> appends = new ArrayList<>();
     int rows = 0;
     for (int i = 0; i < texts.size(); i++) {
       int end = Math.min(to, texts.get(i).inputs());
-      appends.add(new Append(caches.get(i), Arrays.copyOfRange(texts.get(i).ids, from, end)));
+      appends.add(new Append(caches.get(i), Arrays.copyOfRange(texts.get(i).ids(), from, end)));
       rows += end - from;
     }
     Tensor logits = model.forward(appends, Logits.ALL).logits();
@@ -111,7 +99,7 @@ final class TokenScorer {
       int row = 0;
       for (int text = 0; text < texts.size(); text++) {
         for (int i = 0; i < appends.get(text).tokens().length; i++) {
-          targets.setInt(row++, texts.get(text).ids[from + i + 1]);
+          targets.setInt(row++, texts.get(text).ids()[from + i + 1]);
         }
       }
       Tensor given = scope.allocate(DType.F32, rows);
@@ -126,7 +114,7 @@ final class TokenScorer {
       row = 0;
       for (int i = 0; i < texts.size(); i++) {
         int count = appends.get(i).tokens().length;
-        copy(scores.get(i), from + 1 - texts.get(i).first, count, ranked, given, row);
+        copy(scores.get(i), from + 1 - texts.get(i).first(), count, ranked, given, row);
         row += count;
       }
     }

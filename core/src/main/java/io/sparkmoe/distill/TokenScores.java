@@ -11,11 +11,10 @@ package io.sparkmoe.distill;
  * @param topkLogprobs (N, K); null when K is 0
  * @param tailLogmass (N); null when K is 0
  */
-record TokenScores(
-    float[] given, int[][] topkIds, float[][] topkLogprobs, float[] tailLogmass) {
+public record TokenScores(float[] given, int[][] topkIds, float[][] topkLogprobs, float[] tailLogmass) {
 
   /** Scores of N tokens, to be written. */
-  static TokenScores unwritten(int numTokens, int topK) {
+  public static TokenScores unwritten(int numTokens, int topK) {
     return topK == 0
         ? new TokenScores(new float[numTokens], null, null, null)
         : new TokenScores(

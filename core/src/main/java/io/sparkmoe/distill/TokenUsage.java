@@ -1,12 +1,14 @@
 package io.sparkmoe.distill;
 
+import java.io.Serializable;
+
 /**
  * Tokens that a teacher's owner counts, and charges for.
  *
  * @param promptTokens tokens read
  * @param completionTokens tokens written, reasoning included
  */
-public record TokenUsage(long promptTokens, long completionTokens) {
+public record TokenUsage(long promptTokens, long completionTokens) implements Serializable {
 
   /** Nothing at all. */
   public static final TokenUsage NONE = new TokenUsage(0, 0);

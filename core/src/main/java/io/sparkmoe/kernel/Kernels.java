@@ -263,9 +263,9 @@ public interface Kernels {
       double gradientScale);
 
   /**
-   * What a teacher's logits say about each row, in log-probabilities of the full softmax: the K most
-   * probable tokens, most probable first (the lowest id among equals), the mass of all others, and
-   * the given token.
+   * What a teacher's logits say about each row, in log-probabilities of the full softmax: the K
+   * most probable tokens, most probable first (the lowest id among equals), the mass of all others,
+   * and the given token.
    *
    * @param ranked written; K at most C
    * @param given (rows) written: log-probability of the target, zero for ignored rows

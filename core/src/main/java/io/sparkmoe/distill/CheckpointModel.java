@@ -1,0 +1,121 @@
+package io.sparkmoe.distill;
+
+import io.sparkmoe.checkpoint.WeightSource;
+import io.sparkmoe.data.Tokenizer;
+import io.sparkmoe.infer.FinishReason;
+import io.sparkmoe.infer.Generation;
+import io.sparkmoe.infer.GenerationListener;
+import io.sparkmoe.infer.GenerationRequest;
+import io.sparkmoe.infer.InferenceModel;
+import io.sparkmoe.infer.SamplingOptions;
+import io.sparkmoe.infer.TextGenerator;
+import io.sparkmoe.kernel.ComputeEngine;
+import io.sparkmoe.model.ModelConfig;
+import io.sparkmoe.model.Parameters;
+import io.sparkmoe.model.Part;
+import io.sparkmoe.tensor.Arena;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Set;
+
+/** A DeepSeek-V3-style model, of a checkpoint or a Hugging Face folder, as teacher. */
+public final class CheckpointModel implements TeacherModel {
+
+  /** Caches and intermediate results. */
+  private static final long WORK_BYTES = 2L << 30;
+
+  private final SamplingSettings sampling;
+  private final ComputeEngine engine;
+  private final Arena arena;
+  private final InferenceModel model;
+  private final TextGenerator generator;
+  private final TokenScorer scorer;
+
+  /**
+   * Where a model computes.
+   *
+   * @param gemmBackend matrix library, "auto" = the fastest
+   * @param threads to compute with
+   */
+  public record Compute(String gemmBackend, int threads) {}
+
+  /**
+   * Loads the model.
+   *
+   * @param weights stay the caller's
+   * @param tokenizer of the model; stays the caller's
+   * @param endIds ids that end an answer
+   */
+  public CheckpointModel(
+      WeightSource weights,
+      SamplingSettings sampling,
+      Compute compute,
+      Tokenizer tokenizer,
+      Set<Integer> endIds)
+      throws IOException {
+    this.sampling = sampling;
+    this.engine = ComputeEngine.open("teach", compute.gemmBackend(), compute.threads());
+    this.arena = new Arena("teacher", offHeapBytes(weights.model()));
+    try {
+      this.model = InferenceModel.load(weights, engine, arena);
+    } catch (IOException | RuntimeException e) {
+      arena.close();
+      engine.close();
+      throw e;
+    }
+    this.generator = new TextGenerator(model, tokenizer, endIds);
+    this.scorer = new TokenScorer(model, engine.kernels(), arena, sampling.topK());
+  }
+
+  /** Memory that a model of this shape takes here. */
+  public static long offHeapBytes(ModelConfig model) {
+    long weightBytes = Parameters.numElements(model, EnumSet.allOf(Part.class)) * Float.BYTES;
+    // Size classes and padded panels take up to an eighth more each.
+    return weightBytes + weightBytes / 4 + WORK_BYTES;
+  }
+
+  @Override
+  public int contextLength() {
+    return model.config().maxPositionEmbeddings();
+  }
+
+  @Override
+  public List<TokenScores> score(List<GivenText> texts) {
+    return scorer.score(texts);
+  }
+
+  @Override
+  public List<WrittenText> write(List<GivenText> prompts) {
+    List<GenerationRequest> requests = new ArrayList<>();
+    for (GivenText prompt : prompts) {
+      SamplingOptions options =
+          new SamplingOptions(
+              sampling.temperature(), 0, sampling.topP(), prompt.request().seed());
+      requests.add(
+          new GenerationRequest(prompt.ids(), sampling.maxTokens(), options, List.of()));
+    }
+    List<Generation> texts =
+        generator.generate(requests, TextGenerator.DEFAULT_BATCH, GenerationListener.NONE).texts();
+    List<WrittenText> written = new ArrayList<>();
+    for (int i = 0; i < texts.size(); i++) {
+      Generation text = texts.get(i);
+      written.add(
+          new WrittenText(
+              prompts.get(i),
+              text.tokenIds(),
+              text.text(),
+              text.logProbabilities(),
+              text.finishReason() == FinishReason.STOP));
+    }
+    return written;
+  }
+
+  @Override
+  public void close() {
+    model.close();
+    arena.close();
+    engine.close();
+  }
+}

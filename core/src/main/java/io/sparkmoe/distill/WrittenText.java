@@ -1,0 +1,23 @@
+package io.sparkmoe.distill;
+
+import java.util.Arrays;
+
+/**
+ * A text that a model wrote.
+ *
+ * @param prompt what it goes on from
+ * @param ids written tokens, the one that ended it included
+ * @param text of them
+ * @param logprobs of each written token in the full softmax at temperature 1
+ * @param isEnded whether the model ended it itself
+ */
+public record WrittenText(
+    GivenText prompt, int[] ids, String text, float[] logprobs, boolean isEnded) {
+
+  /** The written tokens as something to judge. */
+  GivenText given() {
+    int[] all = Arrays.copyOf(prompt.ids(), prompt.ids().length + ids.length);
+    System.arraycopy(ids, 0, all, prompt.ids().length, ids.length);
+    return new GivenText(prompt.request(), all, prompt.ids().length);
+  }
+}
