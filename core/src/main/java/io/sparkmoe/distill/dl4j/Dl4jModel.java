@@ -22,9 +22,6 @@ import java.util.SplittableRandom;
  */
 public final class Dl4jModel implements TeacherModel {
 
-  /** Texts of one length that are judged together. */
-  private static final int BATCH = 16;
-
   /** Far above what anyone feeds a recurrent network; it keeps a longer prompt from the memory. */
   private static final int MAX_STEPS = 1 << 16;
 
@@ -68,7 +65,7 @@ public final class Dl4jModel implements TeacherModel {
     for (int start = 0; start < texts.size(); ) {
       int inputs = texts.get(start).ids().length - 1;
       int end = start + 1;
-      while (end < Math.min(texts.size(), start + BATCH)
+      while (end < Math.min(texts.size(), start + format.batch())
           && texts.get(end).ids().length - 1 == inputs) {
         end++;
       }

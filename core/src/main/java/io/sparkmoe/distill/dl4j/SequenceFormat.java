@@ -13,14 +13,15 @@ import org.nd4j.linalg.factory.Nd4j;
  * <p>Legend: B sequences, T steps, C vocabulary of the network.
  *
  * @param input layout of what it takes
- * @param isTimeLast whether it gives (B, C, T); else (B, T, C)
+ * @param output layout of what it gives
  * @param vocabSize C
  */
-record SequenceFormat(Input input, boolean isTimeLast, int vocabSize) {
+record SequenceFormat(Input input, Output output, int vocabSize) {
 
-  /** Sizes of the probe: unlike each other and any vocabulary in use. */
-  private static final int PROBE_SEQUENCES = 2;
+  /** Sequences of one length that are worked on together. */
+  private static final int BATCH = 16;
 
+  /** Steps of the probe: unlike any vocabulary in use. */
   private static final int PROBE_STEPS = 3;
 
   /** Probabilities of a softmax in single precision add up to 1 within this. */
@@ -37,6 +38,31 @@ record SequenceFormat(Input input, boolean isTimeLast, int vocabSize) {
     IDS
   }
 
+  enum Output {
+    /** (B, C, T), DL4J's own layout. */
+    TIME_LAST,
+    /** (B, T, C). */
+    CHANNELS_LAST,
+    /** (T, C) for one sequence, of a last layer that knows no time; of several, in DL4J's order. */
+    ROWS;
+
+    /** The layout of an output for the probe, or null. */
+    private static Output of(long[] shape, int vocabSize) {
+      if (Arrays.equals(shape, new long[] {1, vocabSize, PROBE_STEPS})) {
+        return TIME_LAST;
+      }
+      if (Arrays.equals(shape, new long[] {1, PROBE_STEPS, vocabSize})) {
+        return CHANNELS_LAST;
+      }
+      return Arrays.equals(shape, new long[] {PROBE_STEPS, vocabSize}) ? ROWS : null;
+    }
+  }
+
+  /** How many sequences the network may be given at a time. */
+  int batch() {
+    return output == Output.ROWS ? 1 : BATCH;
+  }
+
   /**
    * Finds out by trying, as neither file says it in one place.
    *
@@ -48,21 +74,21 @@ record SequenceFormat(Input input, boolean isTimeLast, int vocabSize) {
     String last = "no layout of its input fits";
     for (int vocabSize = tokenizerSize; vocabSize >= tokenizerSize - numSpecial; vocabSize--) {
       for (Input input : Input.values()) {
-        SequenceFormat format = new SequenceFormat(input, true, vocabSize);
-        INDArray output;
+        INDArray given;
         try {
-          output = network.output(format.encode(probeIds()));
+          SequenceFormat asked = new SequenceFormat(input, Output.TIME_LAST, vocabSize);
+          given = network.output(asked.encode(List.of(new int[PROBE_STEPS])));
         } catch (RuntimeException e) { // DL4J throws many kinds where a shape does not fit
           continue;
         }
-        boolean timeLast = fits(output, vocabSize, PROBE_STEPS);
-        if (!timeLast && !fits(output, PROBE_STEPS, vocabSize)) {
-          last = "its output has the shape " + List.of(boxed(output.shape()));
+        Output output = Output.of(given.shape(), vocabSize);
+        if (output == null) {
+          last = "its output has the shape " + Arrays.toString(given.shape());
           continue;
         }
-        SequenceFormat found = new SequenceFormat(input, timeLast, vocabSize);
+        SequenceFormat found = new SequenceFormat(input, output, vocabSize);
         double sum = 0;
-        for (float p : found.decode(output)[0][0]) {
+        for (float p : found.decode(given)[0][0]) {
           sum += p;
         }
         if (Math.abs(sum - 1) <= SUM_TOLERANCE) {
@@ -78,25 +104,6 @@ record SequenceFormat(Input input, boolean isTimeLast, int vocabSize) {
             + last
             + "), expected a distribution over the tokenizer's ids at every step; give its own"
             + " --tokenizer");
-  }
-
-  private static List<int[]> probeIds() {
-    List<int[]> ids = new ArrayList<>();
-    for (int b = 0; b < PROBE_SEQUENCES; b++) {
-      ids.add(new int[PROBE_STEPS]);
-    }
-    return ids;
-  }
-
-  private static boolean fits(INDArray output, int second, int third) {
-    return output.rank() == 3
-        && output.size(0) == PROBE_SEQUENCES
-        && output.size(1) == second
-        && output.size(2) == third;
-  }
-
-  private static Long[] boxed(long[] values) {
-    return Arrays.stream(values).boxed().toArray(Long[]::new);
   }
 
   /** Sequences of one length as the network takes them. */
@@ -125,8 +132,13 @@ record SequenceFormat(Input input, boolean isTimeLast, int vocabSize) {
   }
 
   /** Probabilities [B][T][C] of an output. */
-  float[][][] decode(INDArray output) {
-    INDArray rows = isTimeLast ? output.permute(0, 2, 1) : output;
+  float[][][] decode(INDArray given) {
+    INDArray rows =
+        switch (output) {
+          case TIME_LAST -> given.permute(0, 2, 1);
+          case CHANNELS_LAST -> given;
+          case ROWS -> given.reshape(1, given.size(0), given.size(1));
+        };
     int b = (int) rows.size(0);
     int t = (int) rows.size(1);
     float[] flat = rows.castTo(DataType.FLOAT).dup('c').data().asFloat();

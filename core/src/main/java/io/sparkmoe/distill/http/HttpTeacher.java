@@ -72,7 +72,7 @@ public final class HttpTeacher implements Teacher {
           break;
         }
         TeacherRequest request = requests.next();
-        requireAskable(request.prompt());
+        requireAskable(settings, request.prompt());
         askers.execute(
             () -> {
               try {
@@ -92,7 +92,12 @@ public final class HttpTeacher implements Teacher {
     rethrow(stop.get());
   }
 
-  private void requireAskable(Prompt prompt) {
+  /**
+   * Refuses a prompt that no endpoint, or not one of this form, can answer.
+   *
+   * @throws IllegalArgumentException saying what it takes
+   */
+  public static void requireAskable(HttpTeacherSettings settings, Prompt prompt) {
     boolean chat = settings.endpoint().api() == Endpoint.Api.CHAT;
     if (prompt.completion() != null || prompt.window() != null) {
       throw new IllegalArgumentException(
@@ -101,8 +106,8 @@ public final class HttpTeacher implements Teacher {
     }
     if (!chat && prompt.text() == null) {
       throw new IllegalArgumentException(
-          "a completions endpoint takes text: got messages, expected a column prompt; use --api"
-              + " chat");
+          "a completions endpoint takes text: got messages, expected a column prompt; leave"
+              + " --completions out");
     }
   }
 

@@ -243,7 +243,8 @@ class Dl4jModelTest {
     try (Tokenizer five = Tokenizers.ofCharactersInOrder("abcde");
         Dl4jModel model =
             Dl4jModel.read(file, five, new SamplingSettings(1, 0, 1, 5, 1))) {
-      GivenText given = GivenText.of(request(window(0, 3, 1, 4, 2)), five);
+      GivenText given =
+          new GivenText(request(window(0, 3, 1, 4, 2)), new int[] {0, 3, 1, 4, 2}, 1);
       TokenScores scores = model.score(List.of(given)).get(0);
 
       float[] expected = {-3.118543f, -0.348187f, -2.896358f, -2.848971f};

@@ -133,7 +133,7 @@ public final class TeachJob {
         given.format() == null ? reader.formatOf(given.paths()) : given.format();
     if (given.windowLength() == 0) {
       boolean force = given.force();
-      return reader.prompts(given.paths(), format).map(line -> Completions.apply(line, force));
+      return reader.prompts(given.paths(), format).map(line -> Askable.line(spec, line, force));
     }
     return TextWindows.of(
         reader.texts(given.paths(), format), spec.tokenizerJson(), given.windowLength());

@@ -4,6 +4,7 @@ import io.sparkmoe.data.Tokenizer;
 import io.sparkmoe.data.Tokenizers;
 import io.sparkmoe.distill.AnswerSink;
 import io.sparkmoe.distill.DistillationRow;
+import io.sparkmoe.distill.Prompt;
 import io.sparkmoe.distill.Teacher;
 import io.sparkmoe.distill.TeacherIdentity;
 import io.sparkmoe.distill.TeacherRequest;
@@ -39,6 +40,11 @@ public record HttpTeacherSpec(HttpTeacherSettings settings, String tokenizerJson
   @Override
   public List<String> goodFinishReasons() {
     return List.of(DistillationRow.STOP);
+  }
+
+  @Override
+  public void requireAskable(Prompt prompt) {
+    HttpTeacher.requireAskable(settings, prompt);
   }
 
   @Override

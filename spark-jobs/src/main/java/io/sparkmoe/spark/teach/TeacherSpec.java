@@ -1,5 +1,6 @@
 package io.sparkmoe.spark.teach;
 
+import io.sparkmoe.distill.Prompt;
 import io.sparkmoe.distill.Teacher;
 import io.sparkmoe.distill.TeacherIdentity;
 import io.sparkmoe.distill.TokenUsage;
@@ -21,6 +22,13 @@ public interface TeacherSpec extends Serializable {
 
   /** Reasons to stop that an answer is accepted with unless others are named; empty = any. */
   List<String> goodFinishReasons();
+
+  /**
+   * Refuses a prompt that this teacher can never answer.
+   *
+   * @throws IllegalArgumentException saying what it takes
+   */
+  void requireAskable(Prompt prompt);
 
   /** Most tasks that may ask at a time. */
   int maxAskers();

@@ -1,0 +1,207 @@
+package io.sparkmoe.distill;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import io.sparkmoe.data.ByteTokenizer;
+import io.sparkmoe.data.Tokenizer;
+import io.sparkmoe.infer.Append;
+import io.sparkmoe.infer.InferenceModel;
+import io.sparkmoe.infer.InferenceModel.Logits;
+import io.sparkmoe.infer.LatentCache;
+import io.sparkmoe.infer.ParameterWeights;
+import io.sparkmoe.kernel.ComputeEngine;
+import io.sparkmoe.model.ModelConfig;
+import io.sparkmoe.model.Parameters;
+import io.sparkmoe.model.TinyModel;
+import io.sparkmoe.tensor.Arena;
+import io.sparkmoe.tensor.DType;
+import io.sparkmoe.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.Set;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/** A model of ours as teacher against its own logits. */
+class CheckpointModelTest {
+
+  private static final long SEED = Long.getLong("moe.seed", 20253);
+
+  private static Arena arena;
+  private static Parameters parameters;
+  private static final Tokenizer TOKENIZER = new ByteTokenizer();
+
+  @BeforeAll
+  static void makeWeights() {
+    arena = new Arena("test", 1L << 28);
+    ModelConfig config =
+        TinyModel.config(
+            Map.of("vocab_size", TOKENIZER.vocabSize(), "max_position_embeddings", 400));
+    parameters = Parameters.allocateAll(config, DType.F32, arena);
+    parameters.initialize(SEED);
+    // Initial weights give nearly the same chance to all tokens; larger ones have opinions.
+    Tensor head = parameters.weight("lm_head.weight").value();
+    Random random = new Random(SEED);
+    for (int i = 0; i < head.size(); i++) {
+      head.setFloat(i, (float) random.nextGaussian());
+    }
+  }
+
+  @AfterAll
+  static void close() {
+    parameters.close();
+    arena.close();
+  }
+
+  private static List<DistillationRow> teach(
+      SamplingSettings sampling, List<String> failures, Prompt... prompts) throws Exception {
+    List<DistillationRow> rows = new ArrayList<>();
+    AnswerSink sink =
+        new AnswerSink() {
+          @Override
+          public void answered(List<DistillationRow> answered, TokenUsage usage) {
+            rows.addAll(answered);
+          }
+
+          @Override
+          public void failed(TeacherRequest request, String reason) {
+            failures.add(reason);
+          }
+        };
+    List<TeacherRequest> requests = new ArrayList<>();
+    for (int i = 0; i < prompts.length; i++) {
+      requests.add(new TeacherRequest("r" + i, prompts[i], 100 + i));
+    }
+    Tokenizer tokenizer = new ByteTokenizer();
+    CheckpointModel model =
+        new CheckpointModel(
+            new ParameterWeights(parameters),
+            sampling,
+            new CheckpointModel.Compute("auto", 2),
+            tokenizer,
+            Set.of(tokenizer.endOfTextId()));
+    try (ModelTeacher teacher =
+        new ModelTeacher(
+            new TeacherIdentity("tiny", "r1", tokenizer.sha256(), tokenizer.vocabSize()),
+            sampling,
+            tokenizer,
+            model)) {
+      teacher.answer(requests.iterator(), sink);
+    }
+    return rows;
+  }
+
+  /** Log-probabilities of every next token, (N - 1, C), in double. */
+  private static double[][] truth(int[] ids) throws Exception {
+    try (ComputeEngine engine = ComputeEngine.open("test", "auto", 1);
+        Arena own = new Arena("truth", 1L << 28);
+        InferenceModel model =
+            InferenceModel.load(new ParameterWeights(parameters), engine, own);
+        LatentCache cache = model.newCache(ids.length)) {
+      int c = model.config().vocabSize();
+      int[] inputs = Arrays.copyOf(ids, ids.length - 1);
+      Tensor logits = model.forward(List.of(new Append(cache, inputs)), Logits.ALL).logits();
+      double[][] rows = new double[inputs.length][c];
+      for (int t = 0; t < inputs.length; t++) {
+        double sum = 0;
+        for (int j = 0; j < c; j++) {
+          sum += Math.exp(logits.get(t * c + j));
+        }
+        for (int j = 0; j < c; j++) {
+          rows[t][j] = logits.get(t * c + j) - Math.log(sum);
+        }
+      }
+      return rows;
+    }
+  }
+
+  private static void requireTrue(DistillationRow row, int topK) throws Exception {
+    int[] ids = Arrays.copyOf(row.promptIds(), row.promptIds().length + row.completionIds().length);
+    System.arraycopy(
+        row.completionIds(), 0, ids, row.promptIds().length, row.completionIds().length);
+    double[][] truth = truth(ids);
+    for (int i = 0; i < row.completionIds().length; i++) {
+      double[] p = truth[row.promptIds().length + i - 1];
+      assertThat((double) row.sampledLogprobs()[i])
+          .isCloseTo(p[row.completionIds()[i]], within(1e-4));
+      double[] sorted = Arrays.stream(p).sorted().toArray();
+      double tail = 0;
+      for (int j = 0; j < p.length - topK; j++) {
+        tail += Math.exp(sorted[j]);
+      }
+      assertThat((double) row.tailLogmass()[i]).isCloseTo(Math.log(tail), within(1e-4));
+      for (int k = 0; k < topK; k++) {
+        assertThat((double) row.topkLogprobs()[i][k])
+            .isCloseTo(sorted[p.length - 1 - k], within(1e-4))
+            .isCloseTo(p[row.topkIds()[i][k]], within(1e-4));
+      }
+    }
+  }
+
+  @Test
+  void givenTextIsJudgedByTheFullSoftmaxInWindowsAndBesidePrompts() throws Exception {
+    SamplingSettings sampling = new SamplingSettings(5, 1, 1, 6, 1);
+    Random random = new Random(SEED);
+    int[] window = random.ints(90, 0, 256).toArray();
+    List<DistillationRow> rows =
+        teach(
+            sampling,
+            new ArrayList<>(),
+            new Prompt("", null, null, null, window),
+            new Prompt("de", "Wie geht's?", null, " Gut.", null),
+            new Prompt("", null, null, null, random.ints(90, 0, 256).toArray()));
+
+    assertThat(rows).extracting(DistillationRow::finishReason).containsOnly("forced");
+    assertThat(rows.get(0).promptIds()).containsExactly(window[0]);
+    assertThat(rows.get(0).completionIds()).containsExactly(Arrays.copyOfRange(window, 1, 90));
+    assertThat(rows.get(1).completion()).isEqualTo(" Gut.");
+    assertThat(rows.get(1).source()).isEqualTo("de");
+    for (DistillationRow row : rows) {
+      requireTrue(row, 6);
+    }
+  }
+
+  @Test
+  void anAnswerCarriesLogprobsAtTemperatureOneWhateverItWasSampledWith() throws Exception {
+    SamplingSettings sampling = new SamplingSettings(20, 0.5, 0.8, 3, 1);
+    List<DistillationRow> rows =
+        teach(sampling, new ArrayList<>(), Prompt.ofText("To be"), Prompt.ofText("or not"));
+
+    assertThat(rows).hasSize(2);
+    for (DistillationRow row : rows) {
+      assertThat(row.temperature()).isEqualTo(0.5);
+      assertThat(row.completionIds().length).isBetween(1, 20);
+      requireTrue(row, 3);
+    }
+    SamplingSettings textOnly = new SamplingSettings(20, 0.5, 0.8, 0, 1);
+    DistillationRow plain =
+        teach(textOnly, new ArrayList<>(), Prompt.ofText("To be")).get(0);
+    assertThat(plain.completionIds()).isEqualTo(rows.get(0).completionIds());
+    assertThat(plain.topkIds()).isNull();
+    for (int i = 0; i < plain.sampledLogprobs().length; i++) {
+      assertThat(plain.sampledLogprobs()[i])
+          .isCloseTo(rows.get(0).sampledLogprobs()[i], within(1e-4f));
+    }
+  }
+
+  @Test
+  void aTextBeyondTheContextFailsAloneByItsLength() throws Exception {
+    List<String> failures = new ArrayList<>();
+    List<DistillationRow> rows =
+        teach(
+            new SamplingSettings(5, 1, 1, 2, 1),
+            failures,
+            Prompt.ofText("x".repeat(396)),
+            Prompt.ofText("fits"));
+
+    assertThat(rows).hasSize(1);
+    assertThat(failures)
+        .containsExactly(
+            "context overflow: prompt and answer take 401 positions, the model has 400");
+  }
+}

@@ -1,0 +1,76 @@
+package io.sparkmoe.spark.job;
+
+import io.sparkmoe.data.Tokenizer;
+import io.sparkmoe.data.Tokenizers;
+import io.sparkmoe.distill.ModelTeacher;
+import io.sparkmoe.distill.Prompt;
+import io.sparkmoe.distill.SamplingSettings;
+import io.sparkmoe.distill.Teacher;
+import io.sparkmoe.distill.TeacherIdentity;
+import io.sparkmoe.distill.TeacherModel;
+import io.sparkmoe.distill.TokenUsage;
+import io.sparkmoe.spark.teach.TeacherSpec;
+import java.io.IOException;
+import java.io.Serializable;
+import java.util.List;
+
+/**
+ * A model that every task loads for itself.
+ *
+ * @param identity which model it is
+ * @param tokenizerJson of it
+ * @param sampling how it is to answer
+ * @param loader reads the model
+ * @param offHeapBytes what it takes
+ */
+record ModelTeacherSpec(
+    TeacherIdentity identity,
+    String tokenizerJson,
+    SamplingSettings sampling,
+    Loader loader,
+    long offHeapBytes)
+    implements TeacherSpec {
+
+  /** Reads a model in a task. */
+  interface Loader extends Serializable {
+    TeacherModel load(SamplingSettings sampling, Tokenizer tokenizer, int threads)
+        throws IOException;
+  }
+
+  @Override
+  public boolean isRemote() {
+    return false;
+  }
+
+  /** Any: models trained on plain text hardly ever end theirs. */
+  @Override
+  public List<String> goodFinishReasons() {
+    return List.of();
+  }
+
+  @Override
+  public void requireAskable(Prompt prompt) {
+    if (prompt.messages() != null) {
+      throw new IllegalArgumentException(
+          "a model of our own has no chat template: got messages, expected a column prompt with"
+              + " text; write the conversation as the text that the model was trained on");
+    }
+  }
+
+  @Override
+  public int maxAskers() {
+    return Integer.MAX_VALUE;
+  }
+
+  @Override
+  public Teacher open(int asker, int askers, int threads, TokenUsage spent) throws IOException {
+    Tokenizer tokenizer = Tokenizers.fromJson(tokenizerJson);
+    try {
+      return new ModelTeacher(
+          identity, sampling, tokenizer, loader.load(sampling, tokenizer, threads));
+    } catch (IOException | RuntimeException e) {
+      tokenizer.close();
+      throw e;
+    }
+  }
+}
