@@ -1,7 +1,9 @@
 package io.sparkmoe.spark.job;
 
 import io.sparkmoe.data.ByteTokenizer;
+import io.sparkmoe.data.Tokenizer;
 import io.sparkmoe.data.Tokenizers;
+import io.sparkmoe.distill.SamplingSettings;
 import io.sparkmoe.distill.http.ApiKey;
 import io.sparkmoe.distill.http.BudgetLimits;
 import io.sparkmoe.distill.http.Endpoint;
@@ -22,7 +24,10 @@ import org.apache.hadoop.fs.Path;
 final class Teachers {
 
   private static final String KEY_VARIABLE = "MOE_TEACHER_API_KEY";
+  private static final String CHECKPOINT = "checkpoint:";
+  private static final String DL4J = "dl4j:";
   private static final String BYTE = "byte";
+  private static final String JSON_FILE = ".json";
 
   /** Enough for what any endpoint calls a key. */
   private static final int MAX_KEY_BYTES = 1 << 14;
@@ -39,6 +44,15 @@ final class Teachers {
     String teacher = options.teacher();
     if (teacher.startsWith("http://") || teacher.startsWith("https://")) {
       return http(options, hadoop);
+    }
+    SamplingSettings sampling = options.sampling();
+    String tokenizer = tokenizer(options.tokenizer(), hadoop);
+    if (teacher.startsWith(CHECKPOINT)) {
+      return LocalTeachers.checkpoint(
+          teacher.substring(CHECKPOINT.length()), tokenizer, sampling, hadoop);
+    }
+    if (teacher.startsWith(DL4J)) {
+      return LocalTeachers.dl4j(teacher.substring(DL4J.length()), tokenizer, sampling, hadoop);
     }
     throw new IllegalArgumentException(
         "unknown teacher: got "
@@ -90,7 +104,10 @@ final class Teachers {
     return new ApiKey(read(file, "--api-key-file", hadoop, MAX_KEY_BYTES));
   }
 
-  /** The text of the tokenizer.json that an option names, null = none. */
+  /**
+   * The text of the tokenizer.json that an option names, null = none. A file of another name holds a
+   * teacher's characters in the order of their ids.
+   */
   static String tokenizer(String option, Configuration hadoop) throws IOException {
     if (option == null) {
       return null;
@@ -98,9 +115,16 @@ final class Teachers {
     if (option.equals(BYTE)) {
       return new ByteTokenizer().toJson();
     }
-    String json = read(option, "--tokenizer", hadoop, Integer.MAX_VALUE);
-    Tokenizers.fromJson(json).close();
-    return json;
+    String text = read(option, "--tokenizer", hadoop, Integer.MAX_VALUE);
+    try (Tokenizer tokenizer =
+        option.endsWith(JSON_FILE)
+            ? Tokenizers.fromJson(text)
+            : Tokenizers.ofCharactersInOrder(text)) {
+      return tokenizer.toJson();
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException(
+          "--tokenizer " + option + ": " + e.getMessage() + "; give the teacher's own", e);
+    }
   }
 
   private static String read(String file, String option, Configuration hadoop, int maxBytes)

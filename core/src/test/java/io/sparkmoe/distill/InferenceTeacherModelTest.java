@@ -28,7 +28,7 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
 /** A model of ours as teacher against its own logits. */
-class CheckpointModelTest {
+class InferenceTeacherModelTest {
 
   private static final long SEED = Long.getLong("moe.seed", 20253);
 
@@ -78,11 +78,11 @@ class CheckpointModelTest {
       requests.add(new TeacherRequest("r" + i, prompts[i], 100 + i));
     }
     Tokenizer tokenizer = new ByteTokenizer();
-    CheckpointModel model =
-        new CheckpointModel(
+    InferenceTeacherModel model =
+        new InferenceTeacherModel(
             new ParameterWeights(parameters),
             sampling,
-            new CheckpointModel.Compute("auto", 2),
+            new InferenceTeacherModel.Compute("auto", 2),
             tokenizer,
             Set.of(tokenizer.endOfTextId()));
     try (ModelTeacher teacher =

@@ -21,7 +21,7 @@ import java.util.List;
 import java.util.Set;
 
 /** A DeepSeek-V3-style model, of a checkpoint or a Hugging Face folder, as teacher. */
-public final class CheckpointModel implements TeacherModel {
+public final class InferenceTeacherModel implements TeacherModel {
 
   /** Caches and intermediate results. */
   private static final long WORK_BYTES = 2L << 30;
@@ -48,7 +48,7 @@ public final class CheckpointModel implements TeacherModel {
    * @param tokenizer of the model; stays the caller's
    * @param endIds ids that end an answer
    */
-  public CheckpointModel(
+  public InferenceTeacherModel(
       WeightSource weights,
       SamplingSettings sampling,
       Compute compute,
