@@ -32,8 +32,8 @@ public final class Tokenizers {
   }
 
   /**
-   * A tokenizer of single characters whose ids somebody else has given: the id of a character is its
-   * place, and the end of documents follows the last.
+   * A tokenizer of single characters whose ids somebody else has given: the id of a character is
+   * its place, and the end of documents follows the last.
    *
    * @param characters distinct and of ASCII: others take several bytes each
    */

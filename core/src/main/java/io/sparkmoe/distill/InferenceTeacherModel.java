@@ -91,10 +91,8 @@ public final class InferenceTeacherModel implements TeacherModel {
     List<GenerationRequest> requests = new ArrayList<>();
     for (GivenText prompt : prompts) {
       SamplingOptions options =
-          new SamplingOptions(
-              sampling.temperature(), 0, sampling.topP(), prompt.request().seed());
-      requests.add(
-          new GenerationRequest(prompt.ids(), sampling.maxTokens(), options, List.of()));
+          new SamplingOptions(sampling.temperature(), 0, sampling.topP(), prompt.request().seed());
+      requests.add(new GenerationRequest(prompt.ids(), sampling.maxTokens(), options, List.of()));
     }
     List<Generation> texts =
         generator.generate(requests, TextGenerator.DEFAULT_BATCH, GenerationListener.NONE).texts();

@@ -11,8 +11,8 @@ import java.util.List;
 
 /**
  * A model in this process as teacher: it writes answers, or judges given text, which costs one
- * forward pass. Log-probabilities of answers are of the full softmax at temperature 1, whatever they
- * were sampled with; when alternatives are wanted, an answer is judged as given text is.
+ * forward pass. Log-probabilities of answers are of the full softmax at temperature 1, whatever
+ * they were sampled with; when alternatives are wanted, an answer is judged as given text is.
  */
 public final class ModelTeacher implements Teacher {
 

@@ -11,7 +11,8 @@ package io.sparkmoe.distill;
  * @param topkLogprobs (N, K); null when K is 0
  * @param tailLogmass (N); null when K is 0
  */
-public record TokenScores(float[] given, int[][] topkIds, float[][] topkLogprobs, float[] tailLogmass) {
+public record TokenScores(
+    float[] given, int[][] topkIds, float[][] topkLogprobs, float[] tailLogmass) {
 
   /** Scores of N tokens, to be written. */
   public static TokenScores unwritten(int numTokens, int topK) {

@@ -100,8 +100,7 @@ class InferenceTeacherModelTest {
   private static double[][] truth(int[] ids) throws Exception {
     try (ComputeEngine engine = ComputeEngine.open("test", "auto", 1);
         Arena own = new Arena("truth", 1L << 28);
-        InferenceModel model =
-            InferenceModel.load(new ParameterWeights(parameters), engine, own);
+        InferenceModel model = InferenceModel.load(new ParameterWeights(parameters), engine, own);
         LatentCache cache = model.newCache(ids.length)) {
       int c = model.config().vocabSize();
       int[] inputs = Arrays.copyOf(ids, ids.length - 1);
@@ -179,8 +178,7 @@ class InferenceTeacherModelTest {
       requireTrue(row, 3);
     }
     SamplingSettings textOnly = new SamplingSettings(20, 0.5, 0.8, 0, 1);
-    DistillationRow plain =
-        teach(textOnly, new ArrayList<>(), Prompt.ofText("To be")).get(0);
+    DistillationRow plain = teach(textOnly, new ArrayList<>(), Prompt.ofText("To be")).get(0);
     assertThat(plain.completionIds()).isEqualTo(rows.get(0).completionIds());
     assertThat(plain.topkIds()).isNull();
     for (int i = 0; i < plain.sampledLogprobs().length; i++) {

@@ -41,8 +41,8 @@ public final class Dl4jModel implements TeacherModel {
   /**
    * Reads a network.
    *
-   * @param tokenizer that the network was trained with; stays the caller's. It may have one id more,
-   *     the end of a text, when the network never saw that
+   * @param tokenizer that the network was trained with; stays the caller's. It may have one id
+   *     more, the end of a text, when the network never saw that
    * @throws IllegalArgumentException when it is no language model over those tokens
    */
   public static Dl4jModel read(Path file, Tokenizer tokenizer, SamplingSettings sampling)

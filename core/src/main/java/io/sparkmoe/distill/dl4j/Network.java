@@ -75,8 +75,7 @@ interface Network {
           InvalidKerasConfigurationException,
           UnsupportedKerasConfigurationException {
     try {
-      return of(
-          KerasModelImport.importKerasSequentialModelAndWeights(file.toString(), false));
+      return of(KerasModelImport.importKerasSequentialModelAndWeights(file.toString(), false));
     } catch (InvalidKerasConfigurationException e) {
       return of(KerasModelImport.importKerasModelAndWeights(file.toString(), false));
     }

@@ -1,6 +1,5 @@
 package io.sparkmoe.distill.dl4j;
 
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import org.nd4j.linalg.api.buffer.DataType;

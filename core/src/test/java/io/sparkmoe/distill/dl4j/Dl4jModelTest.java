@@ -63,7 +63,8 @@ class Dl4jModelTest {
                 .seed(7)
                 .updater(new Adam(0.02))
                 .list()
-                .layer(new LSTM.Builder().nIn(vocabSize).nOut(32).activation(Activation.TANH).build())
+                .layer(
+                    new LSTM.Builder().nIn(vocabSize).nOut(32).activation(Activation.TANH).build())
                 .layer(
                     new RnnOutputLayer.Builder(LossFunctions.LossFunction.MCXENT)
                         .nIn(32)
@@ -107,8 +108,8 @@ class Dl4jModelTest {
     return new Prompt("", null, null, null, ids);
   }
 
-  private static List<DistillationRow> teach(Path file, SamplingSettings sampling, Prompt... prompts)
-      throws Exception {
+  private static List<DistillationRow> teach(
+      Path file, SamplingSettings sampling, Prompt... prompts) throws Exception {
     List<DistillationRow> rows = new ArrayList<>();
     AnswerSink sink =
         new AnswerSink() {
@@ -193,8 +194,7 @@ class Dl4jModelTest {
     assertThat(stepwise.completion()).isEqualTo(row.completion());
     assertThat(stepwise.topkIds()).isNull();
     for (int i = 0; i < 12; i++) {
-      assertThat(stepwise.sampledLogprobs()[i])
-          .isCloseTo(row.sampledLogprobs()[i], within(1e-4f));
+      assertThat(stepwise.sampledLogprobs()[i]).isCloseTo(row.sampledLogprobs()[i], within(1e-4f));
     }
   }
 
@@ -241,10 +241,8 @@ class Dl4jModelTest {
     Path file = folder.resolve("characters.h5");
     Files.copy(resource("characters.h5"), file);
     try (Tokenizer five = Tokenizers.ofCharactersInOrder("abcde");
-        Dl4jModel model =
-            Dl4jModel.read(file, five, new SamplingSettings(1, 0, 1, 5, 1))) {
-      GivenText given =
-          new GivenText(request(window(0, 3, 1, 4, 2)), new int[] {0, 3, 1, 4, 2}, 1);
+        Dl4jModel model = Dl4jModel.read(file, five, new SamplingSettings(1, 0, 1, 5, 1))) {
+      GivenText given = new GivenText(request(window(0, 3, 1, 4, 2)), new int[] {0, 3, 1, 4, 2}, 1);
       TokenScores scores = model.score(List.of(given)).get(0);
 
       float[] expected = {-3.118543f, -0.348187f, -2.896358f, -2.848971f};
@@ -258,8 +256,7 @@ class Dl4jModelTest {
 
   @Test
   void anotherVocabularyIsRefused() {
-    assertThatThrownBy(
-            () -> Dl4jModel.read(zip, Tokenizers.ofCharactersInOrder("abc"), TOP_4))
+    assertThatThrownBy(() -> Dl4jModel.read(zip, Tokenizers.ofCharactersInOrder("abc"), TOP_4))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("teacher is no language model over 4 tokens")
         .hasMessageEndingWith("give its own --tokenizer");

@@ -122,12 +122,20 @@ public final class AnswerWriter implements AnswerSink, AutoCloseable {
     failureListener.accept(request, reason);
   }
 
-  /** Writes what is left and joins the last files. */
-  @Override
-  public void close() throws IOException {
+  /** Joins the last files, when all answers are there. */
+  public void finish() throws IOException {
     commit();
     synchronized (writing) {
       join();
     }
+  }
+
+  /**
+   * Writes what is left. Nothing is joined here: a task that was stopped must not delete what the
+   * run after it may be reading already.
+   */
+  @Override
+  public void close() throws IOException {
+    commit();
   }
 }

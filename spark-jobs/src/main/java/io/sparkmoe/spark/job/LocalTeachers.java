@@ -47,8 +47,7 @@ final class LocalTeachers {
       WeightSource weights = model.weights();
       String revision = null;
       if (weights instanceof CheckpointReader checkpoint) {
-        byte[] files =
-            checkpoint.manifest().files().toString().getBytes(StandardCharsets.UTF_8);
+        byte[] files = checkpoint.manifest().files().toString().getBytes(StandardCharsets.UTF_8);
         revision = Sha256.hex(files);
       }
       String location = weights.location();
@@ -61,8 +60,7 @@ final class LocalTeachers {
               tokenizer.vocabSize()),
           tokenizer.toJson(),
           sampling,
-          (settings, own, threads) ->
-              load(location, configuration.value(), settings, own, threads),
+          (settings, own, threads) -> load(location, configuration.value(), settings, own, threads),
           InferenceTeacherModel.offHeapBytes(model.model()));
     }
   }
@@ -130,8 +128,7 @@ final class LocalTeachers {
     Path path = new Path(file);
     java.nio.file.Path copy = Files.createTempFile("teacher-", "-" + path.getName());
     try {
-      try (InputStream in =
-          new DigestInputStream(path.getFileSystem(hadoop).open(path), digest)) {
+      try (InputStream in = new DigestInputStream(path.getFileSystem(hadoop).open(path), digest)) {
         Files.copy(in, copy, StandardCopyOption.REPLACE_EXISTING);
       } catch (FileNotFoundException e) {
         throw new IllegalArgumentException(

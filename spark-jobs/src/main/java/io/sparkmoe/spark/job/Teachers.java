@@ -105,8 +105,8 @@ final class Teachers {
   }
 
   /**
-   * The text of the tokenizer.json that an option names, null = none. A file of another name holds a
-   * teacher's characters in the order of their ids.
+   * The text of the tokenizer.json that an option names, null = none. A file of another name holds
+   * a teacher's characters in the order of their ids.
    */
   static String tokenizer(String option, Configuration hadoop) throws IOException {
     if (option == null) {

@@ -67,6 +67,7 @@ final class AskTask implements Serializable {
         AnswerWriter writer = new AnswerWriter(store, (request, reason) -> asked.failed(reason));
         Teacher teacher = spec.open(asker, askers, threads, spent)) {
       teacher.answer(new Requests(requests), writer);
+      writer.finish();
     } catch (TeacherFailure e) {
       asked.stopped(e); // not thrown: Spark would repeat what has no chance
     }

@@ -14,6 +14,7 @@ import io.sparkmoe.distill.quality.QualityLimits;
 import io.sparkmoe.spark.data.LocalSpark;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -32,6 +33,7 @@ import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.sql.Dataset;
+import org.apache.spark.sql.Encoders;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.RowFactory;
 import org.apache.spark.sql.SparkSession;
@@ -256,6 +258,71 @@ class TeachJobTest {
           .contains("- duplicate              1")
           .contains("rows                     1");
     }
+  }
+
+  @Test
+  void aNetworkOfKerasJudgesAWholeTextInWindows() throws Exception {
+    Path h5 = folder.resolve("characters.h5");
+    try (InputStream in =
+        ScriptedEndpoint.class.getResourceAsStream("/io/sparkmoe/distill/characters.h5")) {
+      Files.copy(in, h5);
+    }
+    Path characters = Files.writeString(folder.resolve("characters.txt"), "abcde");
+    Path text = Files.writeString(folder.resolve("text.txt"), "abacadaeabc".repeat(4));
+    TeachOptions base = options(text, "dl4j:" + h5, 3, keepAll());
+    TeachOptions options =
+        new TeachOptions(
+            new TeachOptions.Prompts(List.of(text.toString()), null, true, 10),
+            base.teacher(),
+            base.host(),
+            characters.toString(),
+            base.sampling(),
+            1,
+            keepAll(),
+            true,
+            null,
+            base.out());
+    DistillationInfo info = teach(options);
+
+    assertThat(info.teacher()).isEqualTo("dl4j:characters.h5");
+    assertThat(info.rowTokens()).as("every character but the first").isEqualTo(43);
+    assertThat(rows().select("finish_reason").distinct().as(Encoders.STRING()).collectAsList())
+        .containsExactly("forced");
+    Row sums =
+        rows()
+            .selectExpr("explode(arrays_zip(topk_logprobs, tail_logmass)) as token")
+            .selectExpr(
+                "abs(aggregate(token.topk_logprobs, exp(cast(token.tail_logmass as double)),"
+                    + " (sum, p) -> sum + exp(cast(p as double))) - 1) as error")
+            .selectExpr("count(*)", "max(error)")
+            .first();
+    assertThat(sums.getLong(0)).isEqualTo(43);
+    assertThat(sums.getDouble(1)).isLessThan(1e-5);
+
+    assertThatThrownBy(() -> Teachers.of(options("dl4j:" + h5, null), new Configuration()))
+        .hasMessageContaining("has no tokenizer of its own");
+    assertThatThrownBy(() -> Teachers.of(options("dl4j:" + h5 + "x", "byte"), new Configuration()))
+        .hasMessageContaining("no such teacher: ");
+    assertThatThrownBy(
+            () -> Teachers.of(options("checkpoint:" + folder, null), new Configuration()))
+        .hasMessageContaining("no model: " + folder + " holds none");
+    assertThatThrownBy(() -> Teachers.of(options("oracle", null), new Configuration()))
+        .hasMessageStartingWith("unknown teacher: got oracle, expected http(s)://HOST");
+  }
+
+  private TeachOptions options(String teacher, String tokenizer) {
+    TeachOptions base = options(folder.resolve("p.txt"), teacher, 0, keepAll());
+    return new TeachOptions(
+        base.prompts(),
+        teacher,
+        base.host(),
+        tokenizer,
+        base.sampling(),
+        1,
+        keepAll(),
+        true,
+        null,
+        base.out());
   }
 
   @Test
