@@ -34,7 +34,7 @@ final class VectorRanking {
   }
 
   private static void select(TopK best, ByteBuffer x, int start, int c) {
-    best.clear();
+    best.clear(Float.NEGATIVE_INFINITY);
     int i = 0;
     for (; i < c && best.count() < best.capacity(); i++) {
       best.offer(Lanes.get(x, start + i), i);
