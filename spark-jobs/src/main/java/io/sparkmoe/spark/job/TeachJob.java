@@ -69,7 +69,7 @@ public final class TeachJob {
     MasterCheck.check(conf);
     TeacherSpec spec = spec();
     int tasks = Math.max(1, ClusterShape.of(conf).slots());
-    ClusterDefaults.fillIn(conf, tasks, new MemoryNeed(HEAP_BYTES, spec.offHeapBytes()));
+    ClusterDefaults.fillIn(conf, tasks, new MemoryNeed(HEAP_BYTES, spec.offHeapBytes(), 0));
     try (SparkSession spark = SparkSession.builder().config(conf).getOrCreate()) {
       return run(spark, spec);
     }
