@@ -50,6 +50,37 @@ final class KernelArguments {
     typed(second, first.type());
   }
 
+  static void gatedFp8(Tensor hidden, Fp8Tensor kept, Tensor gateUp, Tensor weight) {
+    weightedSwiGlu(hidden, gateUp, weight);
+    typed(hidden, DType.BF16);
+    keptGateUp(kept, hidden);
+  }
+
+  static void gatedFp8Backward(
+      Tensor dGateUp,
+      Tensor dGateUpTransposed,
+      Tensor hiddenTransposed,
+      Tensor dWeight,
+      Tensor dHidden,
+      Fp8Tensor kept,
+      Tensor weight,
+      int[] rowStarts) {
+    weightedSwiGluBackward(dGateUp, dWeight, hiddenTransposed, dHidden, dGateUp, weight);
+    sameSize(dGateUpTransposed, dGateUp);
+    typed(dGateUp, DType.BF16);
+    typed(dGateUpTransposed, DType.BF16);
+    typed(hiddenTransposed, DType.BF16);
+    keptGateUp(kept, dHidden);
+    requireGroups(dHidden, rowStarts);
+    equal("rows in groups beside " + dHidden, dHidden.rows(), rowStarts[rowStarts.length - 1]);
+  }
+
+  private static void keptGateUp(Fp8Tensor kept, Tensor hidden) {
+    typed(kept.codes(), DType.F8_E4M3);
+    equal("columns of kept " + kept.codes(), hidden.cols(), kept.codes().cols());
+    equal("rows of kept " + kept.codes(), 2L * hidden.rows(), kept.codes().rows());
+  }
+
   static void sameSize(Tensor a, Tensor b) {
     equal("elements of " + b + " beside " + a, a.size(), b.size());
   }

@@ -335,6 +335,40 @@ public interface Kernels {
   /** {@code values = code * scale}: values BF16 or F32 (R, N) written. */
   void dequantize(Tensor values, Fp8Tensor x);
 
+  /**
+   * {@link #weightedSwiGlu} between two products in FP8, in E4M3 tiles of 1x128: the products
+   * before it are kept and its result is rounded.
+   *
+   * @param hidden BF16 (R, F) written: operand of {@code weight * silu(gate) * up}
+   * @param kept (2R, F) written: every row of gateUp as two, its gate and its up
+   * @param gateUp (R, 2F)
+   * @param weight (R), null = one
+   */
+  void gatedFp8(Tensor hidden, Fp8Tensor kept, Tensor gateUp, Tensor weight);
+
+  /**
+   * Backward of {@link #gatedFp8}, from what that kept: the gradient of gateUp, rounded either way,
+   * and the activation once more, rounded for the weight gradient, all in E4M3.
+   *
+   * @param dGateUp BF16 (R, 2F) written, in tiles of 1x128 of gate and of up
+   * @param dGateUpTransposed BF16 (R, 2F) written, in tiles of 128x1 within groups
+   * @param hiddenTransposed BF16 (R, F) written, likewise
+   * @param dWeight (R) written; null where weight is
+   * @param dHidden gradient of {@code weight * silu(gate) * up}, (R, F)
+   * @param kept (2R, F)
+   * @param weight (R), null = one
+   * @param rowStarts G + 1 ascending row numbers of G groups, which hold all rows
+   */
+  void gatedFp8Backward(
+      Tensor dGateUp,
+      Tensor dGateUpTransposed,
+      Tensor hiddenTransposed,
+      Tensor dWeight,
+      Tensor dHidden,
+      Fp8Tensor kept,
+      Tensor weight,
+      int[] rowStarts);
+
   // ---- conversions
 
   /** F32 to BF16, nearest even. */

@@ -11,7 +11,7 @@ final class ReferenceFp8 {
 
   /** The values that are rounded, by element. */
   @FunctionalInterface
-  private interface Values {
+  interface Values {
     float at(int element);
   }
 
@@ -32,7 +32,7 @@ final class ReferenceFp8 {
     }
   }
 
-  private static void quantize(
+  static void quantize(
       Tensor operand, Fp8Tensor kept, int n, Values x, int[] groups, Fp8Scaling scaling) {
     for (int g = 0; g + 1 < groups.length; g++) {
       int height = Math.min(scaling.granularity().rows(), groups[g + 1] - groups[g]);

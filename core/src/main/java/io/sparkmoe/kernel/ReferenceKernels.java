@@ -518,6 +518,28 @@ public final class ReferenceKernels implements Kernels {
     ReferenceFp8.dequantize(values, x);
   }
 
+  @Override
+  public void gatedFp8(Tensor hidden, Fp8Tensor kept, Tensor gateUp, Tensor weight) {
+    KernelArguments.gatedFp8(hidden, kept, gateUp, weight);
+    ReferenceGatedFp8.forward(hidden, kept, gateUp, weight);
+  }
+
+  @Override
+  public void gatedFp8Backward(
+      Tensor dGateUp,
+      Tensor dGateUpTransposed,
+      Tensor hiddenTransposed,
+      Tensor dWeight,
+      Tensor dHidden,
+      Fp8Tensor kept,
+      Tensor weight,
+      int[] rowStarts) {
+    KernelArguments.gatedFp8Backward(
+        dGateUp, dGateUpTransposed, hiddenTransposed, dWeight, dHidden, kept, weight, rowStarts);
+    ReferenceGatedFp8.backward(
+        dGateUp, dGateUpTransposed, hiddenTransposed, dWeight, dHidden, kept, weight, rowStarts);
+  }
+
   // ---- conversions
 
   @Override

@@ -17,6 +17,7 @@ public final class VectorKernels implements Kernels {
   private final VectorMatmul matmul;
   private final VectorElementwise elementwise;
   private final VectorWeightedSwiGlu gated;
+  private final VectorGatedFp8 gatedFp8;
   private final VectorNorm norm;
   private final VectorRows rows;
   private final VectorRotary rotary;
@@ -36,6 +37,7 @@ public final class VectorKernels implements Kernels {
     matmul = new VectorMatmul(gemm, parallel);
     elementwise = new VectorElementwise(parallel);
     gated = new VectorWeightedSwiGlu(parallel);
+    gatedFp8 = new VectorGatedFp8(parallel);
     norm = new VectorNorm(parallel);
     rows = new VectorRows(parallel);
     rotary = new VectorRotary(parallel);
@@ -367,6 +369,30 @@ public final class VectorKernels implements Kernels {
   public void dequantize(Tensor values, Fp8Tensor x) {
     KernelArguments.dequantize(values, x);
     fp8.dequantize(values, x);
+  }
+
+  @Override
+  public void gatedFp8(Tensor hidden, Fp8Tensor kept, Tensor gateUp, Tensor weight) {
+    allF32(gateUp, weight);
+    KernelArguments.gatedFp8(hidden, kept, gateUp, weight);
+    gatedFp8.forward(hidden, kept, gateUp, weight);
+  }
+
+  @Override
+  public void gatedFp8Backward(
+      Tensor dGateUp,
+      Tensor dGateUpTransposed,
+      Tensor hiddenTransposed,
+      Tensor dWeight,
+      Tensor dHidden,
+      Fp8Tensor kept,
+      Tensor weight,
+      int[] rowStarts) {
+    allF32(dWeight, dHidden, weight);
+    KernelArguments.gatedFp8Backward(
+        dGateUp, dGateUpTransposed, hiddenTransposed, dWeight, dHidden, kept, weight, rowStarts);
+    gatedFp8.backward(
+        dGateUp, dGateUpTransposed, hiddenTransposed, dWeight, dHidden, kept, weight, rowStarts);
   }
 
   // ---- conversions

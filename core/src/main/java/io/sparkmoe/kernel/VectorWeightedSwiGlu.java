@@ -23,29 +23,45 @@ final class VectorWeightedSwiGlu {
         Pieces.rowGrain(2 * f),
         (first, end) -> {
           for (int t = first; t < end; t++) {
-            row(to, t * f, from, 2 * t * f, weight == null ? 1 : weight.getFloat(t), f);
+            int at = 2 * t * f;
+            row(to, t * f, from, at, from, at + f, weight == null ? 1 : weight.getFloat(t), f);
           }
         });
   }
 
-  private static void row(
-      ByteBuffer h, int hStart, ByteBuffer gateUp, int gStart, float weight, int f) {
-    int bound = Lanes.FLOATS.loopBound(f);
+  /** {@code h = weight * silu(gate) * up} of {@code count} elements. */
+  static void row(
+      ByteBuffer h,
+      int hStart,
+      ByteBuffer gate,
+      int gStart,
+      ByteBuffer up,
+      int uStart,
+      float weight,
+      int count) {
+    int bound = Lanes.FLOATS.loopBound(count);
     FloatVector w = VectorMath.splat(weight);
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      FloatVector g = Lanes.load(gateUp, gStart + i);
-      FloatVector u = Lanes.load(gateUp, gStart + f + i);
+      FloatVector g = Lanes.load(gate, gStart + i);
+      FloatVector u = Lanes.load(up, uStart + i);
       Lanes.store(h, hStart + i, w.mul(g).mul(u).div(VectorMath.exp(g.neg()).add(1)));
     }
-    for (int i = bound; i < f; i++) {
-      float g = Lanes.get(gateUp, gStart + i);
-      float u = Lanes.get(gateUp, gStart + f + i);
-      Lanes.set(h, hStart + i, weight * g * VectorMath.sigmoid(g) * u);
+    for (int i = bound; i < count; i++) {
+      float g = Lanes.get(gate, gStart + i);
+      Lanes.set(h, hStart + i, weight * g * VectorMath.sigmoid(g) * Lanes.get(up, uStart + i));
     }
   }
 
   void backward(Tensor dGateUp, Tensor dWeight, Tensor h, Tensor dh, Tensor gateUp, Tensor weight) {
     int f = dh.cols();
+    if (dGateUp != gateUp) {
+      dGateUp.copyFrom(gateUp);
+    }
+    if (h != dh) {
+      h.copyFrom(dh);
+    }
+    ByteBuffer both = dGateUp.bytes();
+    ByteBuffer hidden = h.bytes();
     Pieces.forEach(
         parallel,
         dh.rows(),
@@ -53,9 +69,9 @@ final class VectorWeightedSwiGlu {
         (first, end) -> {
           for (int t = first; t < end; t++) {
             float w = weight == null ? 1 : weight.getFloat(t);
+            int at = 2 * t * f;
             float dw =
-                backwardRow(
-                    dGateUp.bytes(), h.bytes(), dh.bytes(), t * f, gateUp.bytes(), 2 * t * f, w, f);
+                backwardRow(both, at, both, at + f, hidden, t * f, hidden, t * f, w, f);
             if (dWeight != null) {
               dWeight.setFloat(t, dw);
             }
@@ -65,43 +81,47 @@ final class VectorWeightedSwiGlu {
 
   /**
    * forward: h = w g s u with s = sigmoid(g); so dw = sum dh g s u, dg = w dh u s (1 + g (1 - s))
-   * and du = w dh g s.
+   * and du = w dh g s. Gate and up are replaced by their gradients; h may be dh.
+   *
+   * @return dw
    */
-  private static float backwardRow(
-      ByteBuffer dGateUp,
-      ByteBuffer h,
-      ByteBuffer dh,
-      int hStart,
-      ByteBuffer gateUp,
+  static float backwardRow(
+      ByteBuffer gate,
       int gStart,
+      ByteBuffer up,
+      int uStart,
+      ByteBuffer h,
+      int hStart,
+      ByteBuffer dh,
+      int dStart,
       float weight,
-      int f) {
-    int bound = Lanes.FLOATS.loopBound(f);
+      int count) {
+    int bound = Lanes.FLOATS.loopBound(count);
     FloatVector one = VectorMath.splat(1);
     FloatVector w = VectorMath.splat(weight);
     FloatVector sum = VectorMath.zero();
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      FloatVector g = Lanes.load(gateUp, gStart + i);
-      FloatVector u = Lanes.load(gateUp, gStart + f + i);
+      FloatVector g = Lanes.load(gate, gStart + i);
+      FloatVector u = Lanes.load(up, uStart + i);
       FloatVector s = VectorMath.sigmoid(g);
-      FloatVector d = Lanes.load(dh, hStart + i);
+      FloatVector d = Lanes.load(dh, dStart + i);
       FloatVector gsu = g.mul(s).mul(u);
       FloatVector wds = w.mul(d).mul(s);
       FloatVector slope = VectorMath.fma(g, one.sub(s), one);
       sum = VectorMath.fma(d, gsu, sum);
-      Lanes.store(dGateUp, gStart + i, wds.mul(u).mul(slope));
-      Lanes.store(dGateUp, gStart + f + i, wds.mul(g));
+      Lanes.store(gate, gStart + i, wds.mul(u).mul(slope));
+      Lanes.store(up, uStart + i, wds.mul(g));
       Lanes.store(h, hStart + i, w.mul(gsu));
     }
     float total = VectorMath.sum(sum);
-    for (int i = bound; i < f; i++) {
-      float g = Lanes.get(gateUp, gStart + i);
-      float u = Lanes.get(gateUp, gStart + f + i);
+    for (int i = bound; i < count; i++) {
+      float g = Lanes.get(gate, gStart + i);
+      float u = Lanes.get(up, uStart + i);
       float s = VectorMath.sigmoid(g);
-      float d = Lanes.get(dh, hStart + i);
+      float d = Lanes.get(dh, dStart + i);
       total += d * g * s * u;
-      Lanes.set(dGateUp, gStart + i, weight * d * s * u * (1 + g * (1 - s)));
-      Lanes.set(dGateUp, gStart + f + i, weight * d * s * g);
+      Lanes.set(gate, gStart + i, weight * d * s * u * (1 + g * (1 - s)));
+      Lanes.set(up, uStart + i, weight * d * s * g);
       Lanes.set(h, hStart + i, weight * g * s * u);
     }
     return total;

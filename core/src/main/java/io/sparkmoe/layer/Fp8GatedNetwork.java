@@ -58,15 +58,32 @@ final class Fp8GatedNetwork {
       try (Scope inner = scratch.inner()) {
         Tensor product = inner.allocate(DType.F32, rows, 2 * f);
         kernels.groupedMatmul(product, input, gateUp.operand(), true, rowStarts, false);
-        quantizer.quantize(
-            Fp8TensorKind.GATE_UP, null, kept, product.reshape(2 * rows, f), twice(rowStarts));
-        Tensor hidden = inner.allocate(DType.F32, rows, f);
-        kernels.weightedSwiGlu(hidden, product, rowWeights);
-        quantizer.quantize(Fp8TensorKind.HIDDEN, operand, null, hidden, rowStarts);
+        if (quantizer.fusesGated()) {
+          kernels.gatedFp8(operand, kept, product, rowWeights);
+        } else {
+          activate(operand, kept, product, rowStarts, rowWeights, inner);
+        }
       }
       kernels.groupedMatmul(output, operand, down.operand(), true, rowStarts, add);
     }
     return kept;
+  }
+
+  /** {@link Kernels#gatedFp8} of any recipe, and counted. */
+  private void activate(
+      Tensor operand,
+      Fp8Tensor kept,
+      Tensor product,
+      int[] rowStarts,
+      Tensor rowWeights,
+      Scope scratch) {
+    int rows = operand.rows();
+    int f = operand.cols();
+    quantizer.quantize(
+        Fp8TensorKind.GATE_UP, null, kept, product.reshape(2 * rows, f), twice(rowStarts));
+    Tensor hidden = scratch.allocate(DType.F32, rows, f);
+    kernels.weightedSwiGlu(hidden, product, rowWeights);
+    quantizer.quantize(Fp8TensorKind.HIDDEN, operand, null, hidden, rowStarts);
   }
 
   /**
@@ -93,34 +110,68 @@ final class Fp8GatedNetwork {
     int rows = dOutput.rows();
     int f = innerWidth();
     try (Scope scratch = scope.inner()) {
-      Tensor dGateUp = scratch.allocate(DType.F32, rows, 2 * f);
+      Tensor dGateUp = scratch.allocate(DType.BF16, rows, 2 * f);
+      Tensor dGateUpTransposed = scratch.allocate(DType.BF16, rows, 2 * f);
       try (Scope inner = scratch.inner()) {
         // forward: output = hidden down^T
-        Tensor hidden = inner.allocate(DType.F32, rows, f);
-        kernels.groupedMatmul(hidden, dOutput, down.operand(), false, rowStarts, false);
-        kernels.dequantize(dGateUp.reshape(2 * rows, f), kept);
-        kernels.weightedSwiGluBackward(dGateUp, dRowWeights, hidden, hidden, dGateUp, rowWeights);
-        Tensor transposed =
-            quantizer.operand(Fp8TensorKind.INPUT_TRANSPOSED, hidden, rowStarts, inner);
-        kernels.groupedWeightGradient(down.gradient(), dOutputTransposed, transposed, rowStarts);
+        Tensor dHidden = inner.allocate(DType.F32, rows, f);
+        kernels.groupedMatmul(dHidden, dOutput, down.operand(), false, rowStarts, false);
+        Tensor hiddenTransposed = inner.allocate(DType.BF16, rows, f);
+        if (quantizer.fusesGated()) {
+          kernels.gatedFp8Backward(
+              dGateUp,
+              dGateUpTransposed,
+              hiddenTransposed,
+              dRowWeights,
+              dHidden,
+              kept,
+              rowWeights,
+              rowStarts);
+        } else {
+          differentiate(
+              dGateUp,
+              dGateUpTransposed,
+              hiddenTransposed,
+              dRowWeights,
+              dHidden,
+              kept,
+              rowWeights,
+              rowStarts,
+              inner);
+        }
+        kernels.groupedWeightGradient(
+            down.gradient(), dOutputTransposed, hiddenTransposed, rowStarts);
       }
       // forward: product = input gateUp^T
-      try (Scope inner = scratch.inner()) {
-        Tensor operand = inner.allocate(DType.BF16, rows, 2 * f);
-        quantizer.quantize(
-            Fp8TensorKind.GRADIENT,
-            operand.reshape(2 * rows, f),
-            null,
-            dGateUp.reshape(2 * rows, f),
-            twice(rowStarts));
-        kernels.groupedMatmul(dInput, operand, gateUp.operand(), false, rowStarts, add);
-      }
-      try (Scope inner = scratch.inner()) {
-        Tensor transposed =
-            quantizer.operand(Fp8TensorKind.GRADIENT_TRANSPOSED, dGateUp, rowStarts, inner);
-        kernels.groupedWeightGradient(gateUp.gradient(), transposed, inputTransposed, rowStarts);
-      }
+      kernels.groupedMatmul(dInput, dGateUp, gateUp.operand(), false, rowStarts, add);
+      kernels.groupedWeightGradient(
+          gateUp.gradient(), dGateUpTransposed, inputTransposed, rowStarts);
     }
+  }
+
+  /** {@link Kernels#gatedFp8Backward} of any recipe, and counted; dHidden is overwritten. */
+  private void differentiate(
+      Tensor dGateUp,
+      Tensor dGateUpTransposed,
+      Tensor hiddenTransposed,
+      Tensor dRowWeights,
+      Tensor dHidden,
+      Fp8Tensor kept,
+      Tensor rowWeights,
+      int[] rowStarts,
+      Scope scratch) {
+    int rows = dHidden.rows();
+    int f = dHidden.cols();
+    Tensor both = scratch.allocate(DType.F32, rows, 2 * f);
+    Tensor halves = both.reshape(2 * rows, f);
+    kernels.dequantize(halves, kept);
+    kernels.weightedSwiGluBackward(both, dRowWeights, dHidden, dHidden, both, rowWeights);
+    quantizer.quantize(
+        Fp8TensorKind.GRADIENT, dGateUp.reshape(2 * rows, f), null, halves, twice(rowStarts));
+    quantizer.quantize(
+        Fp8TensorKind.GRADIENT_TRANSPOSED, dGateUpTransposed, null, both, rowStarts);
+    quantizer.quantize(
+        Fp8TensorKind.INPUT_TRANSPOSED, hiddenTransposed, null, dHidden, rowStarts);
   }
 
   /** Gate and up of a row are two rows of F, so that no tile holds values of both. */

@@ -43,6 +43,14 @@ final class Fp8Quantizer {
     return statistics;
   }
 
+  /**
+   * Whether a gated network may run between its products in one fused kernel, which knows one
+   * recipe and does not count.
+   */
+  boolean fusesGated() {
+    return recipe.hasStandardRounding() && !counting;
+  }
+
   Kernels kernels() {
     return kernels;
   }

@@ -84,6 +84,14 @@ public enum Fp8Recipe {
     return weight;
   }
 
+  /** Whether values are rounded as {@link #DEEPSEEK} rounds them. */
+  boolean hasStandardRounding() {
+    return input.equals(DEEPSEEK.input)
+        && inputTransposed.equals(DEEPSEEK.inputTransposed)
+        && gradient.equals(DEEPSEEK.gradient)
+        && gradientTransposed.equals(DEEPSEEK.gradientTransposed);
+  }
+
   /** Whether the optimizer keeps weights in FP32. */
   public boolean hasFp32Master() {
     return fp32Master;

@@ -1,0 +1,237 @@
+package io.sparkmoe.kernel;
+
+import io.sparkmoe.tensor.Fp8Format;
+import io.sparkmoe.tensor.PowerOfTwoScale;
+import io.sparkmoe.tensor.Tensor;
+import java.nio.ByteBuffer;
+import java.util.Arrays;
+
+/**
+ * SwiGLU of weighted rows fused with the rounding of all that goes in and comes out, in blocks of
+ * 128 rows and 128 columns that stay in the inner caches: what was products of the gate and up
+ * projections in main memory leaves as operands and codes, without a pass in between.
+ *
+ * <p>Steps are called through one interface for the reason that {@link VectorFp8} gives. R rows, F
+ * width.
+ */
+final class VectorGatedFp8 {
+
+  private static final int TILE = Fp8Granularity.SCALE_COLUMNS;
+
+  private final Parallel parallel;
+  private final VectorFp8Lanes codes = new VectorFp8Lanes(Fp8Format.E4M3);
+  private final ThreadLocal<Workspace> workspaces = ThreadLocal.withInitial(Workspace::new);
+
+  VectorGatedFp8(Parallel parallel) {
+    this.parallel = parallel;
+  }
+
+  /** One pass over the block that a thread works on. */
+  @FunctionalInterface
+  private interface Step {
+    void run(Workspace work);
+  }
+
+  /** A thread's block and the room for what is computed of it; row r starts at r * TILE. */
+  private static final class Workspace {
+    int row;
+    int height;
+    int column;
+    int count;
+
+    final ByteBuffer gate = new Scratch().floats(TILE * TILE);
+    final ByteBuffer up = new Scratch().floats(TILE * TILE);
+    final ByteBuffer hidden = new Scratch().floats(TILE * TILE);
+    final float[] weightGradients = new float[TILE];
+    final ByteBuffer columnLargest = new Scratch().floats(TILE);
+    final ByteBuffer columnFactors = new Scratch().floats(TILE);
+    final ByteBuffer columnInverses = new Scratch().floats(TILE);
+  }
+
+  /** See {@link Kernels#gatedFp8}. */
+  void forward(Tensor hidden, Fp8Tensor kept, Tensor gateUp, Tensor weight) {
+    int[] groups = {0, hidden.rows()};
+    int f = hidden.cols();
+    Step[] steps = {
+      keep(kept, 0, gateUp.bytes(), f),
+      keep(kept, 1, gateUp.bytes(), f),
+      activate(gateUp.bytes(), weight, f),
+      roundRows(hidden, 0, work -> work.hidden)
+    };
+    run(groups, f, steps, null);
+  }
+
+  /** See {@link Kernels#gatedFp8Backward}. */
+  void backward(
+      Tensor dGateUp,
+      Tensor dGateUpTransposed,
+      Tensor hiddenTransposed,
+      Tensor dWeight,
+      Tensor dHidden,
+      Fp8Tensor kept,
+      Tensor weight,
+      int[] groups) {
+    int f = dHidden.cols();
+    Step[] steps = {
+      restore(kept, 0, work -> work.gate, f),
+      restore(kept, 1, work -> work.up, f),
+      differentiate(dHidden.bytes(), weight, f),
+      roundRows(dGateUp, 0, work -> work.gate),
+      roundRows(dGateUp, f, work -> work.up),
+      roundColumns(dGateUpTransposed, 0, work -> work.gate),
+      roundColumns(dGateUpTransposed, f, work -> work.up),
+      roundColumns(hiddenTransposed, 0, work -> work.hidden)
+    };
+    run(groups, f, steps, dWeight);
+  }
+
+  private void run(int[] groups, int f, Step[] steps, Tensor dWeight) {
+    int numGroups = groups.length - 1;
+    int[] starts = new int[numGroups + 1];
+    for (int g = 0; g < numGroups; g++) {
+      starts[g + 1] = starts[g] + Pieces.count(groups[g + 1] - groups[g], TILE);
+    }
+    int[] rows = new int[starts[numGroups]];
+    int[] ends = new int[rows.length];
+    for (int g = 0; g < numGroups; g++) {
+      for (int block = starts[g]; block < starts[g + 1]; block++) {
+        rows[block] = groups[g] + (block - starts[g]) * TILE;
+        ends[block] = Math.min(groups[g + 1], rows[block] + TILE);
+      }
+    }
+    parallel.forEach(
+        rows.length,
+        block -> {
+          Workspace work = workspaces.get();
+          work.row = rows[block];
+          work.height = ends[block] - rows[block];
+          Arrays.fill(work.weightGradients, 0);
+          for (int column = 0; column < f; column += TILE) {
+            work.column = column;
+            work.count = Math.min(TILE, f - column);
+            for (Step step : steps) {
+              step.run(work);
+            }
+          }
+          for (int r = 0; dWeight != null && r < work.height; r++) {
+            dWeight.setFloat(work.row + r, work.weightGradients[r]);
+          }
+        });
+  }
+
+  // ---- steps; half 0 is the gate, half 1 is up
+
+  private Step keep(Fp8Tensor kept, int half, ByteBuffer gateUp, int f) {
+    ByteBuffer to = kept.codes().bytes();
+    ByteBuffer scales = kept.scales().bytes();
+    return work -> {
+      for (int r = 0; r < work.height; r++) {
+        // (R, 2F) of products is (2R, F) of codes.
+        int at = (2 * (work.row + r) + half) * f + work.column;
+        int largest = VectorFp8Lanes.largestBits(gateUp, at, work.count);
+        byte scale = PowerOfTwoScale.of(Float.intBitsToFloat(largest), codes.format());
+        codes.encode(to, at, gateUp, at, work.count, scale);
+        scales.put(kept.scaleAt(at), scale);
+      }
+    };
+  }
+
+  private Step restore(Fp8Tensor kept, int half, Room room, int f) {
+    ByteBuffer from = kept.codes().bytes();
+    ByteBuffer scales = kept.scales().bytes();
+    return work -> {
+      ByteBuffer to = room.of(work);
+      for (int r = 0; r < work.height; r++) {
+        int at = (2 * (work.row + r) + half) * f + work.column;
+        codes.decode(to, r * TILE, from, at, work.count, scales.get(kept.scaleAt(at)));
+      }
+    };
+  }
+
+  private static Step activate(ByteBuffer gateUp, Tensor weight, int f) {
+    return work -> {
+      for (int r = 0; r < work.height; r++) {
+        int row = work.row + r;
+        int at = 2 * row * f + work.column;
+        float w = weight == null ? 1 : weight.getFloat(row);
+        VectorWeightedSwiGlu.row(
+            work.hidden, r * TILE, gateUp, at, gateUp, at + f, w, work.count);
+      }
+    };
+  }
+
+  /** Gate and up become their gradients. */
+  private static Step differentiate(ByteBuffer dHidden, Tensor weight, int f) {
+    return work -> {
+      for (int r = 0; r < work.height; r++) {
+        int row = work.row + r;
+        int at = r * TILE;
+        float w = weight == null ? 1 : weight.getFloat(row);
+        work.weightGradients[r] +=
+            VectorWeightedSwiGlu.backwardRow(
+                work.gate,
+                at,
+                work.up,
+                at,
+                work.hidden,
+                at,
+                dHidden,
+                row * f + work.column,
+                w,
+                work.count);
+      }
+    };
+  }
+
+  /** One of the workspace's buffers. */
+  @FunctionalInterface
+  private interface Room {
+    ByteBuffer of(Workspace work);
+  }
+
+  private Step roundRows(Tensor operand, int offset, Room room) {
+    ByteBuffer to = operand.bytes();
+    int n = operand.cols();
+    return work -> {
+      ByteBuffer values = room.of(work);
+      for (int r = 0; r < work.height; r++) {
+        int largest = VectorFp8Lanes.largestBits(values, r * TILE, work.count);
+        byte scale = PowerOfTwoScale.of(Float.intBitsToFloat(largest), codes.format());
+        int at = (work.row + r) * n + offset + work.column;
+        codes.round(to, at, values, r * TILE, work.count, scale);
+      }
+    };
+  }
+
+  private Step roundColumns(Tensor operand, int offset, Room room) {
+    ByteBuffer to = operand.bytes();
+    int n = operand.cols();
+    return work -> {
+      ByteBuffer values = room.of(work);
+      int count = work.count;
+      Lanes.clear(work.columnLargest, 0, count);
+      for (int r = 0; r < work.height; r++) {
+        VectorFp8Lanes.largestBitsOfColumns(work.columnLargest, values, r * TILE, count);
+      }
+      boolean fit = true;
+      for (int i = 0; i < count; i++) {
+        float largest = Lanes.get(work.columnLargest, i);
+        byte scale = PowerOfTwoScale.of(largest, codes.format());
+        Lanes.set(work.columnFactors, i, PowerOfTwoScale.value(scale));
+        Lanes.set(work.columnInverses, i, PowerOfTwoScale.reciprocal(scale));
+        fit &= codes.fitsBfloat16(scale);
+      }
+      for (int r = 0; r < work.height; r++) {
+        codes.roundColumns(
+            to,
+            (work.row + r) * n + offset + work.column,
+            values,
+            r * TILE,
+            count,
+            work.columnInverses,
+            work.columnFactors,
+            fit);
+      }
+    };
+  }
+}
