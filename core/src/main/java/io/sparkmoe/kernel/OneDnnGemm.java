@@ -27,7 +27,7 @@ import org.nd4j.nativeblas.NativeOpsHolder;
  * to oneDNN's {@code sgemm}, which needs no compilation. A primitive takes 0.3 to 0.6 ms to make
  * and 300 kB to keep, and experts get every number of rows there is; with this cut a weight needs
  * at most {@code BLOCK / UNIT} primitives a product. BF16 inputs, for which there is no such call,
- * are padded with rows of zeros to half or to all of {@value #UNIT} instead.
+ * are padded with rows of zeros to a quarter, half or all of {@value #UNIT} instead.
  *
  * <p>Primitives belong to a thread: no lock, and each has its own data handles.
  */
@@ -311,7 +311,7 @@ final class OneDnnGemm extends WideningGemm {
         boolean accumulate) {
       memory.data_type bf16 = memory.data_type.bf16;
       int tokens = transposeA ? k : m;
-      int padded = tokens <= UNIT / 2 ? UNIT / 2 : UNIT;
+      int padded = tokens <= UNIT / 4 ? UNIT / 4 : tokens <= UNIT / 2 ? UNIT / 2 : UNIT;
       if (hasPrimitive(transposeA, m, n, k)) {
         run(
             new Shape(bf16, transposeA, transposeB, m, n, k, lda, ldb, ldc, accumulate),

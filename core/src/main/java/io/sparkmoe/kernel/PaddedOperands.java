@@ -2,6 +2,7 @@ package io.sparkmoe.kernel;
 
 import java.nio.ByteBuffer;
 import jdk.incubator.vector.FloatVector;
+import org.bytedeco.javacpp.Pointer;
 
 /**
  * A thread's room for BF16 matrices with rows of zeros added, and for the F32 product of one: what
@@ -9,6 +10,7 @@ import jdk.incubator.vector.FloatVector;
  */
 final class PaddedOperands {
 
+  private final NativeFloats zeros = new NativeFloats();
   private final Scratch left = new Scratch();
   private final Scratch right = new Scratch();
   private final Scratch result = new Scratch();
@@ -23,8 +25,7 @@ final class PaddedOperands {
     return pad(right, matrix, rows, columns, lead, padded);
   }
 
-  private static long pad(
-      Scratch scratch, long matrix, int rows, int columns, int lead, int padded) {
+  private long pad(Scratch scratch, long matrix, int rows, int columns, int lead, int padded) {
     ByteBuffer to = scratch.floats(Pieces.count(padded * columns, 2));
     int rowBytes = columns * Short.BYTES;
     ByteBuffer from = NativeFloats.bytesAt(matrix, ((rows - 1) * lead + columns) * Short.BYTES);
@@ -35,9 +36,8 @@ final class PaddedOperands {
         to.put(row * rowBytes, from, row * lead * Short.BYTES, rowBytes);
       }
     }
-    for (int at = rows * rowBytes; at < padded * rowBytes; at += Short.BYTES) {
-      to.putShort(at, (short) 0);
-    }
+    long end = scratch.address() + (long) rows * rowBytes;
+    Pointer.memset(zeros.moveTo(end), 0, (long) (padded - rows) * rowBytes);
     return scratch.address();
   }
 

@@ -73,7 +73,8 @@ class Fp8KernelsTest {
     for (Fp8Format format : Fp8Format.values()) {
       Fp8Scaling scaling = new Fp8Scaling(format, granularity);
       for (int n : KernelTwins.SIZES) {
-        for (int rows : new int[] {1, 5, 261}) {
+        // Many rows where they are short: two and a bit of the tallest tile.
+        for (int rows : n > 207 ? new int[] {1, 5} : new int[] {1, 5, 261}) {
           int[] groups = {0, 0, rows / 3, rows / 3 + 1, rows};
           for (int[] rowStarts : new int[][] {null, rows < 5 ? null : groups}) {
             String name = scaling + " of " + rows + "x" + n;
@@ -103,7 +104,7 @@ class Fp8KernelsTest {
   void twinsReadAndRequantiseAlike(Fp8Format format) {
     Fp8Scaling kept = new Fp8Scaling(format, Fp8Granularity.TILE_1X128);
     Fp8Scaling columns = new Fp8Scaling(format, Fp8Granularity.TILE_128X1);
-    for (int n : KernelTwins.SIZES) {
+    for (int n : new int[] {1, 13, 64, 207, 256}) {
       int rows = 150;
       int[] rowStarts = {0, 3, 3, 141, 150};
       Tensor codes = twins.unwritten(format.type(), rows, n);

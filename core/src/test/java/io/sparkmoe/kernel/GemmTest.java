@@ -112,11 +112,25 @@ class GemmTest {
             expected += term;
             terms += Math.abs(term);
           }
-          assertThat(Math.abs(c.get(i * ldc + j) - expected))
-              .as(
-                  "%s %dx%dx%d %s %s %s gap %d [%d, %d], seed %d",
-                  gemm.name(), m, n, k, transposeA, transposeB, accumulate, gap, i, j, SEED)
-              .isLessThanOrEqualTo(ROUNDING * (k + 1) * terms);
+          if (!(Math.abs(c.get(i * ldc + j) - expected) <= ROUNDING * (k + 1) * terms)) {
+            throw new AssertionError(
+                String.format(
+                    "%s of %s %dx%dx%d %s %s %s gap %d [%d, %d], seed %d: expected %s, got %s",
+                    gemm.name(),
+                    inputs,
+                    m,
+                    n,
+                    k,
+                    transposeA,
+                    transposeB,
+                    accumulate,
+                    gap,
+                    i,
+                    j,
+                    SEED,
+                    expected,
+                    c.get(i * ldc + j)));
+          }
         }
       }
       c.copyFrom(before);
