@@ -197,6 +197,12 @@ public final class ConfigKeys {
         0,
         "Steps between counts of underflow, saturation and largest magnitude in metrics.jsonl;"
             + " 0 = never.");
+    table.choice(
+        "recompute",
+        "none",
+        "What a backward computes again instead of having kept it; layer = decoder layers.",
+        "none",
+        "layer");
     table.integer(
         "eval_every", 100, "Steps between evaluations; 0 = only at the end.", "eval_interval");
     table.integer(

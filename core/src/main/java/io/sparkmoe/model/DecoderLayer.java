@@ -6,6 +6,7 @@ import io.sparkmoe.layer.FeedForward;
 import io.sparkmoe.layer.Layers;
 import io.sparkmoe.moe.Gate;
 import io.sparkmoe.moe.MixtureOfExperts;
+import io.sparkmoe.moe.Routing;
 import io.sparkmoe.moe.TokenDispatcher;
 import io.sparkmoe.parallel.PhaseClock;
 import io.sparkmoe.tensor.Scope;
@@ -105,9 +106,11 @@ final class DecoderLayer {
   /**
    * @param y output, (T, D), written
    * @param x input, (T, D); must stay unchanged until the backward
+   * @param known the gate's answer where it is not to be asked, else null
    * @param scope owns what is saved
    */
-  Saved forward(Tensor y, Tensor x, Sequences sequences, Pass pass, Scope scope) {
+  Saved forward(
+      Tensor y, Tensor x, Sequences sequences, Pass pass, Routing known, Scope scope) {
     Tensor middle = scope.allocate(x.type(), x.shape());
     middle.copyFrom(x);
     RmsNorm.Saved input;
@@ -127,7 +130,14 @@ final class DecoderLayer {
         return new Saved(input, attended, middleNormed, ffn, null);
       }
       MixtureOfExperts.Saved ffn =
-          experts.forward(pass.site(layer), y, middleNormed.y(), sequences.valid(), scope, scratch);
+          experts.forward(
+              pass.site(layer),
+              y,
+              middleNormed.y(),
+              sequences.valid(),
+              known,
+              scope,
+              scratch);
       return new Saved(input, attended, middleNormed, null, ffn);
     }
   }

@@ -36,6 +36,7 @@ public final class LanguageModel {
   private final Weight embedding;
   private final RotaryAngles angles;
   private final List<DecoderLayer> decoderLayers = new ArrayList<>();
+  private final DecoderStack stack;
   private final RmsNorm finalNorm;
   private final OutputHead head;
   private final List<MtpModule> mtpModules = new ArrayList<>();
@@ -68,8 +69,19 @@ public final class LanguageModel {
     this(parameters, gate, dispatcher, new ExactLayers(kernels), new PhaseClock(Phase.TRUNK));
   }
 
+  /** Of a model that keeps all that its backward needs; otherwise as below. */
+  public LanguageModel(
+      Parameters parameters,
+      Gate gate,
+      TokenDispatcher dispatcher,
+      Layers layers,
+      PhaseClock clock) {
+    this(parameters, gate, dispatcher, layers, Recompute.NONE, clock);
+  }
+
   /**
    * @param layers the number format of the model; it must be told when the weights change
+   * @param recompute what {@link #train} computes again instead of keeping it
    * @param clock learns what the time of each pass went to
    */
   public LanguageModel(
@@ -77,6 +89,7 @@ public final class LanguageModel {
       Gate gate,
       TokenDispatcher dispatcher,
       Layers layers,
+      Recompute recompute,
       PhaseClock clock) {
     this.config = parameters.config();
     this.kernels = layers.kernels();
@@ -87,6 +100,7 @@ public final class LanguageModel {
           new DecoderLayer(
               layer, parameters, angles.softmaxScale(), gate, dispatcher, layers, clock));
     }
+    this.stack = new DecoderStack(decoderLayers, gate, recompute);
     this.finalNorm =
         new RmsNorm(kernels, parameters.weight("model.norm.weight"), config.rmsNormEps());
     this.head = new OutputHead(layers, parameters.weight("lm_head.weight"), clock);
@@ -102,6 +116,11 @@ public final class LanguageModel {
               layers,
               clock));
     }
+  }
+
+  /** Rows whose logits exist at a time in training and evaluation. */
+  public static int logitRows(ModelConfig config) {
+    return OutputHead.blockRows(config.vocabSize());
   }
 
   /** A hidden state, its norm, and the gradients of both. */
@@ -123,26 +142,15 @@ public final class LanguageModel {
         LayerScopes layerScopes = new LayerScopes(arena)) {
       Sequences main = sequences(batch, 0, scope);
       Tensor x = embed(batch, scope);
-      List<DecoderLayer.Saved> saved = new ArrayList<>();
-      List<Scope> savedScopes = new ArrayList<>();
-      for (DecoderLayer layer : decoderLayers) {
-        savedScopes.add(layerScopes.open());
-        Tensor y = scope.allocate(x.type(), x.shape());
-        saved.add(layer.forward(y, x, main, pass, savedScopes.get(layer.layer())));
-        losses.add(saved.get(layer.layer()));
-        x = y;
-      }
-      Stage stage = stage(finalNorm.forward(x, scope), scope);
+      DecoderStack.Run run = stack.forward(x, main, pass, losses, scope, layerScopes);
+      Stage stage = stage(finalNorm.forward(run.output(), scope), scope);
       losses.main(
           head.lossAndGradient(
               stage.dNormed, stage.norm.y(), HeadLoss.of(batch), scales.main(), scope));
       trainMtp(stage, batch, scales, pass, losses, layerScopes);
       finalNorm.backward(stage.dHidden, stage.dNormed, stage.norm);
       Tensor d = stage.dHidden;
-      for (int i = decoderLayers.size() - 1; i >= 0; i--) {
-        decoderLayers.get(i).backward(d, saved.get(i), main, scales.balance(), savedScopes.get(i));
-        savedScopes.get(i).close();
-      }
+      stack.backward(d, run, scales.balance(), arena);
       kernels.scatterAddRows(embedding.gradient(), d, tokens(batch));
     }
     return losses.total();
@@ -227,7 +235,7 @@ public final class LanguageModel {
       for (DecoderLayer layer : decoderLayers) {
         try (Scope layerScope = scope.inner()) {
           Tensor y = scope.allocate(x.type(), x.shape());
-          DecoderLayer.Saved saved = layer.forward(y, x, main, pass, layerScope);
+          DecoderLayer.Saved saved = layer.forward(y, x, main, pass, null, layerScope);
           losses.add(saved);
           report(layer.layer(), saved, batch, listener);
           x = y;
@@ -267,7 +275,7 @@ public final class LanguageModel {
     Tensor x = embed(batch, scope);
     for (DecoderLayer layer : decoderLayers) {
       Tensor y = scope.allocate(x.type(), x.shape());
-      DecoderLayer.Saved saved = layer.forward(y, x, main, pass, scope);
+      DecoderLayer.Saved saved = layer.forward(y, x, main, pass, null, scope);
       report(
           layer.layer(),
           saved,

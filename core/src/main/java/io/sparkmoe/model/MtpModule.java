@@ -118,7 +118,7 @@ final class MtpModule {
       joinInput = layers.input(joined, scope, scratch);
       join.forward(x, joinInput);
     }
-    DecoderLayer.Saved layerSaved = layer.forward(hidden, x, sequences, pass, scope);
+    DecoderLayer.Saved layerSaved = layer.forward(hidden, x, sequences, pass, null, scope);
     RmsNorm.Saved head = headNorm.forward(hidden, scope);
     return new Saved(tokens, rows, embeddedNormed, keptNormed, joinInput, layerSaved, head);
   }

@@ -39,7 +39,7 @@ final class OutputHead {
    * @param clock learns what the time went to
    */
   OutputHead(Layers layers, Weight head, PhaseClock clock) {
-    this(layers, head, clock, Math.max(LEAST_BLOCK_ROWS, BLOCK_ELEMENTS / head.value().dim(0)));
+    this(layers, head, clock, blockRows(head.value().dim(0)));
   }
 
   /**
@@ -50,6 +50,11 @@ final class OutputHead {
     this.head = layers.head(head);
     this.clock = clock;
     this.blockRows = blockRows;
+  }
+
+  /** Rows whose logits exist at a time, with so many tokens in the vocabulary. */
+  static int blockRows(int vocabulary) {
+    return Math.max(LEAST_BLOCK_ROWS, BLOCK_ELEMENTS / vocabulary);
   }
 
   /** Logits (T, C), written, of normed (T, D). */

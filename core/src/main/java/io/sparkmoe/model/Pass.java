@@ -11,6 +11,11 @@ import io.sparkmoe.moe.GateSite;
  */
 record Pass(int step, int microBatch, boolean training) {
 
+  /** The same without a backward: gates neither keep anything nor count. */
+  Pass withoutBackward() {
+    return new Pass(step, microBatch, false);
+  }
+
   GateSite site(int layer) {
     return new GateSite(step, microBatch, layer, training);
   }

@@ -35,4 +35,12 @@ public interface Gate {
    * @param balanceGradientScale factor of the balance loss in the total loss, per sequence
    */
   Pending<Void> backward(GateSite site, Tensor dx, Tensor dWeights, double balanceGradientScale);
+
+  /**
+   * Whether what {@link #backward} needs is kept somewhere else than in the scope of {@link #route}
+   * and in x: then a layer that is computed again need not ask again, it keeps the answer.
+   */
+  default boolean keepsElsewhere() {
+    return false;
+  }
 }

@@ -65,13 +65,21 @@ public final class MixtureOfExperts {
    * @param y (T, D)
    * @param x (T, D) from {@link Layers#inputAllocator}
    * @param valid I32 (B), tokens before the padding of each sequence
+   * @param known the gate's answer where the layer is computed again and keeps it, else null
    * @param scope owns what is saved
    * @param scratch where x lives if it is not saved
    */
   public Saved forward(
-      GateSite site, Tensor y, Tensor x, Tensor valid, Scope scope, Scope scratch) {
+      GateSite site,
+      Tensor y,
+      Tensor x,
+      Tensor valid,
+      Routing known,
+      Scope scope,
+      Scope scratch) {
     Phase before = clock.enter(Phase.GATE);
-    Gate.Pending<Routing> decision = gate.route(site, x, valid, scope);
+    Gate.Pending<Routing> decision =
+        known == null ? gate.route(site, x, valid, scope) : () -> known;
     clock.enter(Phase.SHARED_EXPERT);
     ProjectionInput input = layers.input(x, scope, scratch);
     FeedForward.Saved sharedSaved = shared == null ? null : shared.forward(y, input, scope);

@@ -92,6 +92,12 @@ public final class RemoteGate implements Gate {
     };
   }
 
+  /** The driver keeps hidden states and scores. */
+  @Override
+  public boolean keepsElsewhere() {
+    return true;
+  }
+
   private ByteBuffer receive(FrameKey key, long expectedBytes) {
     ByteBuffer answer = communicator.receive(Communicator.DRIVER, key);
     if (answer.remaining() != expectedBytes) {

@@ -40,4 +40,9 @@ public final class RoundedGate implements Gate {
       GateSite site, Tensor dx, Tensor dWeights, double balanceGradientScale) {
     return gate.backward(site, dx, dWeights, balanceGradientScale);
   }
+
+  @Override
+  public boolean keepsElsewhere() {
+    return gate.keepsElsewhere();
+  }
 }

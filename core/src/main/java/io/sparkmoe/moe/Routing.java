@@ -1,5 +1,6 @@
 package io.sparkmoe.moe;
 
+import io.sparkmoe.tensor.Allocator;
 import io.sparkmoe.tensor.Tensor;
 
 /**
@@ -9,4 +10,14 @@ import io.sparkmoe.tensor.Tensor;
  * @param weights their weights, (T, K)
  * @param balanceLoss sequence-wise balance loss, summed over this rank's sequences
  */
-public record Routing(Tensor ids, Tensor weights, double balanceLoss) {}
+public record Routing(Tensor ids, Tensor weights, double balanceLoss) {
+
+  /** The same in other memory. */
+  public Routing copy(Allocator allocator) {
+    Tensor copiedIds = allocator.allocate(ids.type(), ids.shape());
+    Tensor copiedWeights = allocator.allocate(weights.type(), weights.shape());
+    copiedIds.copyFrom(ids);
+    copiedWeights.copyFrom(weights);
+    return new Routing(copiedIds, copiedWeights, balanceLoss);
+  }
+}

@@ -10,6 +10,7 @@ import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
 import io.sparkmoe.train.DistillConfig.Loss;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 
 /**
@@ -41,19 +42,20 @@ final class BatchAssembler {
     this.distill = distill;
   }
 
-  /** Targets that count, over all rows: of the main loss, then of each MTP depth. */
-  long[] countTargets(List<TokenRow> rows) {
+  /** Targets that count, over all batches: of the main loss, then of each MTP depth. */
+  long[] countTargets(List<TokenBatch> batches) {
     long[] counts = new long[1 + numMtpModules];
-    for (TokenRow row : rows) {
-      for (int depth = 0; depth <= numMtpModules; depth++) {
-        for (int i = 0; i + depth < seqLen; i++) {
-          if (target(row, i, depth) != IGNORED) {
-            counts[depth]++;
-          }
-        }
+    for (TokenBatch batch : batches) {
+      counts[0] += countTargets(batch.targets());
+      for (int depth = 1; depth <= numMtpModules; depth++) {
+        counts[depth] += countTargets(batch.mtpTargets().get(depth - 1));
       }
     }
     return counts;
+  }
+
+  private static long countTargets(Tensor targets) {
+    return Arrays.stream(targets.toIntArray()).filter(target -> target != IGNORED).count();
   }
 
   TokenBatch assemble(List<TokenRow> rows, Allocator allocator) {

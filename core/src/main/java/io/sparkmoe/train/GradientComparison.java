@@ -109,7 +109,7 @@ public final class GradientComparison {
       int modules = parameters.config().numMtpModules();
       BatchAssembler assembler = new BatchAssembler(seqLen, modules);
       TokenBatch batch = assembler.assemble(rows, scope);
-      long[] targets = assembler.countTargets(rows);
+      long[] targets = assembler.countTargets(List.of(batch));
       LossScales scales =
           LossScales.ofMeans(
               targets[0],

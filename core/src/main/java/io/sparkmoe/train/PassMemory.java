@@ -1,6 +1,8 @@
 package io.sparkmoe.train;
 
+import io.sparkmoe.model.LanguageModel;
 import io.sparkmoe.model.ModelConfig;
+import io.sparkmoe.model.Recompute;
 import io.sparkmoe.parallel.ClusterConfig;
 import io.sparkmoe.parallel.ClusterConfig.GatePlacement;
 import io.sparkmoe.parallel.ExpertPlacement;
@@ -20,11 +22,6 @@ import java.util.List;
  */
 final class PassMemory {
 
-  /** As {@code OutputHead}: logits that exist at a time, and least rows of them. */
-  private static final long LOGIT_ELEMENTS = 1 << 24;
-
-  private static final long LEAST_LOGIT_ROWS = 256;
-
   private final ModelConfig model;
   private final ClusterConfig cluster;
   private final int numRanks;
@@ -34,6 +31,7 @@ final class PassMemory {
   private final long arrivals;
   private final AllocationLedger ledger = new AllocationLedger();
   private final LayerMemory layers;
+  private final boolean recomputes;
 
   /**
    * @param rows sequences of the pass on this rank
@@ -42,6 +40,7 @@ final class PassMemory {
   PassMemory(
       ModelConfig model,
       Precision precision,
+      Recompute recompute,
       ClusterConfig cluster,
       int numRanks,
       int rows,
@@ -49,6 +48,7 @@ final class PassMemory {
       double imbalance) {
     this.model = model;
     this.layers = LayerMemory.of(precision, ledger);
+    this.recomputes = recompute == Recompute.LAYER;
     this.cluster = cluster;
     this.numRanks = numRanks;
     this.rows = rows;
@@ -74,12 +74,19 @@ final class PassMemory {
       for (int layer = 0; layer < model.numHiddenLayers(); layer++) {
         main.words(tokens * model.hiddenSize());
         saved.add(forward(layer, tokens));
+        if (recomputes) {
+          saved.get(layer).close();
+          keptRouting(main, layer, tokens);
+        }
       }
       norm(main, main, tokens, model.hiddenSize());
       stage(main, tokens);
       head(tokens);
       mtp();
       for (int layer = model.numHiddenLayers() - 1; layer >= 0; layer--) {
+        if (recomputes) {
+          saved.set(layer, forward(layer, tokens));
+        }
         backward(layer, tokens);
         saved.get(layer).close();
       }
@@ -110,6 +117,14 @@ final class PassMemory {
       }
     }
     return ledger;
+  }
+
+  /** The driver's answer, which is not asked for twice. */
+  private void keptRouting(Frame main, int layer, long tokens) {
+    if (model.isMoe(layer) && cluster.gatePlacement() == GatePlacement.DRIVER) {
+      main.words(tokens * model.numExpertsPerTok());
+      main.words(tokens * model.numExpertsPerTok());
+    }
   }
 
   private long tokens(int depth) {
@@ -146,7 +161,7 @@ final class PassMemory {
   }
 
   private void head(long tokens) {
-    long block = Math.min(tokens, Math.max(LEAST_LOGIT_ROWS, LOGIT_ELEMENTS / model.vocabSize()));
+    long block = Math.min(tokens, LanguageModel.logitRows(model));
     try (Frame scratch = ledger.open()) {
       scratch.words(tokens);
       scratch.words(block * model.vocabSize());

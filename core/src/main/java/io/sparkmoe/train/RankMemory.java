@@ -3,6 +3,7 @@ package io.sparkmoe.train;
 import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.model.Parameters;
 import io.sparkmoe.model.Part;
+import io.sparkmoe.model.Recompute;
 import io.sparkmoe.parallel.ClusterConfig;
 import io.sparkmoe.parallel.ClusterConfig.GatePlacement;
 import io.sparkmoe.parallel.ExpertPlacement;
@@ -102,7 +103,7 @@ public record RankMemory(
     ClusterConfig alone = ClusterConfig.defaults().withGatePlacement(GatePlacement.EXECUTOR);
     long weights = Parameters.numElements(model, EnumSet.allOf(Part.class));
     AllocationLedger pass =
-        new PassMemory(model, precision, alone, 1, rows, seqLen, 1).evaluation();
+        new PassMemory(model, precision, Recompute.NONE, alone, 1, rows, seqLen, 1).evaluation();
     return of(weights * FP32_BYTES, 0, 0, weights * precision.operandBytes(), 0, pass, pass);
   }
 
@@ -157,6 +158,7 @@ public record RankMemory(
     return new PassMemory(
         config.model(),
         config.train().precision(),
+        config.train().recompute(),
         config.cluster(),
         numRanks,
         rowsPerPass(config, numRanks),

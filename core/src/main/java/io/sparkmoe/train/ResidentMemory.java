@@ -35,13 +35,13 @@ public record ResidentMemory(long arenaBytes, long heapBytes, long wireBytes, lo
   private static final long EXECUTOR_YOUNG_BYTES = 128 * MIB;
 
   /** Spark's own objects in an executor. */
-  private static final long EXECUTOR_OLD_BYTES = 64 * MIB;
+  private static final long EXECUTOR_OLD_BYTES = 32 * MIB;
 
   /** As {@link #LOCAL_RUNTIME_BYTES}, with Spark's and Scala's classes, netty and their threads. */
-  private static final long EXECUTOR_RUNTIME_BYTES = 300 * MIB;
+  private static final long EXECUTOR_RUNTIME_BYTES = 230 * MIB;
 
   /** Netty's pooled chunks of one executor. */
-  private static final long EXECUTOR_WIRE_BYTES = 32 * MIB;
+  private static final long EXECUTOR_WIRE_BYTES = 16 * MIB;
 
   /** Of {@code --engine local}: rank and driver in one process. */
   public static ResidentMemory local(RunConfig config) {

@@ -7,6 +7,7 @@ import io.sparkmoe.parallel.Phase;
 import io.sparkmoe.train.protocol.StepCounts;
 import io.sparkmoe.train.protocol.StepEnd;
 import io.sparkmoe.train.protocol.StepReport;
+import java.util.ArrayDeque;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
@@ -16,6 +17,11 @@ final class StepMetricsBuilder {
   private final RunConfig config;
   private final Communicator driver;
   private long[] driverSentBefore;
+
+  /** Steps whose tokens are counted together in {@link StepMetrics#recentLoadMaxOverMeanByLayer}. */
+  static final int RECENT_STEPS = 20;
+
+  private final ArrayDeque<long[][]> recent = new ArrayDeque<>();
 
   StepMetricsBuilder(RunConfig config, Communicator driver) {
     this.config = config;
@@ -69,6 +75,7 @@ final class StepMetricsBuilder {
         stepSeconds,
         worstLoad,
         loadByLayer,
+        recentLoads(result.loads()),
         dead,
         dropped,
         wireBytes(result),
@@ -78,6 +85,25 @@ final class StepMetricsBuilder {
         result.reports().get(0).fp8Rounding(),
         result.ends().stream().mapToLong(StepEnd::residentBytes).max().orElse(-1),
         result.evaluation() == null ? null : result.evaluation().meanLoss());
+  }
+
+  /** Largest load over the mean, by MoE layer, of the last steps together. */
+  private double[] recentLoads(long[][] loads) {
+    recent.addLast(loads);
+    if (recent.size() > RECENT_STEPS) {
+      recent.removeFirst();
+    }
+    double[] byLayer = new double[loads.length];
+    for (int layer = 0; layer < loads.length; layer++) {
+      long[] sum = new long[loads[layer].length];
+      for (long[][] ofStep : recent) {
+        for (int expert = 0; expert < sum.length; expert++) {
+          sum[expert] += ofStep[layer][expert];
+        }
+      }
+      byLayer[layer] = LoadBalancer.maxOverMean(sum);
+    }
+    return byLayer;
   }
 
   private double mtpLoss(StepResult result) {

@@ -2,6 +2,7 @@ package io.sparkmoe.train;
 
 import com.fasterxml.jackson.annotation.JsonProperty;
 import io.sparkmoe.layer.Fp8Recipe;
+import io.sparkmoe.model.Recompute;
 
 /**
  * How a model is trained ({@code train:} in the YAML file).
@@ -26,6 +27,7 @@ import io.sparkmoe.layer.Fp8Recipe;
  * @param precision number format of the linear layers
  * @param fp8Recipe what precision fp8 rounds how; null = {@link Fp8Recipe#DEEPSEEK}
  * @param fp8StatsEvery steps between counts of what rounding to FP8 does, 0 = never
+ * @param recompute what a backward computes again instead of having kept it; null = nothing
  * @param evalEvery steps between evaluations, 0 = only at the end
  * @param evalRows validation rows of an evaluation before the last step's, 0 = all
  * @param checkpointEvery steps between checkpoints, 0 = only at the end
@@ -52,6 +54,7 @@ public record TrainConfig(
     @JsonProperty("precision") Precision precision,
     @JsonProperty("fp8_recipe") Fp8Recipe fp8Recipe,
     @JsonProperty("fp8_stats_every") int fp8StatsEvery,
+    @JsonProperty("recompute") Recompute recompute,
     @JsonProperty("eval_every") int evalEvery,
     @JsonProperty("eval_rows") int evalRows,
     @JsonProperty("checkpoint_every") int checkpointEvery,
@@ -85,6 +88,7 @@ public record TrainConfig(
     require(mtpLossWeight >= 0, "mtp_loss_weight must be >= 0, got " + mtpLossWeight);
     require(balanceLossAlpha >= 0, "balance_loss_alpha must be >= 0, got " + balanceLossAlpha);
     require(biasUpdateRate >= 0, "bias_update_rate must be >= 0, got " + biasUpdateRate);
+    recompute = recompute == null ? Recompute.NONE : recompute;
     fp8Recipe = fp8Recipe == null ? Fp8Recipe.DEEPSEEK : fp8Recipe;
     require(fp8StatsEvery >= 0, "fp8_stats_every must be >= 0, got " + fp8StatsEvery);
     require(evalEvery >= 0, "eval_every must be >= 0, got " + evalEvery);
@@ -116,6 +120,7 @@ public record TrainConfig(
         precision,
         fp8Recipe,
         fp8StatsEvery,
+        recompute,
         evalEvery,
         evalRows,
         checkpointEvery,

@@ -146,7 +146,7 @@ class GradientTest {
       d.copyFrom(dy);
       Tensor output = tiny.scope.allocate(DType.F64, 10, 6);
       DecoderLayer.Saved saved =
-          layer.forward(output, x, sequences, new Pass(1, 0, true), tiny.scope);
+          layer.forward(output, x, sequences, new Pass(1, 0, true), null, tiny.scope);
       routing.freeze();
       layer.backward(d, saved, sequences, alpha, tiny.scope);
       DoubleSupplier loss =
@@ -154,7 +154,7 @@ class GradientTest {
             try (Scope scope = tiny.arena.scope()) {
               Tensor y = scope.allocate(DType.F64, 10, 6);
               DecoderLayer.Saved again =
-                  layer.forward(y, x, sequences, new Pass(1, 1, false), scope);
+                  layer.forward(y, x, sequences, new Pass(1, 1, false), null, scope);
               routing.freeze();
               return dot(y, dy) + alpha * again.balanceLoss();
             }

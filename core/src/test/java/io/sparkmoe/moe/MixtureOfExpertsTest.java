@@ -65,7 +65,7 @@ class MixtureOfExpertsTest {
     Tensor y = scope.zeros(DType.F32, x.shape());
     Tensor valid = scope.allocate(DType.I32, 1);
     valid.setInt(0, x.rows());
-    layer.forward(new GateSite(1, 0, 0, false), y, x, valid, scope, scope);
+    layer.forward(new GateSite(1, 0, 0, false), y, x, valid, null, scope, scope);
     return y;
   }
 
@@ -171,7 +171,7 @@ class MixtureOfExpertsTest {
     Tensor valid = scope.allocate(DType.I32, 1);
     valid.setInt(0, 2);
     MixtureOfExperts.Saved saved =
-        layer.forward(new GateSite(1, 0, 0, true), y, gaussian(2, D), valid, scope, scope);
+        layer.forward(new GateSite(1, 0, 0, true), y, gaussian(2, D), valid, null, scope, scope);
     layer.backward(dx, gaussian(2, D), saved, 0, scope);
     assertThat(calls).containsExactly("asked, y empty", "answered, y filled", "dx changed");
   }

@@ -35,6 +35,7 @@ final class SampleRun {
         1.0,
         2.5,
         new double[] {2.5, 1.5},
+        new double[] {2.1, 1.4},
         0,
         0,
         wire,

@@ -21,6 +21,7 @@ import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class LocalTrainingTest {
@@ -175,6 +176,25 @@ class LocalTrainingTest {
         .hasMessageMatching(
             "training diverged: .* is not finite at step \\d+ on rank \\d.*lower train.lr");
     assertThat(folder.resolve("checkpoints/step-00000001/manifest.json")).exists();
+  }
+
+  @ParameterizedTest
+  @EnumSource(GatePlacement.class)
+  @DisplayName("computing layers again changes no bit, wherever the gate is")
+  void recomputesTheSameBits(GatePlacement gate) throws Exception {
+    TinyRun keeping = lossy().gate(gate).with("steps", 6).in(folder.resolve("keeping"));
+    TinyRun again =
+        lossy().gate(gate).with("steps", 6).with("recompute", "LAYER").in(folder.resolve("again"));
+    RunResult expected = keeping.run();
+    RunResult actual = again.run();
+    assertThat(actual.weightsSha256()).isEqualTo(expected.weightsSha256());
+    for (int i = 0; i < 6; i++) {
+      StepMetrics step = actual.metrics().get(i);
+      assertThat(step.loss()).isEqualTo(expected.metrics().get(i).loss());
+      assertThat(step.balanceLoss()).isEqualTo(expected.metrics().get(i).balanceLoss());
+      assertThat(step.expertLoadMaxOverMean())
+          .isEqualTo(expected.metrics().get(i).expertLoadMaxOverMean());
+    }
   }
 
   @Test

@@ -19,6 +19,7 @@ import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** The estimate against the arena of a real pass. */
 class RankMemoryTest {
@@ -42,6 +43,24 @@ class RankMemoryTest {
         config(preset, "cluster.gate_placement=executor", "train.precision=" + precision);
     long owned = RankThreads.run(1, end -> ownedAfterSteps(config, end)).get(0);
     assertThat((double) owned).isCloseTo(owned(config, 1), Percentage.withPercentage(4));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"fp32", "fp8"})
+  @DisplayName("computing layers again takes less memory, as the estimate says")
+  void recompute(String precision) throws Exception {
+    RunConfig config =
+        config(
+            "quickstart",
+            "cluster.gate_placement=executor",
+            "train.recompute=layer",
+            "train.precision=" + precision);
+    long owned = RankThreads.run(1, end -> ownedAfterSteps(config, end)).get(0);
+    assertThat((double) owned).isCloseTo(owned(config, 1), Percentage.withPercentage(4));
+    RunConfig keeping =
+        config("quickstart", "cluster.gate_placement=executor", "train.precision=" + precision);
+    assertThat(RankMemory.ofRank(config, 1).passBytes())
+        .isLessThan(RankMemory.ofRank(keeping, 1).passBytes() * 3 / 4);
   }
 
   @Test

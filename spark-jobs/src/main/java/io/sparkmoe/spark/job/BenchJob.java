@@ -178,6 +178,7 @@ public final class BenchJob {
     report.put("modelGflopsPerStep", gflops);
     report.put("gemmEfficiency", gflops / stepSeconds / peak.gflops());
     report.put("peakResidentBytes", peakResidentBytes(all));
+    report.put("residentBytesPerStep", residentSlope(timed));
     report.put(
         "wireBytesPerStep",
         median(
@@ -193,6 +194,20 @@ public final class BenchJob {
     return options.executors() == 0
         ? ProcessMemory.peakResidentBytes()
         : all.stream().mapToLong(StepMetrics::residentBytes).max().orElse(-1);
+  }
+
+  /** Growth of the largest process, by least squares over the timed steps. */
+  private static double residentSlope(List<StepMetrics> timed) {
+    double meanStep = timed.stream().mapToInt(StepMetrics::step).average().orElse(0);
+    double meanBytes = timed.stream().mapToLong(StepMetrics::residentBytes).average().orElse(0);
+    double covariance = 0;
+    double variance = 0;
+    for (StepMetrics step : timed) {
+      double distance = step.step() - meanStep;
+      covariance += distance * (step.residentBytes() - meanBytes);
+      variance += distance * distance;
+    }
+    return variance == 0 ? 0 : covariance / variance;
   }
 
   private static Map<String, Double> medianPhases(List<StepMetrics> timed) {

@@ -135,6 +135,7 @@ class RunReporterTest {
         1,
         1.5,
         new double[layers],
+        new double[layers],
         0,
         0,
         Map.of("dispatch", 1000L),
