@@ -3,6 +3,8 @@ package io.sparkmoe.train;
 import com.fasterxml.jackson.annotation.JsonProperty;
 import io.sparkmoe.kernel.DistillationLoss;
 import io.sparkmoe.kernel.DistillationLoss.Divergence;
+import java.io.Serializable;
+import java.util.Locale;
 
 /**
  * How a student learns from a teacher's rows ({@code distill:} in the YAML file); rows without a
@@ -17,7 +19,8 @@ public record DistillConfig(
     @JsonProperty("loss") Loss loss,
     @JsonProperty("temperature") double temperature,
     @JsonProperty("cross_entropy_weight") double crossEntropyWeight,
-    @JsonProperty("mask_prompt") boolean maskPrompt) {
+    @JsonProperty("mask_prompt") boolean maskPrompt)
+    implements Serializable {
 
   /** What a student is trained towards. */
   public enum Loss {
@@ -50,6 +53,11 @@ public record DistillConfig(
   /** The same with another loss. */
   public DistillConfig withLoss(Loss other) {
     return new DistillConfig(other, temperature, crossEntropyWeight, maskPrompt);
+  }
+
+  /** The loss as a person writes it. */
+  public String lossName() {
+    return loss.name().toLowerCase(Locale.ROOT);
   }
 
   /** Whether the loss reads a teacher's stored probabilities. */

@@ -3,27 +3,15 @@ package io.sparkmoe.train;
 import io.sparkmoe.checkpoint.CheckpointReader;
 import io.sparkmoe.data.TeacherColumns;
 import io.sparkmoe.data.TokenRow;
-import io.sparkmoe.kernel.ComputeEngine;
-import io.sparkmoe.kernel.Kernels;
 import io.sparkmoe.model.LanguageModel;
 import io.sparkmoe.model.ModelConfig;
-import io.sparkmoe.model.Parameters;
-import io.sparkmoe.model.Part;
 import io.sparkmoe.model.TokenBatch;
-import io.sparkmoe.moe.ExchangeDispatcher;
-import io.sparkmoe.parallel.Communicator;
-import io.sparkmoe.parallel.ExpertPlacement;
-import io.sparkmoe.parallel.LocalCommunicator;
-import io.sparkmoe.parallel.Wire;
 import io.sparkmoe.tensor.Arena;
-import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
 import java.io.IOException;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.EnumSet;
 import java.util.List;
 import java.util.stream.IntStream;
 
@@ -45,35 +33,18 @@ public final class TeacherForcing {
    *
    * @param seqLen S
    * @param topKs how many tokens to keep of a position; at least C = all of them
-   * @param memoryLimitBytes off-heap bytes that may be used
    */
   public static List<List<TokenRow>> teach(
-      CheckpointReader teacher,
-      List<TokenRow> rows,
-      int seqLen,
-      int[] topKs,
-      int threads,
-      long memoryLimitBytes)
+      CheckpointReader teacher, List<TokenRow> rows, int seqLen, int[] topKs, int threads)
       throws IOException {
-    ModelConfig model = teacher.model();
-    ExpertPlacement placement = new ExpertPlacement(model.numRoutedExperts(), 1);
-    LocalCommunicator.Group alone = LocalCommunicator.group(1, Duration.ofSeconds(1));
-    try (Communicator communicator = alone.rank(0);
-        ComputeEngine engine =
-            ComputeEngine.open("teacher", teacher.manifest().gemmBackend(), threads);
-        Arena arena = new Arena("teacher", memoryLimitBytes);
-        Parameters parameters =
-            Parameters.allocate(
-                model, placement, 0, EnumSet.allOf(Part.class), DType.F32, false, arena)) {
-      teacher.readWeights(parameters);
-      Kernels kernels = engine.kernels();
+    long limitBytes =
+        RankMemory.ofEvaluation(
+                teacher.model(), CheckpointState.precision(teacher), seqLen, ROWS_PER_PASS)
+            .limitBytes();
+    try (CheckpointModel model = new CheckpointModel(teacher, false, threads, limitBytes)) {
       LanguageModel language =
-          new LanguageModel(
-              parameters,
-              Gates.local(parameters, kernels),
-              new ExchangeDispatcher(communicator, placement, kernels, Wire.FP32, Wire.FP32),
-              kernels);
-      return teach(language, model, rows, seqLen, topKs, arena);
+          model.language(CheckpointState.precision(teacher), CheckpointState.recipe(teacher));
+      return teach(language, teacher.model(), rows, seqLen, topKs, model.arena());
     }
   }
 

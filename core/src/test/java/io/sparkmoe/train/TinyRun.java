@@ -52,6 +52,8 @@ final class TinyRun {
           .withGemmBackend("openblas")
           .withWires(Wire.FP32, Wire.FP32, Wire.FP32)
           .withGatePlacement(GatePlacement.EXECUTOR);
+  private List<TokenRow> rows = rows(37, 1);
+  private DistillConfig distill = DistillConfig.defaults();
   private int ranks = 1;
   private int threads = 1;
   private Store store;
@@ -79,6 +81,16 @@ final class TinyRun {
             1e-3,
             "warmup_steps",
             3));
+  }
+
+  TinyRun rows(List<TokenRow> others) {
+    this.rows = others;
+    return this;
+  }
+
+  TinyRun distill(DistillConfig other) {
+    this.distill = other;
+    return this;
   }
 
   TinyRun with(String key, Object value) {
@@ -142,12 +154,11 @@ final class TinyRun {
 
   RunConfig config() {
     return new RunConfig(
-        model(), new ObjectMapper().convertValue(train, TrainConfig.class), cluster);
+        model(), new ObjectMapper().convertValue(train, TrainConfig.class), cluster, distill);
   }
 
   RunResult run() throws IOException {
     RunConfig config = config();
-    List<TokenRow> rows = rows(37, 1);
     List<TokenRow> validation = rows(5, 2);
     RowOrder order =
         new RowOrder(rows.size(), config.train().batchSequences(), config.train().seed());
@@ -224,7 +235,7 @@ final class TinyRun {
     return new ObjectMapper().convertValue(model, ModelConfig.class);
   }
 
-  private static List<TokenRow> rows(int count, long seed) {
+  static List<TokenRow> rows(int count, long seed) {
     Random random = new Random(seed);
     List<TokenRow> rows = new ArrayList<>();
     for (int id = 0; id < count; id++) {

@@ -2,6 +2,7 @@ package io.sparkmoe.spark.cli;
 
 import io.sparkmoe.spark.job.BenchGenerateOptions;
 import io.sparkmoe.spark.job.BenchOptions;
+import io.sparkmoe.spark.job.DistillOptions;
 import io.sparkmoe.spark.job.EvaluateOptions;
 import io.sparkmoe.spark.job.GenerateOptions;
 import io.sparkmoe.spark.job.GradientBenchOptions;
@@ -19,6 +20,8 @@ interface Jobs {
   void train(TrainOptions options) throws Exception;
 
   void teach(TeachOptions options) throws Exception;
+
+  void distill(DistillOptions options) throws Exception;
 
   void evaluate(EvaluateOptions options) throws Exception;
 

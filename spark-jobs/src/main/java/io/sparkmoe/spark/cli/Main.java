@@ -35,7 +35,7 @@ public final class Main implements Runnable {
 
   /** Commands of the interface that later versions will have. */
   private static final List<String> PLANNED =
-      List.of("distill", "sft", "rl", "r1", "plan", "convert", "serve", "chat");
+      List.of("sft", "rl", "r1", "plan", "convert", "serve", "chat");
 
   @Mixin private CommonOptions common;
   @Spec private CommandSpec spec;
@@ -70,6 +70,7 @@ public final class Main implements Runnable {
             .addSubcommand(new QuickstartCommand(jobs))
             .addSubcommand(new PrepareCommand(jobs))
             .addSubcommand(new TrainCommand(jobs))
+            .addSubcommand(new DistillCommand(jobs))
             .addSubcommand(new EvaluateCommand(jobs))
             .addSubcommand(new GenerateCommand(jobs))
             .addSubcommand(new TeachCommand(jobs))

@@ -5,6 +5,8 @@ import io.sparkmoe.spark.job.BenchGenerateJob;
 import io.sparkmoe.spark.job.BenchGenerateOptions;
 import io.sparkmoe.spark.job.BenchJob;
 import io.sparkmoe.spark.job.BenchOptions;
+import io.sparkmoe.spark.job.DistillJob;
+import io.sparkmoe.spark.job.DistillOptions;
 import io.sparkmoe.spark.job.EvaluateJob;
 import io.sparkmoe.spark.job.EvaluateOptions;
 import io.sparkmoe.spark.job.GenerateJob;
@@ -44,6 +46,11 @@ final class SparkJobs implements Jobs {
   @Override
   public void teach(TeachOptions options) throws Exception {
     new TeachJob(options, System.out, System.err).run();
+  }
+
+  @Override
+  public void distill(DistillOptions options) throws Exception {
+    new DistillJob(options, System.err).run();
   }
 
   @Override

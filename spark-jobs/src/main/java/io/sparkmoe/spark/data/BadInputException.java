@@ -12,6 +12,10 @@ public final class BadInputException extends IllegalArgumentException {
     super(message);
   }
 
+  public BadInputException(String message, Throwable cause) {
+    super(message, cause);
+  }
+
   /** The bad input behind a failed Spark job, thrown in a task or on the driver. */
   public static Optional<BadInputException> causeOf(Throwable failure) {
     for (Throwable cause = failure; cause != null; cause = cause.getCause()) {

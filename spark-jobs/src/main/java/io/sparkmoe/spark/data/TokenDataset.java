@@ -15,7 +15,6 @@ import java.util.Iterator;
 import java.util.List;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
-import org.apache.spark.Partitioner;
 import org.apache.spark.api.java.JavaPairRDD;
 import org.apache.spark.api.java.JavaRDD;
 import org.apache.spark.api.java.JavaSparkContext;
@@ -26,7 +25,7 @@ import scala.Tuple2;
  * A dataset of token rows that {@code moe prepare} wrote: a folder with dataset.json,
  * tokenizer.json and Parquet.
  */
-public final class TokenDataset {
+public final class TokenDataset implements TrainingRows {
 
   /** Name of the half that is trained on, and of its folder. */
   public static final String TRAIN = "train";
@@ -83,12 +82,12 @@ public final class TokenDataset {
     return info;
   }
 
-  /** The text of tokenizer.json. */
+  @Override
   public String tokenizerJson() {
     return tokenizerJson;
   }
 
-  /** The folder as a URI. */
+  @Override
   public String location() {
     return store.location();
   }
@@ -184,6 +183,31 @@ public final class TokenDataset {
     return rows;
   }
 
+  @Override
+  public String tokenizerSha256() {
+    return info.tokenizerSha256();
+  }
+
+  @Override
+  public long numTrainRows() {
+    return info.train().rows();
+  }
+
+  @Override
+  public double validationBytesPerToken() {
+    return info.validation().bytesPerToken();
+  }
+
+  @Override
+  public List<TokenRow> readTrain() throws IOException {
+    return readLocally(TRAIN);
+  }
+
+  @Override
+  public List<TokenRow> readValidation() throws IOException {
+    return readLocally(VALIDATION);
+  }
+
   private List<String> files(String split) throws IOException {
     return store.list(split).stream()
         .filter(name -> name.endsWith(".parquet"))
@@ -191,15 +215,7 @@ public final class TokenDataset {
         .toList();
   }
 
-  /**
-   * The training rows that some steps consume, dealt to the ranks: partition r holds rank r's rows
-   * by ascending position. Only these rows are shuffled, and as the shuffle comes last, the result
-   * may stand in front of {@code barrier()}.
-   *
-   * @param order in which rows are trained on
-   * @param firstStep first step, from 1
-   * @param lastStep last step, included
-   */
+  @Override
   public JavaRDD<PositionedRow> forRanks(
       JavaSparkContext context, RowOrder order, int firstStep, int lastStep, int numRanks)
       throws IOException {
@@ -214,61 +230,26 @@ public final class TokenDataset {
     }
     List<String> files = files(TRAIN);
     SerializableConfiguration shared = new SerializableConfiguration(configuration);
-    long first = order.positionOf(firstStep);
-    long end = order.positionOf(lastStep + 1);
+    DealtRows dealt = new DealtRows(order, firstStep, lastStep);
     JavaPairRDD<Long, byte[]> consumed =
         context
             .parallelize(files, files.size())
-            .flatMapToPair(file -> consumedRows(file, shared.value(), order, first, end));
+            .flatMapToPair(file -> consumedRows(file, shared.value(), dealt));
     int seqLen = info.seqLen();
     int endOfTextId = info.endOfTextId();
-    return consumed
-        .repartitionAndSortWithinPartitions(new Ranks(order, numRanks))
-        .map(
-            row ->
-                new PositionedRow(
-                    row._1,
-                    RowPiece.assemble(List.of(RowPiece.fromBytes(row._2)), seqLen, endOfTextId)));
+    return dealt.deal(
+        consumed,
+        numRanks,
+        bytes -> RowPiece.assemble(List.of(RowPiece.fromBytes(bytes)), seqLen, endOfTextId));
   }
 
   private static Iterator<Tuple2<Long, byte[]>> consumedRows(
-      String file, Configuration configuration, RowOrder order, long first, long end)
-      throws IOException {
+      String file, Configuration configuration, DealtRows dealt) throws IOException {
     List<Tuple2<Long, byte[]>> consumed = new ArrayList<>();
     TokenRowReader.read(
         new Path(file),
         configuration,
-        row -> {
-          byte[] bytes = null;
-          for (long epoch = first / order.numRows(); epoch * order.numRows() < end; epoch++) {
-            long position = order.positionOf(epoch, row.rowId());
-            if (position >= first && position < end) {
-              bytes = bytes == null ? RowPiece.of(row).toBytes() : bytes;
-              consumed.add(new Tuple2<>(position, bytes));
-            }
-          }
-        });
+        row -> consumed.addAll(dealt.consumed(row, one -> RowPiece.of(one).toBytes())));
     return consumed.iterator();
-  }
-
-  /** Partition = rank. */
-  private static final class Ranks extends Partitioner {
-    private final RowOrder order;
-    private final int numRanks;
-
-    Ranks(RowOrder order, int numRanks) {
-      this.order = order;
-      this.numRanks = numRanks;
-    }
-
-    @Override
-    public int numPartitions() {
-      return numRanks;
-    }
-
-    @Override
-    public int getPartition(Object position) {
-      return order.rankOf((long) position, numRanks);
-    }
   }
 }

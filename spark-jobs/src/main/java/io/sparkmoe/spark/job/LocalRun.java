@@ -4,7 +4,6 @@ import io.sparkmoe.data.InMemoryRowSource;
 import io.sparkmoe.data.RowOrder;
 import io.sparkmoe.data.TokenRow;
 import io.sparkmoe.spark.cluster.Preflight;
-import io.sparkmoe.spark.data.TokenDataset;
 import io.sparkmoe.train.CoordinatorSettings;
 import io.sparkmoe.train.LocalTraining;
 import io.sparkmoe.train.RankMemory;
@@ -31,8 +30,8 @@ final class LocalRun {
   static FinishedRun run(RunPlan plan, int threads, RunListener listener) throws IOException {
     RunConfig config = plan.config();
     requireMemory(config);
-    List<TokenRow> rows = plan.dataset().readLocally(TokenDataset.TRAIN);
-    List<TokenRow> validation = plan.dataset().readLocally(TokenDataset.VALIDATION);
+    List<TokenRow> rows = plan.dataset().readTrain();
+    List<TokenRow> validation = plan.dataset().readValidation();
     RowOrder order = plan.rowOrder();
     RunResult result =
         LocalTraining.run(

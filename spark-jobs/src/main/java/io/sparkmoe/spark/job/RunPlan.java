@@ -1,7 +1,7 @@
 package io.sparkmoe.spark.job;
 
 import io.sparkmoe.data.RowOrder;
-import io.sparkmoe.spark.data.TokenDataset;
+import io.sparkmoe.spark.data.TrainingRows;
 import io.sparkmoe.train.CoordinatorSettings.Resume;
 import io.sparkmoe.train.RunConfig;
 import io.sparkmoe.train.RunFolder;
@@ -17,15 +17,15 @@ import java.io.IOException;
  * @param resume where to start
  */
 record RunPlan(
-    RunConfig config, String configYaml, TokenDataset dataset, RunFolder folder, Resume resume) {
+    RunConfig config, String configYaml, TrainingRows dataset, RunFolder folder, Resume resume) {
 
   RowOrder rowOrder() {
     return new RowOrder(
-        dataset.info().train().rows(), config.train().batchSequences(), config.train().seed());
+        dataset.numTrainRows(), config.train().batchSequences(), config.train().seed());
   }
 
   String tokenizerSha256() {
-    return dataset.info().tokenizerSha256();
+    return dataset.tokenizerSha256();
   }
 
   /** Writes config and tokenizer, when nothing can be wrong with the input any more. */

@@ -4,7 +4,6 @@ import io.sparkmoe.checkpoint.CheckpointStore;
 import io.sparkmoe.data.PositionedRow;
 import io.sparkmoe.data.RowOrder;
 import io.sparkmoe.data.TokenRow;
-import io.sparkmoe.spark.data.TokenDataset;
 import io.sparkmoe.train.CoordinatorSettings;
 import io.sparkmoe.train.CoordinatorSettings.Resume;
 import io.sparkmoe.train.RankMemory;
@@ -30,7 +29,7 @@ final class SparkTraining {
       RunListener listener)
       throws IOException {
     RunConfig config = plan.config();
-    List<TokenRow> validation = plan.dataset().readLocally(TokenDataset.VALIDATION);
+    List<TokenRow> validation = plan.dataset().readValidation();
     RowOrder order = plan.rowOrder();
     JavaRDD<PositionedRow> partitions =
         plan.dataset().forRanks(context, order, firstStep(plan), config.train().steps(), numRanks);

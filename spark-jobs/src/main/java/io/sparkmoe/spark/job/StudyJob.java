@@ -213,12 +213,7 @@ public final class StudyJob {
       throws IOException {
     try (CheckpointReader checkpoint = new CheckpointStore(folder).open(teacher.train().steps())) {
       return TeacherForcing.teach(
-          checkpoint,
-          text.train(),
-          seqLen,
-          new int[] {options.topK(), text.vocabSize()},
-          threads,
-          RankMemory.ofRank(teacher, 1).limitBytes());
+          checkpoint, text.train(), seqLen, new int[] {options.topK(), text.vocabSize()}, threads);
     }
   }
 

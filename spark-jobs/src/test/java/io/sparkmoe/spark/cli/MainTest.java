@@ -10,6 +10,7 @@ import io.sparkmoe.spark.data.DocumentFormat;
 import io.sparkmoe.spark.data.SourceRule;
 import io.sparkmoe.spark.job.BenchGenerateOptions;
 import io.sparkmoe.spark.job.BenchOptions;
+import io.sparkmoe.spark.job.DistillOptions;
 import io.sparkmoe.spark.job.Engine;
 import io.sparkmoe.spark.job.EvaluateOptions;
 import io.sparkmoe.spark.job.GenerateOptions;
@@ -269,7 +270,16 @@ class MainTest {
   void everyCommandHasHelp() {
     for (String command :
         List.of(
-            "", "quickstart", "train", "prepare", "evaluate", "inspect", "bench", "bench train")) {
+            "",
+            "quickstart",
+            "train",
+            "distill",
+            "prepare",
+            "evaluate",
+            "inspect",
+            "bench",
+            "bench train",
+            "bench distill")) {
       List<String> words = new ArrayList<>(List.of((command + " --help").strip().split(" ")));
       out.reset();
       assertThat(run(words.toArray(String[]::new))).as(command).isZero();
@@ -291,7 +301,8 @@ class MainTest {
           train --config tiny --data d --out o --steps x ~ moe: wrong usage: Invalid value for option '--steps': 'x' is not an int; see moe train --help
           train --config tiny --data d --out o --executors -1 ~ moe: wrong --executors: got -1, expected at least 0; correct it
           train --config tiny --data d --out o --set lrr=1 ~ moe: unknown config key: got lrr from --set lrr, the nearest known one is train.lr; correct it there
-          train --config tinny --data d --out o ~ moe: no such config: got tinny, expected a YAML file or one of the presets quickstart, bench-small, tiny, deepseek-v3; correct the name
+          train --config tinny --data d --out o ~ moe: no such config: got tinny, expected a YAML file or one of the presets quickstart, bench-small, dense-small, tiny, deepseek-v3, char-teacher, char-student; correct the name
+          distill --config tiny --data d --out o --validation 1 ~ moe: distill failed: --validation must be in [0, 1), got 1.0; give a share such as 0.02
           bench ~ moe: missing benchmark: got none, expected train, distill or fp8-gradients; write moe bench train
           prepare --input a --format xml --tokenizer byte --seq-len 8 --out o ~ moe: wrong usage: Invalid value for option '--format': expected one of [TEXT, JSONL, PARQUET] (case-insensitive) but was 'xml'; see moe prepare --help
           prepare --input a --format text --tokenizer byte --seq-len 1 --out o ~ moe: prepare failed: --seq-len must be in [2, 1048576], got 1; correct it and run again
@@ -418,6 +429,11 @@ class MainTest {
 
     @Override
     public void teach(TeachOptions given) throws Exception {
+      record(given);
+    }
+
+    @Override
+    public void distill(DistillOptions given) throws Exception {
       record(given);
     }
 

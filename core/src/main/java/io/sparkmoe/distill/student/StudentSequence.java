@@ -1,0 +1,132 @@
+package io.sparkmoe.distill.student;
+
+import io.sparkmoe.data.Tokenizer;
+import io.sparkmoe.distill.DistillationRow;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+
+/**
+ * A teacher's row as a student reads it: prompt, completion and an end of text.
+ *
+ * <p>Legend: N tokens of all three, K tokens that the teacher stored for a position.
+ *
+ * @param source of the row
+ * @param tokens (N)
+ * @param learned (N): whether the student is to say the token; the end of text where the teacher
+ *     said that it had finished
+ * @param topkIds (N, K), an entry of null = the teacher said nothing about that token
+ * @param topkLogprobs (N, K), as the ids
+ * @param tailLogmass (N), not read where the ids are null
+ */
+public record StudentSequence(
+    String source,
+    int[] tokens,
+    boolean[] learned,
+    int[][] topkIds,
+    float[][] topkLogprobs,
+    float[] tailLogmass) {
+
+  /** Stored probabilities leave at least this to all other tokens. */
+  private static final double LOWEST_TAIL = 1e-6;
+
+  /**
+   * Lays a row out; text without ids is encoded.
+   *
+   * @param tokenizer of the student, and of the row's ids if it has any
+   * @param maskPrompt whether the prompt is not learnt
+   */
+  public static StudentSequence of(DistillationRow row, Tokenizer tokenizer, boolean maskPrompt) {
+    boolean hasIds = row.completionIds() != null;
+    int[] prompt = hasIds ? row.promptIds() : encode(row.prompt(), tokenizer);
+    int[] completion = hasIds ? row.completionIds() : encode(row.completion(), tokenizer);
+    int end = tokenizer.endOfTextId();
+    boolean ended = completion.length > 0 && completion[completion.length - 1] == end;
+    int n = prompt.length + completion.length + (ended ? 0 : 1);
+    int[] tokens = Arrays.copyOf(prompt, n);
+    System.arraycopy(completion, 0, tokens, prompt.length, completion.length);
+    boolean[] learned = new boolean[n];
+    Arrays.fill(learned, maskPrompt ? prompt.length : 0, prompt.length + completion.length, true);
+    if (!ended) {
+      tokens[n - 1] = end;
+      learned[n - 1] = DistillationRow.STOP.equals(row.finishReason());
+    }
+    int[][] ids = new int[n][];
+    float[][] logprobs = new float[n][];
+    float[] tail = new float[n];
+    for (int i = 0; row.topkIds() != null && i < completion.length; i++) {
+      ids[prompt.length + i] = row.topkIds()[i];
+      logprobs[prompt.length + i] = row.topkLogprobs()[i];
+      tail[prompt.length + i] =
+          row.tailLogmass() == null ? tail(row.topkLogprobs()[i]) : row.tailLogmass()[i];
+    }
+    return new StudentSequence(row.source(), tokens, learned, ids, logprobs, tail);
+  }
+
+  /** Compact form for shuffles; what the teacher said nothing about is an entry of length 0. */
+  public byte[] toBytes() {
+    byte[] name = source.getBytes(StandardCharsets.UTF_8);
+    int entries = 0;
+    for (int[] ids : topkIds) {
+      entries += ids == null ? 0 : ids.length;
+    }
+    int n = tokens.length;
+    ByteBuffer out =
+        ByteBuffer.allocate(
+            2 * Integer.BYTES + name.length + n * (3 * Integer.BYTES + 1) + entries * 8);
+    out.putInt(name.length).put(name).putInt(n);
+    for (int i = 0; i < n; i++) {
+      int stored = topkIds[i] == null ? 0 : topkIds[i].length;
+      out.putInt(tokens[i]).put((byte) (learned[i] ? 1 : 0)).putFloat(tailLogmass[i]);
+      out.putInt(stored);
+      for (int j = 0; j < stored; j++) {
+        out.putInt(topkIds[i][j]).putFloat(topkLogprobs[i][j]);
+      }
+    }
+    return out.array();
+  }
+
+  /** Reads what {@link #toBytes} wrote. */
+  public static StudentSequence fromBytes(byte[] bytes) {
+    ByteBuffer in = ByteBuffer.wrap(bytes);
+    byte[] name = new byte[in.getInt()];
+    in.get(name);
+    int n = in.getInt();
+    StudentSequence sequence =
+        new StudentSequence(
+            new String(name, StandardCharsets.UTF_8),
+            new int[n],
+            new boolean[n],
+            new int[n][],
+            new float[n][],
+            new float[n]);
+    for (int i = 0; i < n; i++) {
+      sequence.tokens[i] = in.getInt();
+      sequence.learned[i] = in.get() != 0;
+      sequence.tailLogmass[i] = in.getFloat();
+      int stored = in.getInt();
+      if (stored > 0) {
+        sequence.topkIds[i] = new int[stored];
+        sequence.topkLogprobs[i] = new float[stored];
+      }
+      for (int j = 0; j < stored; j++) {
+        sequence.topkIds[i][j] = in.getInt();
+        sequence.topkLogprobs[i][j] = in.getFloat();
+      }
+    }
+    return sequence;
+  }
+
+  private static int[] encode(String text, Tokenizer tokenizer) {
+    return text == null ? new int[0] : tokenizer.encode(text);
+  }
+
+  /** log(1 - sum of the stored probabilities). */
+  private static float tail(float[] logprobs) {
+    double sum = 0;
+    for (float logP : logprobs) {
+      sum += Math.exp(logP);
+    }
+    return (float) Math.log1p(-Math.min(sum, 1 - LOWEST_TAIL));
+  }
+}
