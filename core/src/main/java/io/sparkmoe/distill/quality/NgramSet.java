@@ -1,23 +1,25 @@
 package io.sparkmoe.distill.quality;
 
+import java.io.Serializable;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
-import java.util.Set;
 
 /**
  * The 8-word sequences of an evaluation set. A training text that shares one with it would make the
  * evaluation look better than it is. Words are compared without case and punctuation.
  */
-public final class NgramSet {
+public final class NgramSet implements Serializable {
 
   /** Words of a sequence, as in DeepSeek's and open-r1's decontamination. */
   public static final int WORDS = 8;
 
   private static final String BETWEEN_WORDS = "[^\\p{L}\\p{N}]+";
 
-  private final Set<String> ngrams = new HashSet<>();
+  private static final long serialVersionUID = 1;
+
+  private final HashSet<String> ngrams = new HashSet<>();
 
   /** Adds the sequences of a text; one with fewer words has none. */
   public void add(String text) {

@@ -24,9 +24,14 @@ public final class AnswerFolder {
       Pattern.compile("answers-[0-9a-f-]{36}-(\\d+)-(\\d+)-(\\d+)\\.parquet");
 
   private final Store store;
+  private final String location;
 
-  public AnswerFolder(Store store) {
+  /**
+   * @param location of the store with its scheme, as Spark reads it
+   */
+  public AnswerFolder(Store store, String location) {
     this.store = store;
+    this.location = location;
   }
 
   static String newName(int rows, TokenUsage usage) {
@@ -86,7 +91,7 @@ public final class AnswerFolder {
   private List<String> files() throws IOException {
     return store.list("").stream()
         .filter(name -> NAME.matcher(name).matches())
-        .map(name -> store.location() + "/" + name)
+        .map(name -> location + "/" + name)
         .toList();
   }
 }

@@ -50,7 +50,7 @@ final class LocalTeachers {
         byte[] files = checkpoint.manifest().files().toString().getBytes(StandardCharsets.UTF_8);
         revision = Sha256.hex(files);
       }
-      String location = weights.location();
+      String location = qualified(weights.location(), new Path(folder), hadoop);
       SerializableConfiguration configuration = new SerializableConfiguration(hadoop);
       return new ModelTeacherSpec(
           new TeacherIdentity(
@@ -63,6 +63,17 @@ final class LocalTeachers {
           (settings, own, threads) -> load(location, configuration.value(), settings, own, threads),
           InferenceTeacherModel.offHeapBytes(model.model()));
     }
+  }
+
+  /**
+   * A path as it means the same in every task: those have another working folder, and perhaps
+   * another default file system.
+   *
+   * @param given names the file system
+   */
+  private static String qualified(String path, Path given, Configuration hadoop)
+      throws IOException {
+    return given.getFileSystem(hadoop).makeQualified(new Path(path)).toString();
   }
 
   private static TeacherModel load(
@@ -99,6 +110,7 @@ final class LocalTeachers {
               + " has no tokenizer of its own, expected the one that it was trained with; give"
               + " --tokenizer byte, a tokenizer.json, or a text file with its characters by id");
     }
+    String qualified = qualified(file, new Path(file), hadoop);
     MessageDigest digest = Sha256.digest();
     SerializableConfiguration configuration = new SerializableConfiguration(hadoop);
     try (Tokenizer tokenizer = Tokenizers.fromJson(tokenizerJson)) {
@@ -112,7 +124,7 @@ final class LocalTeachers {
           tokenizerJson,
           sampling,
           (settings, own, threads) ->
-              read(file, configuration.value(), settings, own, Sha256.digest()),
+              read(qualified, configuration.value(), settings, own, Sha256.digest()),
           NETWORK_BYTES);
     }
   }

@@ -11,6 +11,7 @@ import io.sparkmoe.spark.data.HadoopStore;
 import java.io.IOException;
 import java.util.List;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.Path;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
 
@@ -31,26 +32,33 @@ public final class TeachFolder implements AutoCloseable {
   private final Store store;
   private final Store answers;
 
-  private TeachFolder(Store store, Store answers) {
+  /** The folder with its scheme, for Spark, whose default file system may be another one. */
+  private final String location;
+
+  private TeachFolder(Store store, Store answers, String location) {
     this.store = store;
     this.answers = answers;
+    this.location = location;
   }
 
   /** Opens a folder, which need not exist. */
   public static TeachFolder open(String location, Configuration configuration) throws IOException {
+    Path path = new Path(location);
+    String qualified = path.getFileSystem(configuration).makeQualified(path).toString();
     return new TeachFolder(
-        HadoopStore.open(location, configuration),
-        HadoopStore.open(location + "/" + ANSWERS, configuration));
+        HadoopStore.open(qualified, configuration),
+        HadoopStore.open(qualified + "/" + ANSWERS, configuration),
+        qualified);
   }
 
   /** The answers in it. */
   public AnswerFolder answers() {
-    return new AnswerFolder(answers);
+    return new AnswerFolder(answers, answersLocation());
   }
 
   /** Where the answers lie. */
   public String answersLocation() {
-    return answers.location();
+    return location + "/" + ANSWERS;
   }
 
   /**
@@ -114,16 +122,11 @@ public final class TeachFolder implements AutoCloseable {
       throws IOException {
     store.delete(DistillationInfo.FILE);
     store.delete(DATA);
-    rows.write().parquet(store.location() + "/" + DATA);
+    rows.write().parquet(location + "/" + DATA);
     if (tokenizerJson != null) {
       store.writeText(TOKENIZER, tokenizerJson);
     }
     store.writeText(DistillationInfo.FILE, info.toJson());
-  }
-
-  /** The folder as a person would type it. */
-  public String location() {
-    return store.location();
   }
 
   @Override
