@@ -6,8 +6,7 @@ import io.sparkmoe.tensor.Tensor;
 /** SwiGLU between two products in FP8 by plain loops. R rows, F width. */
 final class ReferenceGatedFp8 {
 
-  private static final Fp8Scaling ROWS =
-      new Fp8Scaling(Fp8Format.E4M3, Fp8Granularity.TILE_1X128);
+  private static final Fp8Scaling ROWS = new Fp8Scaling(Fp8Format.E4M3, Fp8Granularity.TILE_1X128);
   private static final Fp8Scaling COLUMNS =
       new Fp8Scaling(Fp8Format.E4M3, Fp8Granularity.TILE_128X1);
 
@@ -26,8 +25,7 @@ final class ReferenceGatedFp8 {
       h[i] = (float) (w * g / (1 + Math.exp(-g)) * u);
     }
     int[] all = {0, rows};
-    ReferenceFp8.quantize(
-        null, kept, f, i -> (float) gateUp.get(i), new int[] {0, 2 * rows}, ROWS);
+    ReferenceFp8.quantize(null, kept, f, i -> (float) gateUp.get(i), new int[] {0, 2 * rows}, ROWS);
     ReferenceFp8.quantize(hidden, null, f, i -> h[i], all, ROWS);
   }
 
@@ -64,8 +62,7 @@ final class ReferenceGatedFp8 {
       }
     }
     // Gate and up of a row are two rows of F, so that no tile holds values of both.
-    ReferenceFp8.quantize(
-        dGateUp, null, f, i -> both[i], new int[] {0, 2 * rows}, ROWS);
+    ReferenceFp8.quantize(dGateUp, null, f, i -> both[i], new int[] {0, 2 * rows}, ROWS);
     ReferenceFp8.quantize(dGateUpTransposed, null, 2 * f, i -> both[i], groups, COLUMNS);
     ReferenceFp8.quantize(hiddenTransposed, null, f, i -> h[i], groups, COLUMNS);
   }

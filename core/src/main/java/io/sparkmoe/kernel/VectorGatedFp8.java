@@ -154,8 +154,7 @@ final class VectorGatedFp8 {
         int row = work.row + r;
         int at = 2 * row * f + work.column;
         float w = weight == null ? 1 : weight.getFloat(row);
-        VectorWeightedSwiGlu.row(
-            work.hidden, r * TILE, gateUp, at, gateUp, at + f, w, work.count);
+        VectorWeightedSwiGlu.row(work.hidden, r * TILE, gateUp, at, gateUp, at + f, w, work.count);
       }
     };
   }

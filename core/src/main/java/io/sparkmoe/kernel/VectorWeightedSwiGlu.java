@@ -70,8 +70,7 @@ final class VectorWeightedSwiGlu {
           for (int t = first; t < end; t++) {
             float w = weight == null ? 1 : weight.getFloat(t);
             int at = 2 * t * f;
-            float dw =
-                backwardRow(both, at, both, at + f, hidden, t * f, hidden, t * f, w, f);
+            float dw = backwardRow(both, at, both, at + f, hidden, t * f, hidden, t * f, w, f);
             if (dWeight != null) {
               dWeight.setFloat(t, dw);
             }

@@ -168,10 +168,8 @@ final class Fp8GatedNetwork {
     kernels.weightedSwiGluBackward(both, dRowWeights, dHidden, dHidden, both, rowWeights);
     quantizer.quantize(
         Fp8TensorKind.GRADIENT, dGateUp.reshape(2 * rows, f), null, halves, twice(rowStarts));
-    quantizer.quantize(
-        Fp8TensorKind.GRADIENT_TRANSPOSED, dGateUpTransposed, null, both, rowStarts);
-    quantizer.quantize(
-        Fp8TensorKind.INPUT_TRANSPOSED, hiddenTransposed, null, dHidden, rowStarts);
+    quantizer.quantize(Fp8TensorKind.GRADIENT_TRANSPOSED, dGateUpTransposed, null, both, rowStarts);
+    quantizer.quantize(Fp8TensorKind.INPUT_TRANSPOSED, hiddenTransposed, null, dHidden, rowStarts);
   }
 
   /** Gate and up of a row are two rows of F, so that no tile holds values of both. */

@@ -72,7 +72,8 @@ class Fp8KernelsTest {
   void twinsWriteTheSameBits(Fp8Granularity granularity) {
     for (Fp8Format format : Fp8Format.values()) {
       Fp8Scaling scaling = new Fp8Scaling(format, granularity);
-      for (int n : KernelTwins.SIZES) {
+      // The formats differ in constants only, so the second need not meet every size again.
+      for (int n : format == Fp8Format.E4M3 ? KernelTwins.SIZES : new int[] {13, 207}) {
         // Many rows where they are short: two and a bit of the tallest tile.
         for (int rows : n > 207 ? new int[] {1, 5} : new int[] {1, 5, 261}) {
           int[] groups = {0, 0, rows / 3, rows / 3 + 1, rows};
@@ -104,7 +105,7 @@ class Fp8KernelsTest {
   void twinsReadAndRequantiseAlike(Fp8Format format) {
     Fp8Scaling kept = new Fp8Scaling(format, Fp8Granularity.TILE_1X128);
     Fp8Scaling columns = new Fp8Scaling(format, Fp8Granularity.TILE_128X1);
-    for (int n : new int[] {1, 13, 64, 207, 256}) {
+    for (int n : format == Fp8Format.E4M3 ? new int[] {1, 64, 207, 256} : new int[] {13}) {
       int rows = 150;
       int[] rowStarts = {0, 3, 3, 141, 150};
       Tensor codes = twins.unwritten(format.type(), rows, n);

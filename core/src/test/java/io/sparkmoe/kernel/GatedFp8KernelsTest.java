@@ -11,8 +11,8 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /**
- * Law: the fused kernels give the bits of the kernels that they are made of, one after the other.
- * R rows, F width.
+ * Law: the fused kernels give the bits of the kernels that they are made of, one after the other. R
+ * rows, F width.
  */
 class GatedFp8KernelsTest {
 
@@ -22,8 +22,7 @@ class GatedFp8KernelsTest {
   /** Groups shorter and longer than a tile, and one without rows. */
   private static final int[] GROUPS = {0, 5, 5, 143, R};
 
-  private static final Fp8Scaling ROWS =
-      new Fp8Scaling(Fp8Format.E4M3, Fp8Granularity.TILE_1X128);
+  private static final Fp8Scaling ROWS = new Fp8Scaling(Fp8Format.E4M3, Fp8Granularity.TILE_1X128);
   private static final Fp8Scaling COLUMNS =
       new Fp8Scaling(Fp8Format.E4M3, Fp8Granularity.TILE_128X1);
 
