@@ -49,7 +49,10 @@ final class VectorMatmul {
   private final Gemm gemm;
   private final Parallel parallel;
 
-  /** What {@link #fetch} read, kept only so that the compiler does not drop the reads. */
+  /**
+   * What {@link #fetch} read, whichever thread wrote it last: kept only so that the compiler does
+   * not drop the reads.
+   */
   private int fetched;
 
   VectorMatmul(Gemm gemm, Parallel parallel) {
@@ -62,6 +65,9 @@ final class VectorMatmul {
     int m = c.rows();
     int n = c.cols();
     int k = transposeA ? a.rows() : a.cols();
+    if (c.size() == 0) {
+      return;
+    }
     int tileRows = Math.min(m, TILE_ROWS);
     int tileColumns = Math.min(n, TILE_COLUMNS);
     while ((long) tileRows * tileColumns * k > TILE_WORK) {

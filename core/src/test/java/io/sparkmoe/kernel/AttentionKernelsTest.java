@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import io.sparkmoe.kernel.KernelTwins.Fill;
 import io.sparkmoe.tensor.Tensor;
+import java.util.EnumSet;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -95,7 +96,7 @@ class AttentionKernelsTest {
   @Test
   void attentionAndItsBackward() {
     for (int[] z : SHAPES) {
-      for (Fill fill : Fill.values()) {
+      for (Fill fill : EnumSet.of(Fill.ZERO, Fill.LARGE, Fill.MIXED)) {
         int channels = z[3] + z[4];
         double scale = 1 / Math.sqrt(channels);
         Tensor query = twins.filled(fill, z[0], z[1], z[2], channels);

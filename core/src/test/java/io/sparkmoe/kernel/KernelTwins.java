@@ -37,7 +37,11 @@ final class KernelTwins implements AutoCloseable {
   enum Fill {
     ZERO,
     LARGE,
-    MIXED
+    MIXED,
+    /** Below the smallest normal float. */
+    DENORMAL,
+    /** Some elements of either infinity. */
+    INFINITE
   }
 
   /** The kernel under test on one set of copies. */
@@ -62,6 +66,11 @@ final class KernelTwins implements AutoCloseable {
             case ZERO -> 0;
             case LARGE -> 100;
             case MIXED -> (float) random.nextGaussian();
+            case DENORMAL -> (float) random.nextGaussian() * 1e-40f;
+            case INFINITE ->
+                random.nextInt(16) == 0
+                    ? Math.copySign(Float.POSITIVE_INFINITY, random.nextFloat() - 0.5f)
+                    : (float) random.nextGaussian();
           });
     }
     return tensor;
@@ -221,7 +230,8 @@ final class KernelTwins implements AutoCloseable {
       double a = actual.get(i);
       boolean same =
           e == a
-              || Double.isNaN(e) && Double.isNaN(a)
+              // Which of infinity and NaN comes out is left open: both stop a run.
+              || !Double.isFinite(e) && !Double.isFinite(a)
               || Math.abs(e - a) <= tolerance * largest + 1e-30;
       if (!same) {
         throw new AssertionError(
