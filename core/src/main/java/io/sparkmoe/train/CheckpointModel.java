@@ -23,6 +23,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.function.UnaryOperator;
 
 /** The weights of a checkpoint, all of them in this process, to be computed with in any format. */
 final class CheckpointModel implements AutoCloseable {
@@ -68,12 +69,22 @@ final class CheckpointModel implements AutoCloseable {
 
   /** A model over the weights, until this is closed. */
   LanguageModel language(Precision precision, Fp8Recipe recipe) {
+    return language(precision, recipe, UnaryOperator.identity());
+  }
+
+  /**
+   * As above.
+   *
+   * @param gateKernels what the gates compute with instead of the model's kernels
+   */
+  LanguageModel language(
+      Precision precision, Fp8Recipe recipe, UnaryOperator<Kernels> gateKernels) {
     Kernels kernels = engine.kernels();
     Layers layers = precision.layers(kernels, recipe, arena);
     opened.add(layers);
     return new LanguageModel(
         parameters,
-        precision.gate(Gates.local(parameters, kernels), kernels),
+        precision.gate(Gates.local(parameters, gateKernels.apply(kernels)), kernels),
         new ExchangeDispatcher(communicator, parameters.placement(), kernels, Wire.FP32, Wire.FP32),
         layers,
         new PhaseClock(Phase.TRUNK));

@@ -33,9 +33,11 @@ public final class GradientComparison {
    *
    * @param elements length of the vector
    * @param cosine of the angle between the two gradients
+   * @param cosineOfSameExperts the same when FP8 routes every token as FP32 does
    * @param normRatio length of FP8's gradient over that of FP32's
    */
-  public record Kind(long elements, double cosine, double normRatio) {}
+  public record Kind(
+      long elements, double cosine, double cosineOfSameExperts, double normRatio) {}
 
   /**
    * @param kinds by the parameters' name without numbers of layers and experts
@@ -63,8 +65,12 @@ public final class GradientComparison {
       elements += a.length;
     }
 
-    Kind kind() {
-      return new Kind(elements, dot / Math.sqrt(fp32 * fp8), Math.sqrt(fp8 / fp32));
+    double cosine() {
+      return dot / Math.sqrt(fp32 * fp8);
+    }
+
+    double normRatio() {
+      return Math.sqrt(fp8 / fp32);
     }
   }
 
@@ -124,15 +130,35 @@ public final class GradientComparison {
       }
       parameters.zeroGradients();
       Pass fp8 = pass(model, model.language(Precision.FP8, recipe), batch, scales);
-      Map<String, Sums> sums = new TreeMap<>();
-      for (Parameter parameter : trained(parameters)) {
-        sums.computeIfAbsent(kindOf(parameter.name()), kind -> new Sums())
-            .add(gradients.get(parameter.name()), parameter.gradient());
-      }
+      Map<String, Sums> free = sums(parameters, gradients);
+      parameters.zeroGradients();
+      List<int[]> choices = fp32.choices.values().stream().map(Choices::ids).toList();
+      model
+          .language(Precision.FP8, recipe, new ReplayedChoices(choices)::over)
+          .train(1, 2, batch, scales, model.arena());
+      Map<String, Sums> routed = sums(parameters, gradients);
       Map<String, Kind> kinds = new TreeMap<>();
-      sums.forEach((name, sum) -> kinds.put(name, sum.kind()));
+      free.forEach(
+          (name, sum) ->
+              kinds.put(
+                  name,
+                  new Kind(
+                      sum.elements,
+                      sum.cosine(),
+                      routed.get(name).cosine(),
+                      sum.normRatio())));
       return new Result(kinds, meanLoss(fp32.losses), meanLoss(fp8.losses), sameExperts(fp32, fp8));
     }
+  }
+
+  /** Compares the gradients that there are with those of FP32, by kind. */
+  private static Map<String, Sums> sums(Parameters parameters, Map<String, float[]> fp32) {
+    Map<String, Sums> sums = new TreeMap<>();
+    for (Parameter parameter : trained(parameters)) {
+      sums.computeIfAbsent(kindOf(parameter.name()), kind -> new Sums())
+          .add(fp32.get(parameter.name()), parameter.gradient());
+    }
+    return sums;
   }
 
   private static List<Parameter> trained(Parameters parameters) {

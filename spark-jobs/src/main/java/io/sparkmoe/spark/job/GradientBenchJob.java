@@ -81,17 +81,18 @@ public final class GradientBenchJob {
   }
 
   private void print(Result result) {
-    out.printf(Locale.ROOT, "%-32s %12s %10s %12s%n", "kind", "elements", "cosine", "norm ratio");
+    out.printf(Locale.ROOT, "%-32s %12s %10s %14s %12s%n", "kind", "elements", "cosine", "same experts", "norm ratio");
     result
         .kinds()
         .forEach(
             (name, kind) ->
                 out.printf(
                     Locale.ROOT,
-                    "%-32s %12d %10.5f %12.4f%n",
+                    "%-32s %12d %10.5f %14.5f %12.4f%n",
                     name,
                     kind.elements(),
                     kind.cosine(),
+                    kind.cosineOfSameExperts(),
                     kind.normRatio()));
   }
 
@@ -104,9 +105,11 @@ public final class GradientBenchJob {
     report.put("fp8Loss", result.fp8Loss());
     report.put("sameExperts", result.sameExperts());
     ObjectNode cosines = report.putObject("cosine");
+    ObjectNode ofSameExperts = report.putObject("cosineOfSameExperts");
     for (var entry : result.kinds().entrySet()) {
       Kind kind = entry.getValue();
       cosines.put(entry.getKey(), kind.cosine());
+      ofSameExperts.put(entry.getKey(), kind.cosineOfSameExperts());
     }
     return report;
   }
