@@ -1,5 +1,9 @@
 package io.sparkmoe.infer;
 
+import io.sparkmoe.model.ModelConfig;
+import io.sparkmoe.model.Parameters;
+import io.sparkmoe.model.Part;
+import io.sparkmoe.model.TensorShape;
 import io.sparkmoe.tensor.DType;
 
 /**
@@ -24,6 +28,25 @@ public enum WeightFormat {
   WeightFormat(DType matrices, DType head) {
     this.matrices = matrices;
     this.head = head;
+  }
+
+  /** Bytes of a model's weights held so, padding not counted. */
+  public long bytes(ModelConfig model) {
+    long bytes = 0;
+    for (TensorShape shape : Parameters.shapes(model)) {
+      bytes += shape.numElements() * typeOf(shape).sizeBytes();
+    }
+    return bytes;
+  }
+
+  private DType typeOf(TensorShape shape) {
+    String name = shape.name();
+    if (shape.shape().length == 1
+        || shape.part() == Part.GATE
+        || name.equals("model.embed_tokens.weight")) {
+      return DType.F32;
+    }
+    return name.equals("lm_head.weight") ? head : matrices;
   }
 
   /** Of the matrices of attention, feed-forward networks, experts and MTP joins. */

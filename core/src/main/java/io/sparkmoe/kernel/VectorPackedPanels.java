@@ -14,6 +14,9 @@ import jdk.incubator.vector.VectorOperators;
  * mantissa is the code's value times 2^-120, the difference of the two biases; subnormal codes
  * become subnormal floats, so that one exact multiplication decodes all of them.
  *
+ * <p>Loops spell out what helper methods would say: the compiler stops inlining ordinary methods
+ * into a loop of this size (not the Vector API's own), and would box every vector that passes one.
+ *
  * <p>Scales are powers of two and go to the input, which is as exact as a scaled weight. So a sum
  * has the same bits here, over decoded floats ({@link #unpack}), and for any number of rows.
  */
@@ -24,7 +27,7 @@ final class VectorPackedPanels {
 
   private static final int UPPER_HALF = 0xFFFF0000;
 
-  private static final int E4M3_SIGN_EXPONENT_MANTISSA = 0x87F00000;
+  private static final int E4M3_BITS = 0x87F00000;
 
   private static final int E4M3_SHIFT = 4;
 
@@ -72,17 +75,25 @@ final class VectorPackedPanels {
     for (; i + 1 < inputs; i += 2, at += PanelMatrix.WIDTH) {
       IntVector front = Lanes.loadInts(weights, at);
       IntVector back = Lanes.loadInts(weights, at + Lanes.LENGTH);
-      FloatVector s0 = VectorMath.splat(Lanes.get(x, x0 + i));
-      FloatVector s1 = VectorMath.splat(Lanes.get(x, x0 + i + 1));
-      a = VectorMath.fma(s0, lower(front), a);
-      b = VectorMath.fma(s0, lower(back), b);
-      a = VectorMath.fma(s1, upper(front), a);
-      b = VectorMath.fma(s1, upper(back), b);
+      FloatVector s0 = FloatVector.broadcast(Lanes.FLOATS, Lanes.get(x, x0 + i));
+      FloatVector s1 = FloatVector.broadcast(Lanes.FLOATS, Lanes.get(x, x0 + i + 1));
+      a = s0.fma(front.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats(), a);
+      b = s0.fma(back.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats(), b);
+      a = s1.fma(front.and(UPPER_HALF).reinterpretAsFloats(), a);
+      b = s1.fma(back.and(UPPER_HALF).reinterpretAsFloats(), b);
     }
     if (i < inputs) {
-      FloatVector s0 = VectorMath.splat(Lanes.get(x, x0 + i));
-      a = VectorMath.fma(s0, lower(Lanes.loadInts(weights, at)), a);
-      b = VectorMath.fma(s0, lower(Lanes.loadInts(weights, at + Lanes.LENGTH)), b);
+      FloatVector s0 = FloatVector.broadcast(Lanes.FLOATS, Lanes.get(x, x0 + i));
+      a =
+          s0.fma(
+              Lanes.loadInts(weights, at).lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats(),
+              a);
+      b =
+          s0.fma(
+              Lanes.loadInts(weights, at + Lanes.LENGTH)
+                  .lanewise(VectorOperators.LSHL, 16)
+                  .reinterpretAsFloats(),
+              b);
     }
     a.intoArray(sums, lane);
     b.intoArray(sums, lane + Lanes.LENGTH);
@@ -102,25 +113,25 @@ final class VectorPackedPanels {
     for (int i = 0; i < inputs; i += 2, at += PanelMatrix.WIDTH) {
       IntVector front = Lanes.loadInts(weights, at);
       IntVector back = Lanes.loadInts(weights, at + Lanes.LENGTH);
-      FloatVector a = lower(front);
-      FloatVector b = lower(back);
-      FloatVector s0 = VectorMath.splat(Lanes.get(x, x0 + i));
-      FloatVector s1 = VectorMath.splat(Lanes.get(x, x1 + i));
-      a0 = VectorMath.fma(s0, a, a0);
-      b0 = VectorMath.fma(s0, b, b0);
-      a1 = VectorMath.fma(s1, a, a1);
-      b1 = VectorMath.fma(s1, b, b1);
+      FloatVector a = front.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+      FloatVector b = back.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+      FloatVector s0 = FloatVector.broadcast(Lanes.FLOATS, Lanes.get(x, x0 + i));
+      FloatVector s1 = FloatVector.broadcast(Lanes.FLOATS, Lanes.get(x, x1 + i));
+      a0 = s0.fma(a, a0);
+      b0 = s0.fma(b, b0);
+      a1 = s1.fma(a, a1);
+      b1 = s1.fma(b, b1);
       if (i + 1 == inputs) {
         break;
       }
-      a = upper(front);
-      b = upper(back);
-      s0 = VectorMath.splat(Lanes.get(x, x0 + i + 1));
-      s1 = VectorMath.splat(Lanes.get(x, x1 + i + 1));
-      a0 = VectorMath.fma(s0, a, a0);
-      b0 = VectorMath.fma(s0, b, b0);
-      a1 = VectorMath.fma(s1, a, a1);
-      b1 = VectorMath.fma(s1, b, b1);
+      a = front.and(UPPER_HALF).reinterpretAsFloats();
+      b = back.and(UPPER_HALF).reinterpretAsFloats();
+      s0 = FloatVector.broadcast(Lanes.FLOATS, Lanes.get(x, x0 + i + 1));
+      s1 = FloatVector.broadcast(Lanes.FLOATS, Lanes.get(x, x1 + i + 1));
+      a0 = s0.fma(a, a0);
+      b0 = s0.fma(b, b0);
+      a1 = s1.fma(a, a1);
+      b1 = s1.fma(b, b1);
     }
     put(sums, lane, a0, b0);
     put(sums, lane + PanelMatrix.WIDTH, a1, b1);
@@ -133,30 +144,88 @@ final class VectorPackedPanels {
     FloatVector b = VectorMath.zero();
     int inputs = w.inputs();
     int at = w.start(matrix, panel) / 4 + lane;
-    for (int block = 0, i = 0; i < inputs; block++) {
-      float scale = w.scale(matrix, panel, block);
-      int end = Math.min(inputs, i + PanelMatrix.SCALE_INPUTS);
-      for (; i + 3 < end; i += 4, at += PanelMatrix.WIDTH) {
-        IntVector front = Lanes.loadInts(weights, at);
-        IntVector back = Lanes.loadInts(weights, at + Lanes.LENGTH);
-        FloatVector s = VectorMath.splat(Lanes.get(x, x0 + i) * scale);
-        a = VectorMath.fma(s, code(front, 24), a);
-        b = VectorMath.fma(s, code(back, 24), b);
-        s = VectorMath.splat(Lanes.get(x, x0 + i + 1) * scale);
-        a = VectorMath.fma(s, code(front, 16), a);
-        b = VectorMath.fma(s, code(back, 16), b);
-        s = VectorMath.splat(Lanes.get(x, x0 + i + 2) * scale);
-        a = VectorMath.fma(s, code(front, 8), a);
-        b = VectorMath.fma(s, code(back, 8), b);
-        s = VectorMath.splat(Lanes.get(x, x0 + i + 3) * scale);
-        a = VectorMath.fma(s, code(front, 0), a);
-        b = VectorMath.fma(s, code(back, 0), b);
-      }
-      for (int shift = 24; i < end; i++, shift -= 8) {
-        FloatVector s = VectorMath.splat(Lanes.get(x, x0 + i) * scale);
-        a = VectorMath.fma(s, code(Lanes.loadInts(weights, at), shift), a);
-        b = VectorMath.fma(s, code(Lanes.loadInts(weights, at + Lanes.LENGTH), shift), b);
-      }
+    // One loop: the compiler boxes sums that live through nested ones.
+    int i = 0;
+    for (; i + 3 < inputs; i += 4, at += PanelMatrix.WIDTH) {
+      float scale = w.scale(matrix, panel, i / PanelMatrix.SCALE_INPUTS);
+      IntVector front = Lanes.loadInts(weights, at);
+      IntVector back = Lanes.loadInts(weights, at + Lanes.LENGTH);
+      FloatVector s = FloatVector.broadcast(Lanes.FLOATS, Lanes.get(x, x0 + i) * scale);
+      a =
+          s.fma(
+              front
+                  .lanewise(VectorOperators.LSHL, 24)
+                  .lanewise(VectorOperators.ASHR, E4M3_SHIFT)
+                  .and(E4M3_BITS)
+                  .reinterpretAsFloats()
+                  .mul(E4M3_BIAS),
+              a);
+      b =
+          s.fma(
+              back.lanewise(VectorOperators.LSHL, 24)
+                  .lanewise(VectorOperators.ASHR, E4M3_SHIFT)
+                  .and(E4M3_BITS)
+                  .reinterpretAsFloats()
+                  .mul(E4M3_BIAS),
+              b);
+      s = FloatVector.broadcast(Lanes.FLOATS, Lanes.get(x, x0 + i + 1) * scale);
+      a =
+          s.fma(
+              front
+                  .lanewise(VectorOperators.LSHL, 16)
+                  .lanewise(VectorOperators.ASHR, E4M3_SHIFT)
+                  .and(E4M3_BITS)
+                  .reinterpretAsFloats()
+                  .mul(E4M3_BIAS),
+              a);
+      b =
+          s.fma(
+              back.lanewise(VectorOperators.LSHL, 16)
+                  .lanewise(VectorOperators.ASHR, E4M3_SHIFT)
+                  .and(E4M3_BITS)
+                  .reinterpretAsFloats()
+                  .mul(E4M3_BIAS),
+              b);
+      s = FloatVector.broadcast(Lanes.FLOATS, Lanes.get(x, x0 + i + 2) * scale);
+      a =
+          s.fma(
+              front
+                  .lanewise(VectorOperators.LSHL, 8)
+                  .lanewise(VectorOperators.ASHR, E4M3_SHIFT)
+                  .and(E4M3_BITS)
+                  .reinterpretAsFloats()
+                  .mul(E4M3_BIAS),
+              a);
+      b =
+          s.fma(
+              back.lanewise(VectorOperators.LSHL, 8)
+                  .lanewise(VectorOperators.ASHR, E4M3_SHIFT)
+                  .and(E4M3_BITS)
+                  .reinterpretAsFloats()
+                  .mul(E4M3_BIAS),
+              b);
+      s = FloatVector.broadcast(Lanes.FLOATS, Lanes.get(x, x0 + i + 3) * scale);
+      a =
+          s.fma(
+              front
+                  .lanewise(VectorOperators.ASHR, E4M3_SHIFT)
+                  .and(E4M3_BITS)
+                  .reinterpretAsFloats()
+                  .mul(E4M3_BIAS),
+              a);
+      b =
+          s.fma(
+              back.lanewise(VectorOperators.ASHR, E4M3_SHIFT)
+                  .and(E4M3_BITS)
+                  .reinterpretAsFloats()
+                  .mul(E4M3_BIAS),
+              b);
+    }
+    for (int shift = 24; i < inputs; i++, shift -= 8) {
+      float scale = w.scale(matrix, panel, i / PanelMatrix.SCALE_INPUTS);
+      FloatVector s = FloatVector.broadcast(Lanes.FLOATS, Lanes.get(x, x0 + i) * scale);
+      a = s.fma(code(Lanes.loadInts(weights, at), shift), a);
+      b = s.fma(code(Lanes.loadInts(weights, at + Lanes.LENGTH), shift), b);
     }
     put(sums, lane, a, b);
   }
@@ -172,55 +241,97 @@ final class VectorPackedPanels {
     FloatVector b1 = VectorMath.zero();
     int inputs = w.inputs();
     int at = w.start(matrix, panel) / 4 + lane;
-    for (int block = 0, i = 0; i < inputs; block++) {
-      float scale = w.scale(matrix, panel, block);
-      int end = Math.min(inputs, i + PanelMatrix.SCALE_INPUTS);
-      for (; i + 3 < end; i += 4, at += PanelMatrix.WIDTH) {
-        IntVector front = Lanes.loadInts(weights, at);
-        IntVector back = Lanes.loadInts(weights, at + Lanes.LENGTH);
-        FloatVector a = code(front, 24);
-        FloatVector b = code(back, 24);
-        FloatVector s0 = VectorMath.splat(Lanes.get(x, x0 + i) * scale);
-        FloatVector s1 = VectorMath.splat(Lanes.get(x, x1 + i) * scale);
-        a0 = VectorMath.fma(s0, a, a0);
-        b0 = VectorMath.fma(s0, b, b0);
-        a1 = VectorMath.fma(s1, a, a1);
-        b1 = VectorMath.fma(s1, b, b1);
-        a = code(front, 16);
-        b = code(back, 16);
-        s0 = VectorMath.splat(Lanes.get(x, x0 + i + 1) * scale);
-        s1 = VectorMath.splat(Lanes.get(x, x1 + i + 1) * scale);
-        a0 = VectorMath.fma(s0, a, a0);
-        b0 = VectorMath.fma(s0, b, b0);
-        a1 = VectorMath.fma(s1, a, a1);
-        b1 = VectorMath.fma(s1, b, b1);
-        a = code(front, 8);
-        b = code(back, 8);
-        s0 = VectorMath.splat(Lanes.get(x, x0 + i + 2) * scale);
-        s1 = VectorMath.splat(Lanes.get(x, x1 + i + 2) * scale);
-        a0 = VectorMath.fma(s0, a, a0);
-        b0 = VectorMath.fma(s0, b, b0);
-        a1 = VectorMath.fma(s1, a, a1);
-        b1 = VectorMath.fma(s1, b, b1);
-        a = code(front, 0);
-        b = code(back, 0);
-        s0 = VectorMath.splat(Lanes.get(x, x0 + i + 3) * scale);
-        s1 = VectorMath.splat(Lanes.get(x, x1 + i + 3) * scale);
-        a0 = VectorMath.fma(s0, a, a0);
-        b0 = VectorMath.fma(s0, b, b0);
-        a1 = VectorMath.fma(s1, a, a1);
-        b1 = VectorMath.fma(s1, b, b1);
-      }
-      for (int shift = 24; i < end; i++, shift -= 8) {
-        FloatVector a = code(Lanes.loadInts(weights, at), shift);
-        FloatVector b = code(Lanes.loadInts(weights, at + Lanes.LENGTH), shift);
-        FloatVector s0 = VectorMath.splat(Lanes.get(x, x0 + i) * scale);
-        FloatVector s1 = VectorMath.splat(Lanes.get(x, x1 + i) * scale);
-        a0 = VectorMath.fma(s0, a, a0);
-        b0 = VectorMath.fma(s0, b, b0);
-        a1 = VectorMath.fma(s1, a, a1);
-        b1 = VectorMath.fma(s1, b, b1);
-      }
+    // One loop: the compiler boxes sums that live through nested ones.
+    int i = 0;
+    for (; i + 3 < inputs; i += 4, at += PanelMatrix.WIDTH) {
+      float scale = w.scale(matrix, panel, i / PanelMatrix.SCALE_INPUTS);
+      IntVector front = Lanes.loadInts(weights, at);
+      IntVector back = Lanes.loadInts(weights, at + Lanes.LENGTH);
+      FloatVector a =
+          front
+              .lanewise(VectorOperators.LSHL, 24)
+              .lanewise(VectorOperators.ASHR, E4M3_SHIFT)
+              .and(E4M3_BITS)
+              .reinterpretAsFloats()
+              .mul(E4M3_BIAS);
+      FloatVector b =
+          back.lanewise(VectorOperators.LSHL, 24)
+              .lanewise(VectorOperators.ASHR, E4M3_SHIFT)
+              .and(E4M3_BITS)
+              .reinterpretAsFloats()
+              .mul(E4M3_BIAS);
+      FloatVector s0 = FloatVector.broadcast(Lanes.FLOATS, Lanes.get(x, x0 + i) * scale);
+      FloatVector s1 = FloatVector.broadcast(Lanes.FLOATS, Lanes.get(x, x1 + i) * scale);
+      a0 = s0.fma(a, a0);
+      b0 = s0.fma(b, b0);
+      a1 = s1.fma(a, a1);
+      b1 = s1.fma(b, b1);
+      a =
+          front
+              .lanewise(VectorOperators.LSHL, 16)
+              .lanewise(VectorOperators.ASHR, E4M3_SHIFT)
+              .and(E4M3_BITS)
+              .reinterpretAsFloats()
+              .mul(E4M3_BIAS);
+      b =
+          back.lanewise(VectorOperators.LSHL, 16)
+              .lanewise(VectorOperators.ASHR, E4M3_SHIFT)
+              .and(E4M3_BITS)
+              .reinterpretAsFloats()
+              .mul(E4M3_BIAS);
+      s0 = FloatVector.broadcast(Lanes.FLOATS, Lanes.get(x, x0 + i + 1) * scale);
+      s1 = FloatVector.broadcast(Lanes.FLOATS, Lanes.get(x, x1 + i + 1) * scale);
+      a0 = s0.fma(a, a0);
+      b0 = s0.fma(b, b0);
+      a1 = s1.fma(a, a1);
+      b1 = s1.fma(b, b1);
+      a =
+          front
+              .lanewise(VectorOperators.LSHL, 8)
+              .lanewise(VectorOperators.ASHR, E4M3_SHIFT)
+              .and(E4M3_BITS)
+              .reinterpretAsFloats()
+              .mul(E4M3_BIAS);
+      b =
+          back.lanewise(VectorOperators.LSHL, 8)
+              .lanewise(VectorOperators.ASHR, E4M3_SHIFT)
+              .and(E4M3_BITS)
+              .reinterpretAsFloats()
+              .mul(E4M3_BIAS);
+      s0 = FloatVector.broadcast(Lanes.FLOATS, Lanes.get(x, x0 + i + 2) * scale);
+      s1 = FloatVector.broadcast(Lanes.FLOATS, Lanes.get(x, x1 + i + 2) * scale);
+      a0 = s0.fma(a, a0);
+      b0 = s0.fma(b, b0);
+      a1 = s1.fma(a, a1);
+      b1 = s1.fma(b, b1);
+      a =
+          front
+              .lanewise(VectorOperators.ASHR, E4M3_SHIFT)
+              .and(E4M3_BITS)
+              .reinterpretAsFloats()
+              .mul(E4M3_BIAS);
+      b =
+          back.lanewise(VectorOperators.ASHR, E4M3_SHIFT)
+              .and(E4M3_BITS)
+              .reinterpretAsFloats()
+              .mul(E4M3_BIAS);
+      s0 = FloatVector.broadcast(Lanes.FLOATS, Lanes.get(x, x0 + i + 3) * scale);
+      s1 = FloatVector.broadcast(Lanes.FLOATS, Lanes.get(x, x1 + i + 3) * scale);
+      a0 = s0.fma(a, a0);
+      b0 = s0.fma(b, b0);
+      a1 = s1.fma(a, a1);
+      b1 = s1.fma(b, b1);
+    }
+    for (int shift = 24; i < inputs; i++, shift -= 8) {
+      float scale = w.scale(matrix, panel, i / PanelMatrix.SCALE_INPUTS);
+      FloatVector a = code(Lanes.loadInts(weights, at), shift);
+      FloatVector b = code(Lanes.loadInts(weights, at + Lanes.LENGTH), shift);
+      FloatVector s0 = FloatVector.broadcast(Lanes.FLOATS, Lanes.get(x, x0 + i) * scale);
+      FloatVector s1 = FloatVector.broadcast(Lanes.FLOATS, Lanes.get(x, x1 + i) * scale);
+      a0 = s0.fma(a, a0);
+      b0 = s0.fma(b, b0);
+      a1 = s1.fma(a, a1);
+      b1 = s1.fma(b, b1);
     }
     put(sums, lane, a0, b0);
     put(sums, lane + PanelMatrix.WIDTH, a1, b1);
@@ -228,47 +339,89 @@ final class VectorPackedPanels {
 
   /** Decodes a panel to floats, laid out as an F32 panel. */
   static void unpack(ByteBuffer to, PanelMatrix w, int matrix, int panel) {
-    int group = w.group();
-    int bits = 32 / group;
-    boolean half = group == 2;
-    ByteBuffer weights = w.values().bytes();
-    int start = w.start(matrix, panel) / group;
-    for (int i = 0; i < w.inputs(); i += group) {
-      float scale = half ? 1 : w.scale(matrix, panel, i / PanelMatrix.SCALE_INPUTS);
-      int members = Math.min(group, w.inputs() - i);
-      for (int lane = 0; lane < PanelMatrix.WIDTH; lane += Lanes.LENGTH) {
-        IntVector packed = Lanes.loadInts(weights, start + i / group * PanelMatrix.WIDTH + lane);
-        for (int k = 0; k < members; k++) {
-          int shift = 32 - bits * (k + 1);
-          FloatVector value =
-              half
-                  ? packed
-                      .lanewise(VectorOperators.LSHL, shift)
-                      .and(UPPER_HALF)
-                      .reinterpretAsFloats()
-                  : code(packed, shift).mul(scale);
-          Lanes.store(to, (i + k) * PanelMatrix.WIDTH + lane, value);
-        }
+    for (int lane = 0; lane < PanelMatrix.WIDTH; lane += Lanes.LENGTH) {
+      if (w.values().type() == DType.BF16) {
+        unpackBfloat16(to, lane, w, matrix, panel);
+      } else {
+        unpackFp8(to, lane, w, matrix, panel);
       }
     }
   }
 
-  /** BF16 of the even inputs. */
-  private static FloatVector lower(IntVector pairs) {
-    return pairs.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+  private static void unpackBfloat16(
+      ByteBuffer to, int lane, PanelMatrix w, int matrix, int panel) {
+    ByteBuffer weights = w.values().bytes();
+    int inputs = w.inputs();
+    int at = w.start(matrix, panel) / 2 + lane;
+    int out = lane;
+    int i = 0;
+    for (; i + 1 < inputs; i += 2, at += PanelMatrix.WIDTH, out += 2 * PanelMatrix.WIDTH) {
+      IntVector pairs = Lanes.loadInts(weights, at);
+      Lanes.store(to, out, pairs.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats());
+      Lanes.store(to, out + PanelMatrix.WIDTH, pairs.and(UPPER_HALF).reinterpretAsFloats());
+    }
+    if (i < inputs) {
+      Lanes.store(
+          to,
+          out,
+          Lanes.loadInts(weights, at).lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats());
+    }
   }
 
-  /** BF16 of the odd inputs. */
-  private static FloatVector upper(IntVector pairs) {
-    return pairs.and(UPPER_HALF).reinterpretAsFloats();
+  private static void unpackFp8(ByteBuffer to, int lane, PanelMatrix w, int matrix, int panel) {
+    ByteBuffer weights = w.values().bytes();
+    int inputs = w.inputs();
+    int at = w.start(matrix, panel) / 4 + lane;
+    int out = lane;
+    for (int block = 0, i = 0; i < inputs; block++) {
+      float scale = w.scale(matrix, panel, block);
+      int end = Math.min(inputs, i + PanelMatrix.SCALE_INPUTS);
+      for (; i + 3 < end; i += 4, at += PanelMatrix.WIDTH, out += 4 * PanelMatrix.WIDTH) {
+        IntVector codes = Lanes.loadInts(weights, at);
+        FloatVector first =
+            codes
+                .lanewise(VectorOperators.LSHL, 24)
+                .lanewise(VectorOperators.ASHR, E4M3_SHIFT)
+                .and(E4M3_BITS)
+                .reinterpretAsFloats()
+                .mul(E4M3_BIAS);
+        FloatVector second =
+            codes
+                .lanewise(VectorOperators.LSHL, 16)
+                .lanewise(VectorOperators.ASHR, E4M3_SHIFT)
+                .and(E4M3_BITS)
+                .reinterpretAsFloats()
+                .mul(E4M3_BIAS);
+        FloatVector third =
+            codes
+                .lanewise(VectorOperators.LSHL, 8)
+                .lanewise(VectorOperators.ASHR, E4M3_SHIFT)
+                .and(E4M3_BITS)
+                .reinterpretAsFloats()
+                .mul(E4M3_BIAS);
+        FloatVector fourth =
+            codes
+                .lanewise(VectorOperators.ASHR, E4M3_SHIFT)
+                .and(E4M3_BITS)
+                .reinterpretAsFloats()
+                .mul(E4M3_BIAS);
+        Lanes.store(to, out, first.mul(scale));
+        Lanes.store(to, out + PanelMatrix.WIDTH, second.mul(scale));
+        Lanes.store(to, out + 2 * PanelMatrix.WIDTH, third.mul(scale));
+        Lanes.store(to, out + 3 * PanelMatrix.WIDTH, fourth.mul(scale));
+      }
+      for (int shift = 24; i < end; i++, shift -= 8, out += PanelMatrix.WIDTH) {
+        Lanes.store(to, out, code(Lanes.loadInts(weights, at), shift).mul(scale));
+      }
+    }
   }
 
-  /** E4M3 of one byte of every lane, which the shift takes to the top. */
+  /** E4M3 of one byte of every lane, which the shift takes to the top; for the ends of loops. */
   private static FloatVector code(IntVector codes, int shift) {
     return codes
         .lanewise(VectorOperators.LSHL, shift)
         .lanewise(VectorOperators.ASHR, E4M3_SHIFT)
-        .and(E4M3_SIGN_EXPONENT_MANTISSA)
+        .and(E4M3_BITS)
         .reinterpretAsFloats()
         .mul(E4M3_BIAS);
   }

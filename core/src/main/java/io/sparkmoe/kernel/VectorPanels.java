@@ -265,8 +265,8 @@ final class VectorPanels {
     FloatVector b0 = VectorMath.zero();
     for (int i = 0, p = at; i < inputs; i++, p += PanelMatrix.WIDTH) {
       FloatVector s0 = VectorMath.splat(Lanes.get(x, x0 + i));
-      a0 = VectorMath.fma(s0, Lanes.load(w, p), a0);
-      b0 = VectorMath.fma(s0, Lanes.load(w, p + Lanes.LENGTH), b0);
+      a0 = s0.fma(Lanes.load(w, p), a0);
+      b0 = s0.fma(Lanes.load(w, p + Lanes.LENGTH), b0);
     }
     put(sums, lane, a0, b0);
   }
@@ -284,10 +284,10 @@ final class VectorPanels {
       FloatVector b = Lanes.load(w, p + Lanes.LENGTH);
       FloatVector s0 = VectorMath.splat(Lanes.get(x, x0 + i));
       FloatVector s1 = VectorMath.splat(Lanes.get(x, x1 + i));
-      a0 = VectorMath.fma(s0, a, a0);
-      b0 = VectorMath.fma(s0, b, b0);
-      a1 = VectorMath.fma(s1, a, a1);
-      b1 = VectorMath.fma(s1, b, b1);
+      a0 = s0.fma(a, a0);
+      b0 = s0.fma(b, b0);
+      a1 = s1.fma(a, a1);
+      b1 = s1.fma(b, b1);
     }
     put(sums, lane, a0, b0);
     put(sums, lane + PanelMatrix.WIDTH, a1, b1);
@@ -311,17 +311,17 @@ final class VectorPanels {
       FloatVector a = Lanes.load(w, p);
       FloatVector b = Lanes.load(w, p + Lanes.LENGTH);
       FloatVector s0 = VectorMath.splat(Lanes.get(x, x0 + i));
-      a0 = VectorMath.fma(s0, a, a0);
-      b0 = VectorMath.fma(s0, b, b0);
+      a0 = s0.fma(a, a0);
+      b0 = s0.fma(b, b0);
       FloatVector s1 = VectorMath.splat(Lanes.get(x, x1 + i));
-      a1 = VectorMath.fma(s1, a, a1);
-      b1 = VectorMath.fma(s1, b, b1);
+      a1 = s1.fma(a, a1);
+      b1 = s1.fma(b, b1);
       FloatVector s2 = VectorMath.splat(Lanes.get(x, x2 + i));
-      a2 = VectorMath.fma(s2, a, a2);
-      b2 = VectorMath.fma(s2, b, b2);
+      a2 = s2.fma(a, a2);
+      b2 = s2.fma(b, b2);
       FloatVector s3 = VectorMath.splat(Lanes.get(x, x3 + i));
-      a3 = VectorMath.fma(s3, a, a3);
-      b3 = VectorMath.fma(s3, b, b3);
+      a3 = s3.fma(a, a3);
+      b3 = s3.fma(b, b3);
     }
     put(sums, lane, a0, b0);
     put(sums, lane + PanelMatrix.WIDTH, a1, b1);
@@ -359,29 +359,29 @@ final class VectorPanels {
       FloatVector a = Lanes.load(w, p);
       FloatVector b = Lanes.load(w, p + Lanes.LENGTH);
       FloatVector s0 = VectorMath.splat(Lanes.get(x, x0 + i));
-      a0 = VectorMath.fma(s0, a, a0);
-      b0 = VectorMath.fma(s0, b, b0);
+      a0 = s0.fma(a, a0);
+      b0 = s0.fma(b, b0);
       FloatVector s1 = VectorMath.splat(Lanes.get(x, x1 + i));
-      a1 = VectorMath.fma(s1, a, a1);
-      b1 = VectorMath.fma(s1, b, b1);
+      a1 = s1.fma(a, a1);
+      b1 = s1.fma(b, b1);
       FloatVector s2 = VectorMath.splat(Lanes.get(x, x2 + i));
-      a2 = VectorMath.fma(s2, a, a2);
-      b2 = VectorMath.fma(s2, b, b2);
+      a2 = s2.fma(a, a2);
+      b2 = s2.fma(b, b2);
       FloatVector s3 = VectorMath.splat(Lanes.get(x, x3 + i));
-      a3 = VectorMath.fma(s3, a, a3);
-      b3 = VectorMath.fma(s3, b, b3);
+      a3 = s3.fma(a, a3);
+      b3 = s3.fma(b, b3);
       FloatVector s4 = VectorMath.splat(Lanes.get(x, x4 + i));
-      a4 = VectorMath.fma(s4, a, a4);
-      b4 = VectorMath.fma(s4, b, b4);
+      a4 = s4.fma(a, a4);
+      b4 = s4.fma(b, b4);
       FloatVector s5 = VectorMath.splat(Lanes.get(x, x5 + i));
-      a5 = VectorMath.fma(s5, a, a5);
-      b5 = VectorMath.fma(s5, b, b5);
+      a5 = s5.fma(a, a5);
+      b5 = s5.fma(b, b5);
       FloatVector s6 = VectorMath.splat(Lanes.get(x, x6 + i));
-      a6 = VectorMath.fma(s6, a, a6);
-      b6 = VectorMath.fma(s6, b, b6);
+      a6 = s6.fma(a, a6);
+      b6 = s6.fma(b, b6);
       FloatVector s7 = VectorMath.splat(Lanes.get(x, x7 + i));
-      a7 = VectorMath.fma(s7, a, a7);
-      b7 = VectorMath.fma(s7, b, b7);
+      a7 = s7.fma(a, a7);
+      b7 = s7.fma(b, b7);
     }
     put(sums, lane, a0, b0);
     put(sums, lane + PanelMatrix.WIDTH, a1, b1);

@@ -161,13 +161,13 @@ public final class HuggingFaceConfig {
 
   /**
    * Reads the config.json of somebody else's model, in which keys that nobody here knows are left
-   * out, as transformers does; otherwise as {@link #fromJson}.
+   * out, as transformers does, and noted; otherwise as {@link #fromJson}.
    *
    * @param numMtpModules MTP modules whose weights are there, whatever the file says
    */
   public static ModelConfig fromPublished(
       ObjectNode given, int numMtpModules, Consumer<String> notes) {
-    ObjectNode keys = normalise(given, notes);
+    ObjectNode keys = normalise(given, note -> {});
     List<String> unknown = new ArrayList<>();
     keys.fieldNames().forEachRemaining(key -> unknown.add(key));
     unknown.removeAll(KEYS);

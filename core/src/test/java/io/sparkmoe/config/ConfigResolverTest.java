@@ -192,7 +192,7 @@ class ConfigResolverTest {
     assertThatThrownBy(() -> new ConfigResolver().resolve().toRunConfig())
         .hasMessage(
             "incomplete config: model.vocab_size is missing, expected an integer; set it, or start from a preset"
-                + " (quickstart, bench-small, dense-small, tiny, deepseek-v3)");
+                + " (quickstart, bench-small, dense-small, tiny, deepseek-v3, char-teacher, char-student)");
   }
 
   @Test

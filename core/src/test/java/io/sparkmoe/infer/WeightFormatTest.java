@@ -2,7 +2,9 @@ package io.sparkmoe.infer;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
+import io.sparkmoe.data.TokenRow;
 import io.sparkmoe.infer.InferenceModel.Logits;
 import io.sparkmoe.kernel.ComputeEngine;
 import io.sparkmoe.kernel.ReferenceDecodeKernels;
@@ -99,6 +101,33 @@ class WeightFormatTest {
           }
         }
       }
+    }
+  }
+
+  /** Law: the loss over the cache is that of the training model's full forward. */
+  @Test
+  void heldOutLossIsThatOfTheFullForward() throws IOException {
+    try (InferenceCase test = narrow(WeightFormat.FP32, 1)) {
+      Random random = new Random(InferenceCase.SEED);
+      TokenRow whole = new TokenRow(0, test.tokens(random, 33), new int[0], 33, "a");
+      TokenRow padded = new TokenRow(1, test.tokens(random, 33), new int[0], 12, "a");
+      TokenRow single = new TokenRow(2, test.tokens(random, 33), new int[0], 1, "a");
+      double sum = 0;
+      for (TokenRow row : List.of(whole, padded)) {
+        int inputs = row.numTokens() - 1;
+        float[] logits = test.trace(Arrays.copyOf(row.tokens(), inputs)).logits().toFloatArray();
+        for (int i = 0; i < inputs; i++) {
+          double normaliser = 0;
+          for (int j = 0; j < 131; j++) {
+            normaliser += Math.exp(logits[i * 131 + j]);
+          }
+          sum += Math.log(normaliser) - logits[i * 131 + row.tokens()[i + 1]];
+        }
+      }
+      assertThat(HeldOutLoss.mean(test.model, List.of(whole, padded, single)))
+          .isCloseTo(sum / (32 + 11), within(1e-4));
+      assertThatThrownBy(() -> HeldOutLoss.mean(test.model, List.of(single)))
+          .hasMessageContaining("got 1 rows without a token to predict");
     }
   }
 

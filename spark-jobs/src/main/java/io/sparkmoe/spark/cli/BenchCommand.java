@@ -9,8 +9,8 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "bench",
     description =
-        "Measure: `moe bench train`, `moe bench generate`, `moe bench distill`, `moe bench"
-            + " fp8-gradients`.")
+        "Measure: `moe bench train`, `moe bench generate`, `moe bench speculative`, `moe bench"
+            + " distill`, `moe bench fp8-gradients`.")
 final class BenchCommand implements Runnable {
 
   @Mixin private CommonOptions common;
@@ -20,7 +20,7 @@ final class BenchCommand implements Runnable {
   public void run() {
     throw new ParameterException(
         spec.commandLine(),
-        "missing benchmark: got none, expected train, generate, distill or fp8-gradients; write moe"
-            + " bench train");
+        "missing benchmark: got none, expected train, generate, speculative, distill or"
+            + " fp8-gradients; write moe bench train");
   }
 }

@@ -2,6 +2,7 @@ package io.sparkmoe.spark.cli;
 
 import io.sparkmoe.spark.job.BenchGenerateOptions;
 import io.sparkmoe.spark.job.BenchOptions;
+import io.sparkmoe.spark.job.BenchSpeculativeOptions;
 import io.sparkmoe.spark.job.DistillOptions;
 import io.sparkmoe.spark.job.EvaluateOptions;
 import io.sparkmoe.spark.job.GenerateOptions;
@@ -28,6 +29,8 @@ interface Jobs {
   void generate(GenerateOptions options) throws Exception;
 
   void benchGenerate(BenchGenerateOptions options) throws Exception;
+
+  void benchSpeculative(BenchSpeculativeOptions options) throws Exception;
 
   void benchTrain(BenchOptions options) throws Exception;
 

@@ -80,7 +80,8 @@ public final class Main implements Runnable {
                     .addSubcommand(new BenchTrainCommand(jobs))
                     .addSubcommand(new BenchDistillCommand(jobs))
                     .addSubcommand(new BenchGradientsCommand(jobs))
-                    .addSubcommand(new BenchGenerateCommand(jobs)));
+                    .addSubcommand(new BenchGenerateCommand(jobs))
+                    .addSubcommand(new BenchSpeculativeCommand(jobs)));
     for (String name : PLANNED) {
       commandLine.addSubcommand(name, new PlannedCommand());
     }

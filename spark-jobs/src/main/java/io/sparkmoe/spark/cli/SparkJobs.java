@@ -5,6 +5,8 @@ import io.sparkmoe.spark.job.BenchGenerateJob;
 import io.sparkmoe.spark.job.BenchGenerateOptions;
 import io.sparkmoe.spark.job.BenchJob;
 import io.sparkmoe.spark.job.BenchOptions;
+import io.sparkmoe.spark.job.BenchSpeculativeJob;
+import io.sparkmoe.spark.job.BenchSpeculativeOptions;
 import io.sparkmoe.spark.job.DistillJob;
 import io.sparkmoe.spark.job.DistillOptions;
 import io.sparkmoe.spark.job.EvaluateJob;
@@ -66,6 +68,11 @@ final class SparkJobs implements Jobs {
   @Override
   public void benchGenerate(BenchGenerateOptions options) throws Exception {
     new BenchGenerateJob(options, System.out, System.err).run();
+  }
+
+  @Override
+  public void benchSpeculative(BenchSpeculativeOptions options) throws Exception {
+    new BenchSpeculativeJob(options, System.out, System.err).run();
   }
 
   @Override

@@ -44,12 +44,20 @@ public final class GenerateJob {
               folder.weights(), options.weights(), folder.gemmBackend(), options.threads())) {
         TextGenerator generator =
             new TextGenerator(
-                loaded.model(), tokenizer, folder.endIds(tokenizer), options.speculative());
+                loaded.model(), tokenizer, folder.endIds(tokenizer), speculative(folder.model()));
         TextGenerator.Result result =
             generator.generate(requests, options.batch(), listener(requests.size()));
         print(result);
       }
     }
+  }
+
+  private boolean speculative(ModelConfig model) {
+    boolean drafting = options.speculative() && model.numMtpModules() > 0;
+    if (options.speculative() && !drafting) {
+      err.println("note: speculative decoding is off: the model has no MTP module to draft with");
+    }
+    return drafting;
   }
 
   private List<GenerationRequest> requests(Tokenizer tokenizer, ModelConfig model) {
@@ -99,9 +107,13 @@ public final class GenerateJob {
     if (!options.json()) {
       err.printf(
           Locale.ROOT,
-          "%d tokens, %.0f tokens/s; prompt of %d tokens, %.0f tokens/s%n",
+          "%d tokens, %.0f tokens/s%s; prompt of %d tokens, %.0f tokens/s%n",
           result.texts().stream().mapToInt(text -> text.tokenIds().length).sum(),
           speed.tokensPerSecond(),
+          Double.isNaN(speed.draftAcceptance())
+              ? ""
+              : String.format(
+                  Locale.ROOT, ", %.0f %% of drafts accepted", 100 * speed.draftAcceptance()),
           speed.promptTokens(),
           speed.prefillTokensPerSecond());
     }

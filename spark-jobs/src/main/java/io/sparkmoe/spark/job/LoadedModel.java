@@ -5,12 +5,9 @@ import io.sparkmoe.infer.InferenceModel;
 import io.sparkmoe.infer.WeightFormat;
 import io.sparkmoe.kernel.ComputeEngine;
 import io.sparkmoe.model.ModelConfig;
-import io.sparkmoe.model.Parameters;
-import io.sparkmoe.model.Part;
 import io.sparkmoe.spark.cluster.MachineMemory;
 import io.sparkmoe.tensor.Arena;
 import java.io.IOException;
-import java.util.EnumSet;
 
 /** A model in memory that is ready to write, with the engine and the memory that it needs. */
 public final class LoadedModel implements AutoCloseable {
@@ -40,7 +37,7 @@ public final class LoadedModel implements AutoCloseable {
       WeightSource weights, WeightFormat format, String gemmBackend, int threads)
       throws IOException {
     ModelConfig config = weights.model();
-    long weightBytes = Parameters.numElements(config, EnumSet.allOf(Part.class)) * Float.BYTES;
+    long weightBytes = format.bytes(config);
     // Size classes and padded panels take up to an eighth more each.
     long modelBytes = weightBytes + weightBytes / 4;
     if (modelBytes > MachineMemory.availableBytes()) {

@@ -10,6 +10,7 @@ import io.sparkmoe.spark.data.DocumentFormat;
 import io.sparkmoe.spark.data.SourceRule;
 import io.sparkmoe.spark.job.BenchGenerateOptions;
 import io.sparkmoe.spark.job.BenchOptions;
+import io.sparkmoe.spark.job.BenchSpeculativeOptions;
 import io.sparkmoe.spark.job.DistillOptions;
 import io.sparkmoe.spark.job.Engine;
 import io.sparkmoe.spark.job.EvaluateOptions;
@@ -50,6 +51,38 @@ class MainTest {
   private final ByteArrayOutputStream out = new ByteArrayOutputStream();
   private final ByteArrayOutputStream err = new ByteArrayOutputStream();
   private final RecordingJobs jobs = new RecordingJobs();
+
+  @Test
+  void benchSpeculativePassesItsOptionsOn() {
+    assertThat(
+            run(
+                "bench",
+                "speculative",
+                "--checkpoint",
+                "c",
+                "--data=d",
+                "--weights",
+                "fp8,fp32",
+                "--temperature",
+                "0.8",
+                "--prompts",
+                "3"))
+        .isZero();
+    assertThat(jobs.options)
+        .isEqualTo(
+            new BenchSpeculativeOptions(
+                "c",
+                "d",
+                List.of(WeightFormat.FP8, WeightFormat.FP32),
+                new SamplingOptions(0.8, 0, 1, 0),
+                3,
+                64,
+                128,
+                1,
+                5,
+                64,
+                0));
+  }
 
   @Test
   void trainPassesItsOptionsOn() {
@@ -302,8 +335,8 @@ class MainTest {
           train --config tiny --data d --out o --executors -1 ~ moe: wrong --executors: got -1, expected at least 0; correct it
           train --config tiny --data d --out o --set lrr=1 ~ moe: unknown config key: got lrr from --set lrr, the nearest known one is train.lr; correct it there
           train --config tinny --data d --out o ~ moe: no such config: got tinny, expected a YAML file or one of the presets quickstart, bench-small, dense-small, tiny, deepseek-v3, char-teacher, char-student; correct the name
+          bench ~ moe: missing benchmark: got none, expected train, generate, speculative, distill or fp8-gradients; write moe bench train
           distill --config tiny --data d --out o --validation 1 ~ moe: distill failed: --validation must be in [0, 1), got 1.0; give a share such as 0.02
-          bench ~ moe: missing benchmark: got none, expected train, distill or fp8-gradients; write moe bench train
           prepare --input a --format xml --tokenizer byte --seq-len 8 --out o ~ moe: wrong usage: Invalid value for option '--format': expected one of [TEXT, JSONL, PARQUET] (case-insensitive) but was 'xml'; see moe prepare --help
           prepare --input a --format text --tokenizer byte --seq-len 1 --out o ~ moe: prepare failed: --seq-len must be in [2, 1048576], got 1; correct it and run again
           rl --anything 3 more ~ moe: command not built yet: got rl, expected one that moe --help lists; take a later version
@@ -449,6 +482,11 @@ class MainTest {
 
     @Override
     public void benchGenerate(BenchGenerateOptions given) throws Exception {
+      record(given);
+    }
+
+    @Override
+    public void benchSpeculative(BenchSpeculativeOptions given) throws Exception {
       record(given);
     }
 
