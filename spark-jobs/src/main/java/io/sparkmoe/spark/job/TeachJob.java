@@ -70,6 +70,10 @@ public final class TeachJob {
     TeacherSpec spec = spec();
     int tasks = Math.max(1, ClusterShape.of(conf).slots());
     ClusterDefaults.fillIn(conf, tasks, new MemoryNeed(HEAP_BYTES, spec.offHeapBytes(), 0));
+    // A table of one row an answer is small: Spark's 200 parts would each be a task of nothing.
+    conf.setIfMissing("spark.sql.shuffle.partitions", Integer.toString(2 * tasks));
+    // Plans of a table with many columns are no news to whoever runs the job.
+    conf.setIfMissing("spark.sql.debug.maxToStringFields", "200");
     try (SparkSession spark = SparkSession.builder().config(conf).getOrCreate()) {
       return run(spark, spec);
     }
