@@ -26,7 +26,7 @@ import org.openjdk.jmh.annotations.Warmup;
  * of values, as an expert's rows are. Before measuring, the twins are compared, and a difference
  * stops the run. Run with
  *
- * <pre>mvn -pl core -Pbench test-compile exec:exec -Dbench="Fp8Benchmark -p twin=fast"</pre>
+ * <pre>mvn -pl core -Pbenchmarks test-compile exec:exec -Dbenchmark=Fp8Benchmark</pre>
  */
 @State(Scope.Benchmark)
 @BenchmarkMode(Mode.AverageTime)

@@ -109,8 +109,7 @@ final class DecoderLayer {
    * @param known the gate's answer where it is not to be asked, else null
    * @param scope owns what is saved
    */
-  Saved forward(
-      Tensor y, Tensor x, Sequences sequences, Pass pass, Routing known, Scope scope) {
+  Saved forward(Tensor y, Tensor x, Sequences sequences, Pass pass, Routing known, Scope scope) {
     Tensor middle = scope.allocate(x.type(), x.shape());
     middle.copyFrom(x);
     RmsNorm.Saved input;
@@ -131,13 +130,7 @@ final class DecoderLayer {
       }
       MixtureOfExperts.Saved ffn =
           experts.forward(
-              pass.site(layer),
-              y,
-              middleNormed.y(),
-              sequences.valid(),
-              known,
-              scope,
-              scratch);
+              pass.site(layer), y, middleNormed.y(), sequences.valid(), known, scope, scratch);
       return new Saved(input, attended, middleNormed, null, ffn);
     }
   }

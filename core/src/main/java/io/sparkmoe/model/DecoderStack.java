@@ -90,12 +90,7 @@ final class DecoderStack {
   }
 
   private void forwardOnce(
-      Run run,
-      DecoderLayer layer,
-      Tensor output,
-      Tensor input,
-      LossCollector losses,
-      Scope kept) {
+      Run run, DecoderLayer layer, Tensor output, Tensor input, LossCollector losses, Scope kept) {
     Pass first = asksOnce ? run.pass : run.pass.withoutBackward();
     try (Scope own = kept.inner()) {
       DecoderLayer.Saved saved = layer.forward(output, input, run.sequences, first, null, own);

@@ -70,13 +70,7 @@ public final class MixtureOfExperts {
    * @param scratch where x lives if it is not saved
    */
   public Saved forward(
-      GateSite site,
-      Tensor y,
-      Tensor x,
-      Tensor valid,
-      Routing known,
-      Scope scope,
-      Scope scratch) {
+      GateSite site, Tensor y, Tensor x, Tensor valid, Routing known, Scope scope, Scope scratch) {
     Phase before = clock.enter(Phase.GATE);
     Gate.Pending<Routing> decision =
         known == null ? gate.route(site, x, valid, scope) : () -> known;

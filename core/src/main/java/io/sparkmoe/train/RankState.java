@@ -71,9 +71,8 @@ final class RankState implements AutoCloseable {
         new ExchangeDispatcher(
             communicator, placement, kernels, cluster.dispatchWire(), cluster.combineWire());
     this.layers = precision.layers(kernels, config.train().fp8Recipe(), arena);
-    this.model = 
-        new LanguageModel(
-            parameters, gate, dispatcher, layers, config.train().recompute(), clock);
+    this.model =
+        new LanguageModel(parameters, gate, dispatcher, layers, config.train().recompute(), clock);
     List<Tensor> gradients =
         parameters.blocks(Part.REPLICATED).stream().map(ParameterBlock::gradient).toList();
     this.reducer =

@@ -21,8 +21,8 @@ import java.util.Map;
  * @param stepSeconds mean over ranks, evaluation and checkpoint included
  * @param expertLoadMaxOverMean largest of the layers'
  * @param expertLoadMaxOverMeanByLayer for every MoE layer, MTP modules last
- * @param recentLoadMaxOverMeanByLayer the same over the last {@value StepMetricsBuilder#RECENT_STEPS}
- *     steps' tokens together, which chance moves less
+ * @param recentLoadMaxOverMeanByLayer the same over the last {@value
+ *     StepMetricsBuilder#RECENT_STEPS} steps' tokens together, which chance moves less
  * @param deadExperts experts without a token in this step, over all MoE layers
  * @param droppedTokens (token, expert) pairs routed but not served
  * @param wireBytes bytes sent by kind, all ranks and the driver

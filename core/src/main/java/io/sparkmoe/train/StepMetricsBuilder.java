@@ -18,7 +18,9 @@ final class StepMetricsBuilder {
   private final Communicator driver;
   private long[] driverSentBefore;
 
-  /** Steps whose tokens are counted together in {@link StepMetrics#recentLoadMaxOverMeanByLayer}. */
+  /**
+   * Steps whose tokens are counted together in {@link StepMetrics#recentLoadMaxOverMeanByLayer}.
+   */
   static final int RECENT_STEPS = 20;
 
   private final ArrayDeque<long[][]> recent = new ArrayDeque<>();

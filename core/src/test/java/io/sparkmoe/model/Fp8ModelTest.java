@@ -150,7 +150,12 @@ class Fp8ModelTest {
       for (int pass = 0; pass < 2; pass++) {
         long before = tiny.arena.usedBytes();
         decoder.forward(
-            y, x, new Sequences(1, 64, cos, sin, valid), new Pass(1, pass, false), null, tiny.scope);
+            y,
+            x,
+            new Sequences(1, 64, cos, sin, valid),
+            new Pass(1, pass, false),
+            null,
+            tiny.scope);
         if (pass == 1) {
           return tiny.arena.usedBytes() - before;
         }
