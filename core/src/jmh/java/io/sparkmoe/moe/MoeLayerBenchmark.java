@@ -118,7 +118,7 @@ public class MoeLayerBenchmark {
       }
       Tensor input = x.view(0, tokens, D);
       MixtureOfExperts.Saved saved =
-          layer.forward(SITE, y.view(0, tokens, D), input, valid, scope, scope);
+          layer.forward(SITE, y.view(0, tokens, D), input, valid, null, scope, scope);
       layer.backward(dx.view(0, tokens, D), dy.view(0, tokens, D), saved, 0, scope);
     }
     products.add(3.0 * tokens * (K * 3.0 * D * F + (double) D * experts));
