@@ -50,7 +50,7 @@ import org.openjdk.jmh.annotations.Warmup;
  * forward with its loss, of the inference model's forward, and of that with the ranking of the top-k, on the shape of
  * bench-small. Run with
  *
- * <pre>mvn -pl core -Pbench test-compile exec:exec -Dbench=ScoringBenchmark</pre>
+ * <pre>mvn -pl core -Pbenchmarks test-compile exec:exec -Dbenchmark=ScoringBenchmark</pre>
  */
 @State(Scope.Benchmark)
 @BenchmarkMode(Mode.Throughput)
