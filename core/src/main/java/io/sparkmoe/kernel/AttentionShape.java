@@ -31,7 +31,8 @@ record AttentionShape(int batch, int heads, int length, int plain, int rotary, i
     AttentionShape shape =
         new AttentionShape(
             query.dim(0), query.dim(1), query.dim(2), query.dim(3) - rotary, rotary, 0);
-    KernelArguments.equal("elements of " + q + " beside query " + query, query.size(), q.size());
+    KernelArguments.equal(
+        () -> "elements of " + q + " beside query " + query, query.size(), q.size());
     shape.checkAngles(cos, sin);
     return shape;
   }
@@ -44,11 +45,11 @@ record AttentionShape(int batch, int heads, int length, int plain, int rotary, i
             key.dim(0), key.dim(1), key.dim(2), key.dim(3) - rotary, rotary, value.dim(3));
     int byHead = shape.batch * shape.heads * shape.length;
     KernelArguments.equal(
-        "elements of value " + value, (long) byHead * shape.valueSize, value.size());
+        () -> "elements of value " + value, (long) byHead * shape.valueSize, value.size());
     KernelArguments.equal(
-        "elements of " + kv, (long) byHead * (shape.plain + shape.valueSize), kv.size());
+        () -> "elements of " + kv, (long) byHead * (shape.plain + shape.valueSize), kv.size());
     KernelArguments.equal(
-        "elements of rotary key " + keyRope,
+        () -> "elements of rotary key " + keyRope,
         (long) shape.batch * shape.length * rotary,
         keyRope.size());
     shape.checkAngles(cos, sin);
@@ -61,9 +62,9 @@ record AttentionShape(int batch, int heads, int length, int plain, int rotary, i
     int byHead = shape.batch * shape.heads * shape.length;
     KernelArguments.sameSize(query, key);
     KernelArguments.equal(
-        "elements of value " + value, (long) byHead * shape.valueSize, value.size());
-    KernelArguments.equal("elements of output " + out, value.size(), out.size());
-    KernelArguments.equal("elements of log-sum-exp " + logSumExp, byHead, logSumExp.size());
+        () -> "elements of value " + value, (long) byHead * shape.valueSize, value.size());
+    KernelArguments.equal(() -> "elements of output " + out, value.size(), out.size());
+    KernelArguments.equal(() -> "elements of log-sum-exp " + logSumExp, byHead, logSumExp.size());
     return shape;
   }
 

@@ -23,7 +23,7 @@ public record Fp8Tensor(Tensor codes, Tensor scales) {
     codes.type().fp8Format();
     KernelArguments.typed(scales, DType.U8);
     KernelArguments.equal(
-        "scales of codes " + codes,
+        () -> "scales of codes " + codes,
         (long) codes.rows() * scalesPerRow(codes.cols()),
         scales.size());
   }

@@ -2,6 +2,7 @@ package io.sparkmoe.kernel;
 
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
+import java.util.function.Supplier;
 
 /**
  * Argument checks that both implementations of {@link Kernels} make once per call, before any loop.
@@ -82,38 +83,38 @@ final class KernelArguments {
   }
 
   static void sameSize(Tensor a, Tensor b) {
-    equal("elements of " + b + " beside " + a, a.size(), b.size());
+    equal(() -> "elements of " + b + " beside " + a, a.size(), b.size());
   }
 
   static void matmul(Tensor c, Tensor a, boolean transposeA, Tensor b, boolean transposeB) {
     int k = transposeA ? a.rows() : a.cols();
     equal(
-        "rows of " + c + " = op(" + a + ") op(" + b + ")",
+        () -> "rows of " + c + " = op(" + a + ") op(" + b + ")",
         transposeA ? a.cols() : a.rows(),
         c.rows());
     equal(
-        "columns of " + c + " = op(" + a + ") op(" + b + ")",
+        () -> "columns of " + c + " = op(" + a + ") op(" + b + ")",
         transposeB ? b.rows() : b.cols(),
         c.cols());
-    equal("inner size of op(" + a + ") op(" + b + ")", k, transposeB ? b.cols() : b.rows());
+    equal(() -> "inner size of op(" + a + ") op(" + b + ")", k, transposeB ? b.cols() : b.rows());
   }
 
   static void groupedMatmul(Tensor c, Tensor a, Tensor b, boolean transposeB, int[] rowStarts) {
-    equal("columns of " + c + " beside experts " + b, b.dim(transposeB ? 1 : 2), c.cols());
-    equal("columns of " + a + " beside experts " + b, b.dim(transposeB ? 2 : 1), a.cols());
-    equal("rows of " + c + " beside " + a, a.rows(), c.rows());
+    equal(() -> "columns of " + c + " beside experts " + b, b.dim(transposeB ? 1 : 2), c.cols());
+    equal(() -> "columns of " + a + " beside experts " + b, b.dim(transposeB ? 2 : 1), a.cols());
+    equal(() -> "rows of " + c + " beside " + a, a.rows(), c.rows());
     rowStarts(rowStarts, b.dim(0), a.rows());
   }
 
   static void groupedWeightGradient(Tensor dw, Tensor dy, Tensor x, int[] rowStarts) {
-    equal("columns of " + dy + " beside experts " + dw, dw.dim(1), dy.cols());
-    equal("columns of " + x + " beside experts " + dw, dw.dim(2), x.cols());
-    equal("rows of " + dy + " beside " + x, x.rows(), dy.rows());
+    equal(() -> "columns of " + dy + " beside experts " + dw, dw.dim(1), dy.cols());
+    equal(() -> "columns of " + x + " beside experts " + dw, dw.dim(2), x.cols());
+    equal(() -> "rows of " + dy + " beside " + x, x.rows(), dy.rows());
     rowStarts(rowStarts, dw.dim(0), x.rows());
   }
 
   static void rowStarts(int[] rowStarts, int numExperts, int rows) {
-    equal("row starts of " + numExperts + " experts", numExperts + 1, rowStarts.length);
+    equal(() -> "row starts of " + numExperts + " experts", numExperts + 1, rowStarts.length);
     boolean ascending = rowStarts[0] >= 0 && rowStarts[numExperts] <= rows;
     for (int e = 0; e < numExperts; e++) {
       ascending &= rowStarts[e] <= rowStarts[e + 1];
@@ -141,7 +142,8 @@ final class KernelArguments {
     if (kept != null) {
       typed(kept.codes(), scaling.format().type());
       sameSize(kept.codes(), x);
-      equal("columns of codes " + kept.codes() + " beside " + x, x.cols(), kept.codes().cols());
+      equal(
+          () -> "columns of codes " + kept.codes() + " beside " + x, x.cols(), kept.codes().cols());
       if (scaling.granularity() == Fp8Granularity.TILE_128X1) {
         throw new IllegalArgumentException(
             "codes are kept with scales along a row, so not in tiles of 128 rows by 1 column;"
@@ -196,7 +198,7 @@ final class KernelArguments {
   static void rmsNorm(Tensor y, Tensor inverseRms, Tensor x, Tensor weight) {
     sameSize(y, x);
     equal(
-        "elements of " + x + " beside weight " + weight + " and inverse RMS " + inverseRms,
+        () -> "elements of " + x + " beside weight " + weight + " and inverse RMS " + inverseRms,
         (long) inverseRms.size() * weight.size(),
         x.size());
   }
@@ -204,7 +206,7 @@ final class KernelArguments {
   static void weightedSwiGlu(Tensor h, Tensor gateUp, Tensor weight) {
     swiGlu(h, gateUp);
     if (weight != null) {
-      equal("weights beside " + h, h.rows(), weight.size());
+      equal(() -> "weights beside " + h, h.rows(), weight.size());
     }
   }
 
@@ -214,33 +216,33 @@ final class KernelArguments {
     sameSize(dGateUp, gateUp);
     sameSize(h, dh);
     equal(
-        "gradients of the weights of " + dh,
+        () -> "gradients of the weights of " + dh,
         weight == null ? 0 : dh.rows(),
         dWeight == null ? 0 : dWeight.size());
   }
 
   static void swiGlu(Tensor h, Tensor gateUp) {
-    equal("columns of gate and up " + gateUp + " beside " + h, 2L * h.cols(), gateUp.cols());
-    equal("rows of gate and up " + gateUp + " beside " + h, h.rows(), gateUp.rows());
+    equal(() -> "columns of gate and up " + gateUp + " beside " + h, 2L * h.cols(), gateUp.cols());
+    equal(() -> "rows of gate and up " + gateUp + " beside " + h, h.rows(), gateUp.rows());
   }
 
   /** One row of {@code picked} per index, out of the rows of {@code table}. */
   static void rows(Tensor picked, Tensor table, Tensor index) {
     typed(index, DType.I32);
-    equal("columns of " + picked + " beside " + table, table.cols(), picked.cols());
-    equal("rows of " + picked + " beside index " + index, index.size(), picked.rows());
+    equal(() -> "columns of " + picked + " beside " + table, table.cols(), picked.cols());
+    equal(() -> "rows of " + picked + " beside index " + index, index.size(), picked.rows());
   }
 
   static void columns(Tensor y, Tensor a, Tensor b) {
-    equal("columns of " + y + " = [" + a + " | " + b + "]", a.cols() + b.cols(), y.cols());
-    equal("rows of " + a + " beside " + y, y.rows(), a.rows());
-    equal("rows of " + b + " beside " + y, y.rows(), b.rows());
+    equal(() -> "columns of " + y + " = [" + a + " | " + b + "]", a.cols() + b.cols(), y.cols());
+    equal(() -> "rows of " + a + " beside " + y, y.rows(), a.rows());
+    equal(() -> "rows of " + b + " beside " + y, y.rows(), b.rows());
   }
 
   static void crossEntropy(Tensor losses, Tensor logits, Tensor targets) {
     typed(targets, DType.I32);
-    equal("losses of logits " + logits, logits.rows(), losses.size());
-    equal("targets of logits " + logits, logits.rows(), targets.size());
+    equal(() -> "losses of logits " + logits, logits.rows(), losses.size());
+    equal(() -> "targets of logits " + logits, logits.rows(), targets.size());
     for (int t = 0; t < targets.size(); t++) {
       if (targets.getInt(t) >= logits.cols()) {
         throw new IllegalArgumentException(
@@ -257,7 +259,7 @@ final class KernelArguments {
   static void distillation(Tensor losses, Tensor logits, Tensor targets, TeacherTargets teacher) {
     crossEntropy(losses, logits, targets);
     typed(teacher.ids(), DType.I32);
-    equal("teacher rows of logits " + logits, logits.rows(), teacher.ids().rows());
+    equal(() -> "teacher rows of logits " + logits, logits.rows(), teacher.ids().rows());
     for (int i = 0; i < teacher.ids().size(); i++) {
       if (teacher.ids().getInt(i) >= logits.cols()) {
         throw new IllegalArgumentException(
@@ -274,16 +276,19 @@ final class KernelArguments {
   static void rankTokens(TeacherTargets ranked, Tensor given, Tensor logits, Tensor targets) {
     crossEntropy(given, logits, targets);
     typed(ranked.ids(), DType.I32);
-    equal("ranked rows of logits " + logits, logits.rows(), ranked.ids().rows());
+    equal(() -> "ranked rows of logits " + logits, logits.rows(), ranked.ids().rows());
     if (ranked.topK() > logits.cols()) {
       throw new IllegalArgumentException(
           "top-k must be at most the vocabulary size " + logits.cols() + ", got " + ranked.topK());
     }
   }
 
-  static void equal(String what, long expected, long actual) {
+  /**
+   * @param what put into words only when the check fails: a decoded token makes hundreds of them
+   */
+  static void equal(Supplier<String> what, long expected, long actual) {
     if (expected != actual) {
-      throw new IllegalArgumentException(what + " must be " + expected + ", got " + actual);
+      throw new IllegalArgumentException(what.get() + " must be " + expected + ", got " + actual);
     }
   }
 }

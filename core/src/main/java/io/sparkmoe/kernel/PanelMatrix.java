@@ -38,7 +38,16 @@ public record PanelMatrix(Tensor values, Tensor scales, int count, int outputs, 
 
   public PanelMatrix {
     KernelArguments.equal(
-        "elements of " + values + " for " + count + " matrices (" + outputs + ", " + inputs + ")",
+        () ->
+            "elements of "
+                + values
+                + " for "
+                + count
+                + " matrices ("
+                + outputs
+                + ", "
+                + inputs
+                + ")",
         (long) count * panels(outputs) * padded(values.type(), inputs) * WIDTH,
         values.size());
     if ((values.type() == DType.F8_E4M3) != (scales != null)) {
@@ -48,7 +57,7 @@ public record PanelMatrix(Tensor values, Tensor scales, int count, int outputs, 
     if (scales != null) {
       KernelArguments.typed(scales, DType.U8);
       KernelArguments.equal(
-          "scales of " + values,
+          () -> "scales of " + values,
           (long) count * panels(outputs) * Fp8Tensor.scalesPerRow(inputs),
           scales.size());
     }

@@ -22,7 +22,7 @@ record RouterShape(int tokens, int experts, int topK) {
     RouterShape shape = ofChoice(scores, ids);
     int e = shape.experts;
     if (bias != null) {
-      KernelArguments.equal("biases of " + e + " experts", e, bias.size());
+      KernelArguments.equal(() -> "biases of " + e + " experts", e, bias.size());
     }
     if (numGroups < 1 || e % numGroups != 0) {
       throw new IllegalArgumentException(
@@ -60,7 +60,7 @@ record RouterShape(int tokens, int experts, int topK) {
     KernelArguments.typed(ids, DType.I32);
     RouterShape shape = new RouterShape(scores.rows(), scores.cols(), ids.cols());
     KernelArguments.equal(
-        "rows of expert ids " + ids + " beside scores " + scores, shape.tokens, ids.rows());
+        () -> "rows of expert ids " + ids + " beside scores " + scores, shape.tokens, ids.rows());
     return shape;
   }
 
@@ -76,7 +76,7 @@ record RouterShape(int tokens, int experts, int topK) {
     }
     int length = valid.size() == 0 ? 0 : scores.rows() / valid.size();
     KernelArguments.equal(
-        "rows of scores " + scores + " for " + valid.size() + " sequences",
+        () -> "rows of scores " + scores + " for " + valid.size() + " sequences",
         (long) length * valid.size(),
         scores.rows());
     for (int b = 0; b < valid.size(); b++) {

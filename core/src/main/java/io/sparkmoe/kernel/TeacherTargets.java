@@ -19,7 +19,7 @@ public record TeacherTargets(Tensor ids, Tensor logProbabilities, Tensor tailLog
 
   public TeacherTargets {
     KernelArguments.sameSize(ids, logProbabilities);
-    KernelArguments.equal("tails of teacher ids " + ids, ids.rows(), tailLogMass.size());
+    KernelArguments.equal(() -> "tails of teacher ids " + ids, ids.rows(), tailLogMass.size());
   }
 
   /** K. */

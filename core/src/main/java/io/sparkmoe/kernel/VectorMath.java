@@ -31,6 +31,10 @@ final class VectorMath {
 
   private VectorMath() {}
 
+  static FloatVector splat(float value) {
+    return FloatVector.broadcast(Lanes.FLOATS, value);
+  }
+
   static FloatVector splat(double value) {
     return FloatVector.broadcast(Lanes.FLOATS, (float) value);
   }

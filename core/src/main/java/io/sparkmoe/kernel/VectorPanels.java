@@ -20,10 +20,17 @@ final class VectorPanels {
   private static final int PIECE_ROWS = 128;
 
   /** Multiplications of a piece: some 2 us, ten times the cost of taking one. */
-  private static final int PIECE_WORK = 1 << 13;
+  private static final int PIECE_WORK = 1 << 15;
+
+  /** Pieces that a product is cut into at most: more only cost. */
+  private static final int MOST_PIECES = 64;
+
+  /** Elements of packed inputs from which on packing is shared among the threads. */
+  private static final int PACK_ALONE = 1 << 14;
 
   private final Parallel parallel;
   private final ThreadLocal<Scratch> scratch = ThreadLocal.withInitial(Scratch::new);
+  private final ThreadLocal<float[]> inputTiles = ThreadLocal.withInitial(() -> new float[0]);
 
   VectorPanels(Parallel parallel) {
     this.parallel = parallel;
@@ -81,47 +88,57 @@ final class VectorPanels {
 
   void linear(Tensor y, Tensor x, PanelMatrix w, boolean accumulate) {
     int rows = y.rows();
-    int grain = panelsOfPiece(w, Math.min(rows, PIECE_ROWS));
+    int blockRows = Math.min(rows, PIECE_ROWS);
+    int grain = panelsOfPiece(w, blockRows, w.panels());
     int across = Pieces.count(w.panels(), grain);
     int down = Pieces.count(rows, PIECE_ROWS);
     Strided in = new Strided(x.bytes(), 0, w.inputs(), null);
     Strided out = new Strided(y.bytes(), 0, w.outputs(), null);
+    float[] tiles = tiles(rows, w.inputs());
+    packInputs(
+        down,
+        rows * w.inputs(),
+        block ->
+            packRows(tiles, in, w.inputs(), block * PIECE_ROWS, rowsEnd(block, PIECE_ROWS, rows)));
     forEach(
         across * down,
         piece -> {
-          int firstRow = piece / across * PIECE_ROWS;
+          int block = piece / across;
           int firstPanel = piece % across * grain;
           product(
               out,
               in,
+              tiles,
               w,
               0,
               firstPanel,
               Math.min(w.panels(), firstPanel + grain),
-              firstRow,
-              Math.min(rows, firstRow + PIECE_ROWS),
+              block * PIECE_ROWS,
+              rowsEnd(block, PIECE_ROWS, rows),
               accumulate);
         });
   }
 
   void grouped(Tensor y, Tensor x, Tensor index, PanelMatrix w, int[] rowStarts) {
     int used = 0;
-    int most = 0;
     int[] matrices = new int[Math.min(w.count(), y.rows())];
     for (int e = 0; e < w.count(); e++) {
-      int rows = rowStarts[e + 1] - rowStarts[e];
-      if (rows > 0) {
+      if (rowStarts[e + 1] > rowStarts[e]) {
         matrices[used++] = e;
-        most = Math.max(most, rows);
       }
     }
     if (used == 0) {
       return;
     }
-    int grain = panelsOfPiece(w, y.rows() / used);
+    int grain = panelsOfPiece(w, y.rows() / used, used * w.panels());
     int across = Pieces.count(w.panels(), grain);
     Strided in = new Strided(x.bytes(), 0, w.inputs(), index);
     Strided out = new Strided(y.bytes(), 0, w.outputs(), null);
+    float[] tiles = tiles(y.rows(), w.inputs());
+    packInputs(
+        used,
+        y.rows() * w.inputs(),
+        i -> packRows(tiles, in, w.inputs(), rowStarts[matrices[i]], rowStarts[matrices[i] + 1]));
     forEach(
         used * across,
         piece -> {
@@ -130,6 +147,7 @@ final class VectorPanels {
           product(
               out,
               in,
+              tiles,
               w,
               matrix,
               firstPanel,
@@ -143,18 +161,85 @@ final class VectorPanels {
   void perHead(Tensor y, Tensor x, PanelMatrix w) {
     int heads = w.count();
     int rows = y.dim(0);
-    int grain = Math.max(1, PIECE_WORK / (w.panels() * w.inputs() * PanelMatrix.WIDTH));
-    int blocks = Pieces.count(rows, Math.max(grain, Math.min(rows, TILE_ROWS)));
-    int blockRows = Pieces.count(rows, blocks);
+    int blockRows =
+        Math.min(
+            PIECE_ROWS,
+            Math.max(TILE_ROWS, PIECE_WORK / (w.panels() * w.inputs() * PanelMatrix.WIDTH)));
+    int blocks = Pieces.count(rows, blockRows);
+    float[] tiles = tiles(heads * rows, w.inputs());
     forEach(
         heads * blocks,
         piece -> {
           int head = piece / blocks;
           int first = piece % blocks * blockRows;
-          Strided in = new Strided(x.bytes(), head * x.cols(), heads * x.cols(), null);
-          Strided out = new Strided(y.bytes(), head * y.cols(), heads * y.cols(), null);
-          product(out, in, w, head, 0, w.panels(), first, Math.min(rows, first + blockRows), false);
+          int end = Math.min(rows, first + blockRows);
+          // Row m of head h is number h * rows + m of the packed ones.
+          int shift = head * rows;
+          Strided in =
+              new Strided(x.bytes(), (head - shift * heads) * x.cols(), heads * x.cols(), null);
+          Strided out =
+              new Strided(y.bytes(), (head - shift * heads) * y.cols(), heads * y.cols(), null);
+          packRows(tiles, in, w.inputs(), shift + first, shift + end);
+          product(out, in, tiles, w, head, 0, w.panels(), shift + first, shift + end, false);
         });
+  }
+
+  private static int rowsEnd(int block, int blockRows, int rows) {
+    return Math.min(rows, (block + 1) * blockRows);
+  }
+
+  /** The calling thread's memory for packed inputs; the pieces of its call read it. */
+  private float[] tiles(int rows, int inputs) {
+    int size = Math.multiplyExact(rows, inputs);
+    float[] memory = inputTiles.get();
+    if (memory.length < size) {
+      memory = new float[size + size / 2];
+      inputTiles.set(memory);
+    }
+    return memory;
+  }
+
+  private void packInputs(int pieces, int elements, Parallel.Body body) {
+    if (elements < PACK_ALONE) {
+      for (int piece = 0; piece < pieces; piece++) {
+        body.run(piece);
+      }
+    } else {
+      forEach(pieces, body);
+    }
+  }
+
+  /**
+   * Copies rows tile by tile, within a tile input by input, so that a product reads its inputs one
+   * after the other: element (row first + r, i) of a tile of R rows at {@code first * inputs + i *
+   * R + r}.
+   */
+  private static void packRows(float[] to, Strided x, int inputs, int first, int end) {
+    for (int row = first; row < end; ) {
+      int rows = tileRows(end - row);
+      for (int r = 0; r < rows; r++) {
+        int from = x.at(row + r);
+        int at = row * inputs + r;
+        if (rows == 1) {
+          copy(to, at, x.memory, from, inputs);
+        } else {
+          for (int i = 0; i < inputs; i++) {
+            to[at + i * rows] = Lanes.get(x.memory, from + i);
+          }
+        }
+      }
+      row += rows;
+    }
+  }
+
+  private static void copy(float[] to, int at, ByteBuffer from, int start, int count) {
+    int bound = Lanes.FLOATS.loopBound(count);
+    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+      Lanes.load(from, start + i).intoArray(to, at + i);
+    }
+    for (int i = bound; i < count; i++) {
+      to[at + i] = Lanes.get(from, start + i);
+    }
   }
 
   private void forEach(int pieces, Parallel.Body body) {
@@ -165,8 +250,15 @@ final class VectorPanels {
     }
   }
 
-  private static int panelsOfPiece(PanelMatrix w, int rows) {
-    return Math.max(1, PIECE_WORK / (w.inputs() * PanelMatrix.WIDTH * Math.max(1, rows)));
+  /**
+   * Panels of a piece.
+   *
+   * @param rows of a piece
+   * @param all panels of the whole product
+   */
+  private static int panelsOfPiece(PanelMatrix w, int rows, int all) {
+    int work = PIECE_WORK / (w.inputs() * PanelMatrix.WIDTH * Math.max(1, rows));
+    return Math.min(w.panels(), Math.max(Math.max(1, work), all / MOST_PIECES));
   }
 
   /**
@@ -186,6 +278,7 @@ final class VectorPanels {
   private void product(
       Strided y,
       Strided x,
+      float[] tiles,
       PanelMatrix w,
       int matrix,
       int firstPanel,
@@ -208,14 +301,14 @@ final class VectorPanels {
       int width = Math.min(PanelMatrix.WIDTH, w.outputs() - column);
       for (int row = firstRow; row < endRow; ) {
         int rows = tileRows(endRow - row);
-        for (int r = 0; r < rows; r++) {
+        for (int r = 0; packed && r < rows; r++) {
           starts[r] = x.at(row + r);
         }
         for (int lane = 0; lane < PanelMatrix.WIDTH; lane += 2 * Lanes.LENGTH) {
           if (packed && !unpacked) {
             VectorPackedPanels.tile(sums, lane, rows, x.memory, starts, w, matrix, panel);
           } else {
-            tile(sums, lane, rows, x.memory, starts, weights, start + lane, w.inputs());
+            tile(sums, lane, rows, tiles, row * w.inputs(), weights, start + lane, w.inputs());
           }
         }
         for (int r = 0; r < rows; r++) {
@@ -242,63 +335,56 @@ final class VectorPanels {
     }
   }
 
+  /**
+   * @param from element of x where the packed tile starts
+   * @param at element of w where the panel's lane starts
+   */
   private static void tile(
-      float[] sums,
-      int lane,
-      int rows,
-      ByteBuffer x,
-      int[] starts,
-      ByteBuffer w,
-      int at,
-      int inputs) {
+      float[] sums, int lane, int rows, float[] x, int from, ByteBuffer w, int at, int inputs) {
     switch (rows) {
-      case 8 -> eight(sums, lane, x, starts, w, at, inputs);
-      case 4 -> four(sums, lane, x, starts, w, at, inputs);
-      case 2 -> two(sums, lane, x, starts, w, at, inputs);
-      default -> one(sums, lane, x, starts[0], w, at, inputs);
+      case 8 -> eight(sums, lane, x, from, w, at, inputs);
+      case 4 -> four(sums, lane, x, from, w, at, inputs);
+      case 2 -> two(sums, lane, x, from, w, at, inputs);
+      default -> one(sums, lane, x, from, w, at, inputs);
     }
   }
 
   private static void one(
-      float[] sums, int lane, ByteBuffer x, int x0, ByteBuffer w, int at, int inputs) {
+      float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int inputs) {
     FloatVector a0 = VectorMath.zero();
     FloatVector b0 = VectorMath.zero();
-    for (int i = 0, p = at; i < inputs; i++, p += PanelMatrix.WIDTH) {
-      FloatVector s0 = VectorMath.splat(Lanes.get(x, x0 + i));
-      a0 = s0.fma(Lanes.load(w, p), a0);
-      b0 = s0.fma(Lanes.load(w, p + Lanes.LENGTH), b0);
+    for (int i = 0, p = at, q = from; i < inputs; i++, p += PanelMatrix.WIDTH, q++) {
+      FloatVector a = Lanes.load(w, p);
+      FloatVector b = Lanes.load(w, p + Lanes.LENGTH);
+      FloatVector s = VectorMath.splat(x[q]);
+      a0 = s.fma(a, a0);
+      b0 = s.fma(b, b0);
     }
     put(sums, lane, a0, b0);
   }
 
   private static void two(
-      float[] sums, int lane, ByteBuffer x, int[] starts, ByteBuffer w, int at, int inputs) {
-    int x0 = starts[0];
-    int x1 = starts[1];
+      float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int inputs) {
     FloatVector a0 = VectorMath.zero();
     FloatVector b0 = VectorMath.zero();
     FloatVector a1 = VectorMath.zero();
     FloatVector b1 = VectorMath.zero();
-    for (int i = 0, p = at; i < inputs; i++, p += PanelMatrix.WIDTH) {
+    for (int i = 0, p = at, q = from; i < inputs; i++, p += PanelMatrix.WIDTH, q += 2) {
       FloatVector a = Lanes.load(w, p);
       FloatVector b = Lanes.load(w, p + Lanes.LENGTH);
-      FloatVector s0 = VectorMath.splat(Lanes.get(x, x0 + i));
-      FloatVector s1 = VectorMath.splat(Lanes.get(x, x1 + i));
-      a0 = s0.fma(a, a0);
-      b0 = s0.fma(b, b0);
-      a1 = s1.fma(a, a1);
-      b1 = s1.fma(b, b1);
+      FloatVector s = VectorMath.splat(x[q]);
+      a0 = s.fma(a, a0);
+      b0 = s.fma(b, b0);
+      s = VectorMath.splat(x[q + 1]);
+      a1 = s.fma(a, a1);
+      b1 = s.fma(b, b1);
     }
     put(sums, lane, a0, b0);
     put(sums, lane + PanelMatrix.WIDTH, a1, b1);
   }
 
   private static void four(
-      float[] sums, int lane, ByteBuffer x, int[] starts, ByteBuffer w, int at, int inputs) {
-    int x0 = starts[0];
-    int x1 = starts[1];
-    int x2 = starts[2];
-    int x3 = starts[3];
+      float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int inputs) {
     FloatVector a0 = VectorMath.zero();
     FloatVector b0 = VectorMath.zero();
     FloatVector a1 = VectorMath.zero();
@@ -307,21 +393,21 @@ final class VectorPanels {
     FloatVector b2 = VectorMath.zero();
     FloatVector a3 = VectorMath.zero();
     FloatVector b3 = VectorMath.zero();
-    for (int i = 0, p = at; i < inputs; i++, p += PanelMatrix.WIDTH) {
+    for (int i = 0, p = at, q = from; i < inputs; i++, p += PanelMatrix.WIDTH, q += 4) {
       FloatVector a = Lanes.load(w, p);
       FloatVector b = Lanes.load(w, p + Lanes.LENGTH);
-      FloatVector s0 = VectorMath.splat(Lanes.get(x, x0 + i));
-      a0 = s0.fma(a, a0);
-      b0 = s0.fma(b, b0);
-      FloatVector s1 = VectorMath.splat(Lanes.get(x, x1 + i));
-      a1 = s1.fma(a, a1);
-      b1 = s1.fma(b, b1);
-      FloatVector s2 = VectorMath.splat(Lanes.get(x, x2 + i));
-      a2 = s2.fma(a, a2);
-      b2 = s2.fma(b, b2);
-      FloatVector s3 = VectorMath.splat(Lanes.get(x, x3 + i));
-      a3 = s3.fma(a, a3);
-      b3 = s3.fma(b, b3);
+      FloatVector s = VectorMath.splat(x[q]);
+      a0 = s.fma(a, a0);
+      b0 = s.fma(b, b0);
+      s = VectorMath.splat(x[q + 1]);
+      a1 = s.fma(a, a1);
+      b1 = s.fma(b, b1);
+      s = VectorMath.splat(x[q + 2]);
+      a2 = s.fma(a, a2);
+      b2 = s.fma(b, b2);
+      s = VectorMath.splat(x[q + 3]);
+      a3 = s.fma(a, a3);
+      b3 = s.fma(b, b3);
     }
     put(sums, lane, a0, b0);
     put(sums, lane + PanelMatrix.WIDTH, a1, b1);
@@ -330,15 +416,7 @@ final class VectorPanels {
   }
 
   private static void eight(
-      float[] sums, int lane, ByteBuffer x, int[] starts, ByteBuffer w, int at, int inputs) {
-    int x0 = starts[0];
-    int x1 = starts[1];
-    int x2 = starts[2];
-    int x3 = starts[3];
-    int x4 = starts[4];
-    int x5 = starts[5];
-    int x6 = starts[6];
-    int x7 = starts[7];
+      float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int inputs) {
     FloatVector a0 = VectorMath.zero();
     FloatVector b0 = VectorMath.zero();
     FloatVector a1 = VectorMath.zero();
@@ -355,33 +433,33 @@ final class VectorPanels {
     FloatVector b6 = VectorMath.zero();
     FloatVector a7 = VectorMath.zero();
     FloatVector b7 = VectorMath.zero();
-    for (int i = 0, p = at; i < inputs; i++, p += PanelMatrix.WIDTH) {
+    for (int i = 0, p = at, q = from; i < inputs; i++, p += PanelMatrix.WIDTH, q += 8) {
       FloatVector a = Lanes.load(w, p);
       FloatVector b = Lanes.load(w, p + Lanes.LENGTH);
-      FloatVector s0 = VectorMath.splat(Lanes.get(x, x0 + i));
-      a0 = s0.fma(a, a0);
-      b0 = s0.fma(b, b0);
-      FloatVector s1 = VectorMath.splat(Lanes.get(x, x1 + i));
-      a1 = s1.fma(a, a1);
-      b1 = s1.fma(b, b1);
-      FloatVector s2 = VectorMath.splat(Lanes.get(x, x2 + i));
-      a2 = s2.fma(a, a2);
-      b2 = s2.fma(b, b2);
-      FloatVector s3 = VectorMath.splat(Lanes.get(x, x3 + i));
-      a3 = s3.fma(a, a3);
-      b3 = s3.fma(b, b3);
-      FloatVector s4 = VectorMath.splat(Lanes.get(x, x4 + i));
-      a4 = s4.fma(a, a4);
-      b4 = s4.fma(b, b4);
-      FloatVector s5 = VectorMath.splat(Lanes.get(x, x5 + i));
-      a5 = s5.fma(a, a5);
-      b5 = s5.fma(b, b5);
-      FloatVector s6 = VectorMath.splat(Lanes.get(x, x6 + i));
-      a6 = s6.fma(a, a6);
-      b6 = s6.fma(b, b6);
-      FloatVector s7 = VectorMath.splat(Lanes.get(x, x7 + i));
-      a7 = s7.fma(a, a7);
-      b7 = s7.fma(b, b7);
+      FloatVector s = VectorMath.splat(x[q]);
+      a0 = s.fma(a, a0);
+      b0 = s.fma(b, b0);
+      s = VectorMath.splat(x[q + 1]);
+      a1 = s.fma(a, a1);
+      b1 = s.fma(b, b1);
+      s = VectorMath.splat(x[q + 2]);
+      a2 = s.fma(a, a2);
+      b2 = s.fma(b, b2);
+      s = VectorMath.splat(x[q + 3]);
+      a3 = s.fma(a, a3);
+      b3 = s.fma(b, b3);
+      s = VectorMath.splat(x[q + 4]);
+      a4 = s.fma(a, a4);
+      b4 = s.fma(b, b4);
+      s = VectorMath.splat(x[q + 5]);
+      a5 = s.fma(a, a5);
+      b5 = s.fma(b, b5);
+      s = VectorMath.splat(x[q + 6]);
+      a6 = s.fma(a, a6);
+      b6 = s.fma(b, b6);
+      s = VectorMath.splat(x[q + 7]);
+      a7 = s.fma(a, a7);
+      b7 = s.fma(b, b7);
     }
     put(sums, lane, a0, b0);
     put(sums, lane + PanelMatrix.WIDTH, a1, b1);

@@ -1,7 +1,6 @@
 package io.sparkmoe.spark.cli;
 
 import io.sparkmoe.infer.TextGenerator;
-import io.sparkmoe.infer.WeightFormat;
 import io.sparkmoe.spark.job.GenerateOptions;
 import java.io.IOException;
 import java.util.ArrayList;
@@ -19,13 +18,7 @@ final class GenerateCommand implements Callable<Integer> {
 
   @Mixin private CommonOptions common;
   @Mixin private SamplingArguments sampling;
-
-  @Option(
-      names = "--checkpoint",
-      required = true,
-      paramLabel = "DIR",
-      description = "A run's folder, a checkpoint's, or a Hugging Face model's.")
-  private String checkpoint;
+  @Mixin private ModelArguments model;
 
   @ArgGroup(multiplicity = "1")
   private Prompts prompts;
@@ -56,40 +49,11 @@ final class GenerateCommand implements Callable<Integer> {
   private List<String> stops = new ArrayList<>();
 
   @Option(
-      names = "--weights",
-      paramLabel = "fp32|bf16|fp8",
-      defaultValue = "fp32",
-      description = "How the weights are held (default: ${DEFAULT-VALUE}).")
-  private WeightFormat weights;
-
-  /** Whether something is done. */
-  enum Switch {
-    ON,
-    OFF
-  }
-
-  @Option(
-      names = "--speculative",
-      paramLabel = "on|off",
-      defaultValue = "off",
-      description =
-          "Let the model's MTP module draft tokens that the model verifies (default:"
-              + " ${DEFAULT-VALUE}).")
-  private Switch speculative;
-
-  @Option(
       names = "--batch",
       paramLabel = "B",
       defaultValue = "" + TextGenerator.DEFAULT_BATCH,
       description = "Texts written at the same time (default: ${DEFAULT-VALUE}).")
   private int batch;
-
-  @Option(
-      names = "--threads",
-      paramLabel = "T",
-      defaultValue = "0",
-      description = "Compute threads; 0 = one for each core (default).")
-  private int threads;
 
   @Option(names = "--json", description = "One JSON object for each text instead of the text.")
   private boolean json;
@@ -102,15 +66,15 @@ final class GenerateCommand implements Callable<Integer> {
   public Integer call() throws Exception {
     jobs.generate(
         new GenerateOptions(
-            checkpoint,
+            model.checkpoint(),
             prompts(),
             Arguments.atLeast(0, maxTokens, "--max-tokens"),
             sampling.options(),
             stops,
-            weights,
-            speculative == Switch.ON,
+            model.weights(),
+            model.isSpeculative(),
             Arguments.atLeast(1, batch, "--batch"),
-            Arguments.atLeast(0, threads, "--threads"),
+            model.threads(),
             json));
     return Main.DONE;
   }

@@ -3,6 +3,7 @@ package io.sparkmoe.spark.cli;
 import io.sparkmoe.spark.job.BenchGenerateOptions;
 import io.sparkmoe.spark.job.BenchOptions;
 import io.sparkmoe.spark.job.BenchSpeculativeOptions;
+import io.sparkmoe.spark.job.ChatOptions;
 import io.sparkmoe.spark.job.DistillOptions;
 import io.sparkmoe.spark.job.EvaluateOptions;
 import io.sparkmoe.spark.job.GenerateOptions;
@@ -27,6 +28,8 @@ interface Jobs {
   void evaluate(EvaluateOptions options) throws Exception;
 
   void generate(GenerateOptions options) throws Exception;
+
+  void chat(ChatOptions options) throws Exception;
 
   void benchGenerate(BenchGenerateOptions options) throws Exception;
 

@@ -35,7 +35,7 @@ public final class Main implements Runnable {
 
   /** Commands of the interface that later versions will have. */
   private static final List<String> PLANNED =
-      List.of("sft", "rl", "r1", "plan", "convert", "serve", "chat");
+      List.of("sft", "rl", "r1", "plan", "convert", "serve");
 
   @Mixin private CommonOptions common;
   @Spec private CommandSpec spec;
@@ -73,6 +73,7 @@ public final class Main implements Runnable {
             .addSubcommand(new DistillCommand(jobs))
             .addSubcommand(new EvaluateCommand(jobs))
             .addSubcommand(new GenerateCommand(jobs))
+            .addSubcommand(new ChatCommand(jobs))
             .addSubcommand(new TeachCommand(jobs))
             .addSubcommand(new InspectCommand(out))
             .addSubcommand(

@@ -7,6 +7,8 @@ import io.sparkmoe.spark.job.BenchJob;
 import io.sparkmoe.spark.job.BenchOptions;
 import io.sparkmoe.spark.job.BenchSpeculativeJob;
 import io.sparkmoe.spark.job.BenchSpeculativeOptions;
+import io.sparkmoe.spark.job.ChatJob;
+import io.sparkmoe.spark.job.ChatOptions;
 import io.sparkmoe.spark.job.DistillJob;
 import io.sparkmoe.spark.job.DistillOptions;
 import io.sparkmoe.spark.job.EvaluateJob;
@@ -63,6 +65,11 @@ final class SparkJobs implements Jobs {
   @Override
   public void generate(GenerateOptions options) throws Exception {
     new GenerateJob(options, System.out, System.err).run();
+  }
+
+  @Override
+  public void chat(ChatOptions options) throws Exception {
+    new ChatJob(options, System.in, System.out, System.err).run();
   }
 
   @Override

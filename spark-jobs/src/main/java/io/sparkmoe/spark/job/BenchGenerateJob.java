@@ -10,12 +10,14 @@ import io.sparkmoe.infer.ParameterWeights;
 import io.sparkmoe.infer.SamplingOptions;
 import io.sparkmoe.infer.TextGenerator;
 import io.sparkmoe.kernel.GemmBackends;
+import io.sparkmoe.kernel.PanelMatrix;
 import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.model.Parameters;
 import io.sparkmoe.model.Part;
 import io.sparkmoe.parallel.ExpertPlacement;
 import io.sparkmoe.tensor.Arena;
 import io.sparkmoe.tensor.DType;
+import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
 import java.io.IOException;
 import java.io.PrintStream;
@@ -37,10 +39,12 @@ public final class BenchGenerateJob {
 
   private static final long SEED = 1;
 
-  /** More than any processor's caches hold. */
-  private static final int BANDWIDTH_ELEMENTS = 1 << 27;
+  /** A matrix of 256 MiB, more than the caches hold. */
+  private static final int BANDWIDTH_OUTPUTS = 1 << 18;
 
-  private static final int BANDWIDTH_RUNS = 5;
+  private static final int BANDWIDTH_INPUTS = 256;
+
+  private static final int BANDWIDTH_RUNS = 10;
 
   private final BenchGenerateOptions options;
   private final PrintStream out;
@@ -138,15 +142,23 @@ public final class BenchGenerateJob {
     return report;
   }
 
-  /** Bytes a second that all threads together read from memory, the best of a few runs. */
+  /**
+   * Bytes of weights a second that all threads together read from memory for a product with one
+   * row, the best of a few runs: what no writing of one text can pass.
+   */
   private static double bandwidth(LoadedModel loaded) {
-    try (Arena arena = new Arena("bandwidth", 2L * BANDWIDTH_ELEMENTS * Float.BYTES);
-        Tensor memory = arena.zeros(DType.F32, BANDWIDTH_ELEMENTS)) {
+    long bytes = (long) BANDWIDTH_OUTPUTS * BANDWIDTH_INPUTS * Float.BYTES;
+    try (Arena arena = new Arena("bandwidth", 2 * bytes);
+        Scope scope = arena.scope()) {
+      PanelMatrix weights =
+          PanelMatrix.allocate(DType.F32, 1, BANDWIDTH_OUTPUTS, BANDWIDTH_INPUTS, scope);
+      Tensor x = scope.zeros(DType.F32, 1, BANDWIDTH_INPUTS);
+      Tensor y = scope.allocate(DType.F32, 1, BANDWIDTH_OUTPUTS);
       double best = 0;
       for (int run = 0; run < BANDWIDTH_RUNS; run++) {
         long start = System.nanoTime();
-        loaded.engine().kernels().sumOfSquares(memory);
-        best = Math.max(best, 1e9 * memory.sizeBytes() / (System.nanoTime() - start));
+        loaded.engine().decodeKernels().linear(y, x, weights, false);
+        best = Math.max(best, 1e9 * bytes / (System.nanoTime() - start));
       }
       return best;
     }

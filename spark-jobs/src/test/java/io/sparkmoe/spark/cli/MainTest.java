@@ -11,6 +11,7 @@ import io.sparkmoe.spark.data.SourceRule;
 import io.sparkmoe.spark.job.BenchGenerateOptions;
 import io.sparkmoe.spark.job.BenchOptions;
 import io.sparkmoe.spark.job.BenchSpeculativeOptions;
+import io.sparkmoe.spark.job.ChatOptions;
 import io.sparkmoe.spark.job.DistillOptions;
 import io.sparkmoe.spark.job.Engine;
 import io.sparkmoe.spark.job.EvaluateOptions;
@@ -477,6 +478,11 @@ class MainTest {
 
     @Override
     public void generate(GenerateOptions given) throws Exception {
+      record(given);
+    }
+
+    @Override
+    public void chat(ChatOptions given) throws Exception {
       record(given);
     }
 

@@ -1,0 +1,119 @@
+package io.sparkmoe.infer;
+
+import io.sparkmoe.data.Tokenizer;
+import java.util.Arrays;
+
+/**
+ * A conversation with a model. The cache stays from turn to turn, so a turn costs its own tokens
+ * only. Not for use by several threads at once.
+ */
+public final class ChatSession implements AutoCloseable {
+
+  private final Tokenizer tokenizer;
+  private final TextGenerator generator;
+  private final SamplingOptions sampling;
+  private final int maxTokens;
+  private final LatentCache cache;
+
+  /** Everything said so far; the cache holds a start of it. */
+  private int[] history = {};
+
+  private int turn;
+
+  /**
+   * @param maxTokens most tokens of an answer
+   */
+  public ChatSession(
+      InferenceModel model,
+      Tokenizer tokenizer,
+      TextGenerator generator,
+      SamplingOptions sampling,
+      int maxTokens) {
+
+    this.tokenizer = tokenizer;
+    this.generator = generator;
+    this.sampling = sampling;
+    this.maxTokens = maxTokens;
+    this.cache = model.newCache(model.config().maxPositionEmbeddings());
+  }
+
+  /** Tokens of the conversation so far. */
+  public int numTokens() {
+    return history.length;
+  }
+
+  /** Tokens that the conversation may have. */
+  public int contextLength() {
+    return cache.capacity();
+  }
+
+  /**
+   * Says something and returns the answer.
+   *
+   * @param listener hears of the answer while it is written
+   * @throws ContextFullException when the message leaves no room for an answer; the conversation
+   *     stays as it was
+   */
+  public TextGenerator.Result say(String message, GenerationListener listener) {
+    int[] added = tokenizer.encode(ChatTemplate.userTurn(message, history.length == 0));
+    int[] prompt = Arrays.copyOf(history, history.length + added.length);
+    System.arraycopy(added, 0, prompt, history.length, added.length);
+    int room = cache.capacity() - prompt.length;
+    if (room < 1) {
+      throw new ContextFullException(prompt.length, cache.capacity());
+    }
+    GenerationRequest request =
+        new GenerationRequest(
+            prompt,
+            Math.min(room, maxTokens),
+            sampling.withSeed(sampling.seed() + turn),
+            ChatTemplate.stops());
+    TextGenerator.Result result = generator.continueIn(cache, request, listener);
+    remember(prompt, result.texts().get(0));
+    turn++;
+    return result;
+  }
+
+  /**
+   * Keeps prompt and answer as one text. An answer that a stop string ended has tokens beyond its
+   * text; the text's own ids take their place, and the cache is cut to what it shares with them.
+   */
+  private void remember(int[] prompt, Generation answer) {
+    int[] said = tokenizer.encode(answer.text().stripTrailing());
+    int[] whole = Arrays.copyOf(prompt, prompt.length + said.length);
+    System.arraycopy(said, 0, whole, prompt.length, said.length);
+    int[] written = answer.tokenIds();
+    int shared = 0;
+    while (shared < said.length && shared < written.length && said[shared] == written[shared]) {
+      shared++;
+    }
+    cache.truncate(Math.min(cache.length(), prompt.length + shared));
+    history = whole;
+  }
+
+  /** Forgets the conversation. */
+  public void reset() {
+    cache.truncate(0);
+    history = new int[0];
+  }
+
+  @Override
+  public void close() {
+    cache.close();
+  }
+
+  /** The conversation has no room for another answer. */
+  public static final class ContextFullException extends IllegalArgumentException {
+
+    private static final long serialVersionUID = 1;
+
+    ContextFullException(int tokens, int contextLength) {
+      super(
+          "context is full: the conversation would have "
+              + tokens
+              + " tokens, expected fewer than max_position_embeddings="
+              + contextLength
+              + "; start anew with /reset");
+    }
+  }
+}
