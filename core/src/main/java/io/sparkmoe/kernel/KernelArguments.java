@@ -73,13 +73,13 @@ final class KernelArguments {
     typed(hiddenTransposed, DType.BF16);
     keptGateUp(kept, dHidden);
     requireGroups(dHidden, rowStarts);
-    equal("rows in groups beside " + dHidden, dHidden.rows(), rowStarts[rowStarts.length - 1]);
+    equal(() -> "rows in groups beside " + dHidden, dHidden.rows(), rowStarts[rowStarts.length - 1]);
   }
 
   private static void keptGateUp(Fp8Tensor kept, Tensor hidden) {
     typed(kept.codes(), DType.F8_E4M3);
-    equal("columns of kept " + kept.codes(), hidden.cols(), kept.codes().cols());
-    equal("rows of kept " + kept.codes(), 2L * hidden.rows(), kept.codes().rows());
+    equal(() -> "columns of kept " + kept.codes(), hidden.cols(), kept.codes().cols());
+    equal(() -> "rows of kept " + kept.codes(), 2L * hidden.rows(), kept.codes().rows());
   }
 
   static void sameSize(Tensor a, Tensor b) {
