@@ -73,7 +73,8 @@ final class KernelArguments {
     typed(hiddenTransposed, DType.BF16);
     keptGateUp(kept, dHidden);
     requireGroups(dHidden, rowStarts);
-    equal(() -> "rows in groups beside " + dHidden, dHidden.rows(), rowStarts[rowStarts.length - 1]);
+    equal(
+        () -> "rows in groups beside " + dHidden, dHidden.rows(), rowStarts[rowStarts.length - 1]);
   }
 
   private static void keptGateUp(Fp8Tensor kept, Tensor hidden) {

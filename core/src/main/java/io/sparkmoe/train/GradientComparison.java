@@ -36,8 +36,7 @@ public final class GradientComparison {
    * @param cosineOfSameExperts the same when FP8 routes every token as FP32 does
    * @param normRatio length of FP8's gradient over that of FP32's
    */
-  public record Kind(
-      long elements, double cosine, double cosineOfSameExperts, double normRatio) {}
+  public record Kind(long elements, double cosine, double cosineOfSameExperts, double normRatio) {}
 
   /**
    * @param kinds by the parameters' name without numbers of layers and experts
@@ -143,10 +142,7 @@ public final class GradientComparison {
               kinds.put(
                   name,
                   new Kind(
-                      sum.elements,
-                      sum.cosine(),
-                      routed.get(name).cosine(),
-                      sum.normRatio())));
+                      sum.elements, sum.cosine(), routed.get(name).cosine(), sum.normRatio())));
       return new Result(kinds, meanLoss(fp32.losses), meanLoss(fp8.losses), sameExperts(fp32, fp8));
     }
   }

@@ -81,7 +81,14 @@ public final class GradientBenchJob {
   }
 
   private void print(Result result) {
-    out.printf(Locale.ROOT, "%-32s %12s %10s %14s %12s%n", "kind", "elements", "cosine", "same experts", "norm ratio");
+    out.printf(
+        Locale.ROOT,
+        "%-32s %12s %10s %14s %12s%n",
+        "kind",
+        "elements",
+        "cosine",
+        "same experts",
+        "norm ratio");
     result
         .kinds()
         .forEach(
