@@ -3,7 +3,10 @@ package io.sparkmoe.train;
 import io.sparkmoe.parallel.Wire;
 import io.sparkmoe.train.AllocationLedger.Frame;
 
-/** Of {@code Fp8Layers}: what is kept is codes and scales, products read BF16. */
+/**
+ * Of {@code Fp8Layers} with the recipe whose gated networks are fused: what is kept is codes and
+ * scales, products read BF16.
+ */
 record Fp8LayerMemory(AllocationLedger ledger) implements LayerMemory {
 
   private static void codes(Frame frame, long rows, long columns) {
@@ -71,7 +74,6 @@ record Fp8LayerMemory(AllocationLedger ledger) implements LayerMemory {
       bfloat16(scratch, rows * inner);
       try (Frame products = ledger.open()) {
         products.words(2 * rows * inner);
-        products.words(rows * inner);
       }
     }
   }
@@ -113,15 +115,12 @@ record Fp8LayerMemory(AllocationLedger ledger) implements LayerMemory {
 
   private void networkBackward(long rows, long inner) {
     try (Frame scratch = ledger.open()) {
-      scratch.words(2 * rows * inner);
+      for (int direction = 0; direction < 2; direction++) {
+        bfloat16(scratch, 2 * rows * inner);
+      }
       try (Frame hidden = ledger.open()) {
         hidden.words(rows * inner);
         bfloat16(hidden, rows * inner);
-      }
-      for (int direction = 0; direction < 2; direction++) {
-        try (Frame operand = ledger.open()) {
-          bfloat16(operand, 2 * rows * inner);
-        }
       }
     }
   }
