@@ -70,7 +70,7 @@ public final class ModelFolder implements AutoCloseable {
       Path run = qualified(location, hadoop).getParent().getParent();
       checkpoint(checkpoint, run == null ? store : store(run.toString(), hadoop));
     } else if (HuggingFaceFolder.exists(store, "")) {
-      HuggingFaceFolder folder = HuggingFaceFolder.open(store, "");
+      HuggingFaceFolder folder = openBelowParent(hadoop);
       weights = folder;
       notes.addAll(folder.notes());
       tokenizerJson = folder.tokenizerJson();
@@ -78,6 +78,15 @@ public final class ModelFolder implements AutoCloseable {
     } else {
       checkpoint(newestWhole(new CheckpointStore(store)), store);
     }
+  }
+
+  /** From the folder above, which tells whether this is the model of a committed checkpoint. */
+  private HuggingFaceFolder openBelowParent(Configuration hadoop) throws IOException {
+    Path path = qualified(location, hadoop);
+    Path parent = path.getParent();
+    return parent == null
+        ? HuggingFaceFolder.open(stores.get(0), "")
+        : HuggingFaceFolder.open(store(parent.toString(), hadoop), path.getName());
   }
 
   private void checkpoint(CheckpointReader checkpoint, Store run) throws IOException {
