@@ -49,6 +49,23 @@ public interface Kernels {
   /** {@code dw[e] += dy[rows of e]^T x[rows of e]}: dw (E, n, k), dy (rows, n), x (rows, k). */
   void groupedWeightGradient(Tensor dw, Tensor dy, Tensor x, int[] rowStarts);
 
+  /** What is done with one group of rows. */
+  @FunctionalInterface
+  interface GroupBody {
+    void run(int group);
+  }
+
+  /**
+   * Runs {@code body} once for every group that has rows, such as one expert's, so that a group's
+   * rows stay in one core's cache from its first kernel to its last. Groups run side by side, those
+   * with most rows first, and the kernels that {@code body} calls then compute on its thread alone;
+   * groups of more rows than a thread should be left alone with run before, one by one, on all
+   * threads. The body must write only what is its group's.
+   *
+   * @param rowStarts rows of group g are [rowStarts[g], rowStarts[g+1])
+   */
+  void forEachGroup(int[] rowStarts, GroupBody body);
+
   // ---- element-wise
 
   /** {@code y += x}, any equal shapes. */

@@ -23,7 +23,7 @@ final class VectorAttention {
 
   private final Gemm gemm;
   private final Parallel parallel;
-  private final ThreadLocal<Scratch> scratch = ThreadLocal.withInitial(Scratch::new);
+  private final ThreadLocal<Tile> tiles = ThreadLocal.withInitial(Tile::new);
 
   VectorAttention(Gemm gemm, Parallel parallel) {
     this.gemm = gemm;
@@ -63,6 +63,101 @@ final class VectorAttention {
     }
   }
 
+  /**
+   * One pass over the rows of a block. Passes are called through one interface, and held in fields
+   * that are not static, for the reason that {@link VectorFp8} gives: the compiler must not know
+   * which one it meets.
+   */
+  @FunctionalInterface
+  private interface Pass {
+    void run(Tile tile);
+  }
+
+  private final Pass softmax =
+      tile -> {
+        for (int i = 0; i < tile.queries; i++) {
+          int at = i * tile.keys;
+          tile.logSums[i] = softmaxRow(tile.values, at, tile.seen(i), tile.keys, tile.scale);
+          tile.clearUnseen(at, i);
+        }
+      };
+
+  private final Pass probabilities =
+      tile -> {
+        for (int i = 0; i < tile.queries; i++) {
+          int at = i * tile.keys;
+          probabilityRow(tile.values, at, tile.seen(i), tile.keys, tile.scale, tile.logSums[i]);
+          tile.clearUnseen(at, i);
+        }
+      };
+
+  private final Pass scoreGradients =
+      tile -> {
+        for (int i = 0; i < tile.queries; i++) {
+          int at = i * tile.keys;
+          scoreGradientRow(
+              tile.values,
+              tile.gradients + at,
+              at,
+              tile.seen(i),
+              tile.keys,
+              tile.scale,
+              tile.deltas[i]);
+          tile.clearUnseen(tile.gradients + at, i);
+        }
+      };
+
+  /** A thread's block of scores, and of their gradients: (queries, keys) each. */
+  private static final class Tile {
+
+    private final Scratch scratch = new Scratch();
+
+    /** Of the scaled scores of each query. */
+    final float[] logSums = new float[QUERIES];
+
+    /** What the softmax's backward subtracts, of each query. */
+    final float[] deltas = new float[QUERIES];
+
+    ByteBuffer values;
+    int first;
+    int queries;
+    int keys;
+    float scale;
+
+    /** Element at which the gradients start. */
+    int gradients;
+
+    void open(int firstQuery, int count, int parts, float scoreScale) {
+      first = firstQuery;
+      queries = count;
+      keys = firstQuery + count;
+      scale = scoreScale;
+      gradients = QUERIES * keys;
+      values = scratch.floats(parts * gradients);
+    }
+
+    long scoresAt() {
+      return scratch.address();
+    }
+
+    long gradientsAt() {
+      return scratch.address() + (long) gradients * Float.BYTES;
+    }
+
+    /** Keys that query i may see. */
+    int seen(int i) {
+      return first + i + 1;
+    }
+
+    void clearUnseen(int row, int i) {
+      Lanes.clear(values, row + seen(i), keys - seen(i));
+    }
+
+    void run(Pass pass) {
+      pass.run(this);
+    }
+  }
+
   private void forwardBlock(
       Head head,
       int first,
@@ -76,11 +171,10 @@ final class VectorAttention {
     int v = head.shape.valueSize();
     int queries = Math.min(QUERIES, head.shape.length() - first);
     int keys = first + queries;
-    Scratch own = scratch.get();
-    ByteBuffer tile = own.floats(QUERIES * keys);
-    long tileAt = own.address();
+    Tile tile = tiles.get();
+    tile.open(first, queries, 1, scale);
     timesTransposed(
-        tileAt,
+        tile.scoresAt(),
         keys,
         queries,
         keys,
@@ -89,10 +183,9 @@ final class VectorAttention {
         n,
         Lanes.address(key, head.row(0) * n),
         n);
+    tile.run(softmax);
     for (int i = 0; i < queries; i++) {
-      float logSum = softmaxRow(tile, i * keys, first + i + 1, keys, scale);
-      logSumExp.setFloat(head.row(first + i), logSum);
-      Lanes.clear(tile, i * keys + first + i + 1, keys - first - i - 1);
+      logSumExp.setFloat(head.row(first + i), tile.logSums[i]);
     }
     times(
         Lanes.address(out, head.outAt(first)),
@@ -100,7 +193,7 @@ final class VectorAttention {
         queries,
         v,
         keys,
-        tileAt,
+        tile.scoresAt(),
         keys,
         Lanes.address(value, head.row(0) * v),
         v);
@@ -209,11 +302,10 @@ final class VectorAttention {
     int v = head.shape.valueSize();
     int queries = Math.min(QUERIES, head.shape.length() - first);
     int keys = first + queries;
-    Scratch own = scratch.get();
-    ByteBuffer tiles = own.floats(2 * QUERIES * keys);
-    int second = QUERIES * keys;
-    long p = own.address();
-    long dp = p + (long) second * Float.BYTES;
+    Tile tile = tiles.get();
+    tile.open(first, queries, 2, scale);
+    long p = tile.scoresAt();
+    long dp = tile.gradientsAt();
     long queryAt = Lanes.address(query, head.row(first) * n);
     long keyAt = Lanes.address(key, head.row(0) * n);
     long dOutAt = Lanes.address(dOut, head.outAt(first));
@@ -231,13 +323,11 @@ final class VectorAttention {
         v);
     for (int i = 0; i < queries; i++) {
       int at = head.outAt(first + i);
-      float delta = VectorRows.dot(dOut.bytes(), at, out.bytes(), at, v);
-      float logSum = logSumExp.getFloat(head.row(first + i));
-      int seen = first + i + 1;
-      backwardRow(tiles, i * keys, second + i * keys, seen, keys, scale, logSum, delta);
-      Lanes.clear(tiles, i * keys + seen, keys - seen);
-      Lanes.clear(tiles, second + i * keys + seen, keys - seen);
+      tile.deltas[i] = VectorRows.dot(dOut.bytes(), at, out.bytes(), at, v);
+      tile.logSums[i] = logSumExp.getFloat(head.row(first + i));
     }
+    tile.run(probabilities);
+    tile.run(scoreGradients);
     transposedTimes(
         Lanes.address(dValue, head.row(0) * v),
         v,
@@ -256,31 +346,34 @@ final class VectorAttention {
   }
 
   /**
-   * forward: p = exp(scale x - logSumExp); so x becomes p, and dp becomes scale p (dp - delta), in
-   * the first {@code count} of {@code width} elements; what comes after them is undefined.
+   * forward: p = exp(scale x - logSumExp); so x becomes p, in the first {@code count} of {@code
+   * width} elements; what comes after them is undefined.
    */
-  private static void backwardRow(
-      ByteBuffer tiles,
-      int pStart,
-      int dpStart,
-      int count,
-      int width,
-      float scale,
-      float logSumExp,
-      float delta) {
+  private static void probabilityRow(
+      ByteBuffer x, int start, int count, int width, float scale, float logSumExp) {
     int bound = vectorsOver(count, width);
     FloatVector factor = VectorMath.splat(scale);
     FloatVector shift = VectorMath.splat(-logSumExp);
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      FloatVector p = VectorMath.exp(VectorMath.fma(Lanes.load(tiles, pStart + i), factor, shift));
-      Lanes.store(tiles, pStart + i, p);
-      FloatVector change = Lanes.load(tiles, dpStart + i).sub(delta);
-      Lanes.store(tiles, dpStart + i, p.mul(change).mul(scale));
+      Lanes.store(
+          x, start + i, VectorMath.exp(VectorMath.fma(Lanes.load(x, start + i), factor, shift)));
     }
     for (int i = bound; i < count; i++) {
-      float p = VectorMath.exp(Math.fma(Lanes.get(tiles, pStart + i), scale, -logSumExp));
-      Lanes.set(tiles, pStart + i, p);
-      Lanes.set(tiles, dpStart + i, p * (Lanes.get(tiles, dpStart + i) - delta) * scale);
+      Lanes.set(x, start + i, VectorMath.exp(Math.fma(Lanes.get(x, start + i), scale, -logSumExp)));
+    }
+  }
+
+  /** {@code dp = scale p (dp - delta)}, likewise. */
+  private static void scoreGradientRow(
+      ByteBuffer values, int dpStart, int pStart, int count, int width, float scale, float delta) {
+    int bound = vectorsOver(count, width);
+    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+      FloatVector change = Lanes.load(values, dpStart + i).sub(delta);
+      Lanes.store(values, dpStart + i, Lanes.load(values, pStart + i).mul(change).mul(scale));
+    }
+    for (int i = bound; i < count; i++) {
+      float change = Lanes.get(values, dpStart + i) - delta;
+      Lanes.set(values, dpStart + i, Lanes.get(values, pStart + i) * change * scale);
     }
   }
 

@@ -6,6 +6,7 @@ import io.sparkmoe.tensor.PowerOfTwoScale;
 import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
+import java.util.Collection;
 import java.util.EnumMap;
 import java.util.Map;
 
@@ -24,18 +25,22 @@ final class VectorFp8 {
 
   private static final int TILE = Fp8Granularity.SCALE_COLUMNS;
 
+  /** Half of the second-level cache of the smallest servers, which holds the results as well. */
+  private static final int BAND_BYTES = 1 << 19;
+
   private static final Fp8Scaling ROW_TILES =
       new Fp8Scaling(Fp8Format.E4M3, Fp8Granularity.TILE_1X128);
 
   private final Parallel parallel;
   private final Map<Fp8Format, VectorFp8Lanes> formats = new EnumMap<>(Fp8Format.class);
-  private final ThreadLocal<Workspace> workspaces = ThreadLocal.withInitial(Workspace::new);
+  private final ThreadLocal<Workspace> workspaces;
 
   VectorFp8(Parallel parallel) {
     this.parallel = parallel;
     for (Fp8Format format : Fp8Format.values()) {
       formats.put(format, new VectorFp8Lanes(format));
     }
+    workspaces = ThreadLocal.withInitial(() -> new Workspace(formats.values()));
   }
 
   /** Rows [row, end) and columns [column, column + count), which have one column of scales. */
@@ -63,12 +68,14 @@ final class VectorFp8 {
     /** Room for values that are not F32 where they are. */
     final ByteBuffer copy = new Scratch().floats(TILE * TILE);
 
-    /** Largest magnitude, scale and reciprocal of every column. */
-    final ByteBuffer columnLargest = new Scratch().floats(TILE);
+    final Map<Fp8Format, ColumnScales> columns = new EnumMap<>(Fp8Format.class);
 
-    final ByteBuffer columnFactors = new Scratch().floats(TILE);
-    final ByteBuffer columnInverses = new Scratch().floats(TILE);
-    boolean columnsFitBfloat16;
+    /** What was read ahead; kept so that the reading is not optimised away. */
+    int fetched;
+
+    Workspace(Collection<VectorFp8Lanes> formats) {
+      formats.forEach(lanes -> columns.put(lanes.format(), new ColumnScales(lanes)));
+    }
 
     int height() {
       return block.end - block.row;
@@ -90,20 +97,26 @@ final class VectorFp8 {
     int[] groups = KernelArguments.groups(x, rowStarts);
     int n = width(x.cols(), scaling);
     Step read = x.type() == DType.F32 ? inPlace(x, n) : widened(x, n);
-    quantize(operand, kept, n, read, flattened(groups, x.cols(), n), scaling);
+    quantize(operand, kept, n, ahead(x, n, read), flattened(groups, x.cols(), n), scaling);
   }
 
   void requantize(Tensor operand, Fp8Tensor x, int[] rowStarts, Fp8Scaling scaling) {
     int[] groups = KernelArguments.groups(x.codes(), rowStarts);
     int columns = x.codes().cols();
     int n = width(columns, scaling);
-    quantize(operand, null, n, decoded(x, n), flattened(groups, columns, n), scaling);
+    quantize(
+        operand,
+        null,
+        n,
+        ahead(x.codes(), n, decoded(x, n)),
+        flattened(groups, columns, n),
+        scaling);
   }
 
   void dequantize(Tensor values, Fp8Tensor x) {
     int n = width(x.codes().cols(), ROW_TILES);
     Step write = values.type() == DType.F32 ? decode(values, x, n) : decodeToBfloat16(values, x, n);
-    run(blocks(new int[] {0, n == 0 ? 0 : x.codes().size() / n}, n), write);
+    run(n, blocks(new int[] {0, n == 0 ? 0 : x.codes().size() / n}, n), write);
   }
 
   /**
@@ -128,18 +141,18 @@ final class VectorFp8 {
     switch (scaling.granularity()) {
       case TILE_1X128 -> {
         int[] all = {groups[0], groups[groups.length - 1]};
-        run(blocks(all, n), read, rowScales(scaling.format()), round, encode);
+        run(n, blocks(all, n), read, rowScales(scaling.format()), round, encode);
       }
       case TILE_128X1 ->
-          run(blocks(groups, n), read, columnScales(lanes), roundColumns(operand, n, lanes));
-      case BLOCK_128X128 -> run(blocks(groups, n), read, blockScale(lanes), round, encode);
+          run(n, blocks(groups, n), read, columnScales(lanes), roundColumns(operand, n, lanes));
+      case BLOCK_128X128 -> run(n, blocks(groups, n), read, blockScale(lanes), round, encode);
       case TENSOR -> {
         for (int g = 0; g + 1 < groups.length; g++) {
           Block[] blocks = blocks(new int[] {groups[g], groups[g + 1]}, n);
           int[] largest = new int[blocks.length];
-          run(blocks, read, work -> largest[work.block.number] = largestBits(work));
+          run(n, blocks, read, work -> largest[work.block.number] = largestBits(work));
           byte scale = scale(Arrays.stream(largest).max().orElse(0), scaling.format());
-          run(blocks, read, work -> Arrays.fill(work.scales, scale), round, encode);
+          run(n, blocks, read, work -> Arrays.fill(work.scales, scale), round, encode);
         }
       }
     }
@@ -165,17 +178,19 @@ final class VectorFp8 {
     return blocks;
   }
 
-  /** Runs the steps that there are on every block. */
-  private void run(Block[] blocks, Step... steps) {
+  /** Runs the steps that there are on every block of rows of n columns. */
+  private void run(int n, Block[] blocks, Step... steps) {
     if (blocks.length == 0) {
       return;
     }
-    // Small blocks, such as those of one long row, go to a thread by the dozen.
-    int elements = (blocks[0].end - blocks[0].row) * blocks[0].count;
+    // Small blocks, such as those of one long row, go to a thread by the dozen, and all blocks of
+    // the same rows to one.
+    int across = Pieces.count(n, TILE);
+    int elements = (blocks[0].end - blocks[0].row) * n;
     Pieces.forEach(
         parallel,
         blocks.length,
-        Math.max(1, Pieces.GRAIN / elements),
+        across * Math.max(1, Pieces.GRAIN / elements),
         (from, to) -> {
           Workspace work = workspaces.get();
           for (int i = from; i < to; i++) {
@@ -198,6 +213,28 @@ final class VectorFp8 {
       work.index = work.at(0, n);
       work.stride = n;
     };
+  }
+
+  /**
+   * Reads all columns of a block's rows from end to end before the first of these blocks, where
+   * they fit into a core's own cache: memory delivers rows of 128 elements, each somewhere else, at
+   * half its speed.
+   */
+  private static Step ahead(Tensor x, int n, Step read) {
+    if (n <= TILE || !bandFits(x.type(), n)) {
+      return read;
+    }
+    return work -> {
+      if (work.block.column == 0) {
+        work.fetched = Lanes.fetch(x, work.at(0, n), work.height() * n);
+      }
+      read.run(work);
+    };
+  }
+
+  /** Whether 128 rows of n elements stay in a core's own cache while its blocks are worked on. */
+  static boolean bandFits(DType type, int n) {
+    return (long) TILE * n * type.sizeBytes() <= BAND_BYTES;
   }
 
   private static void useCopy(Workspace work) {
@@ -259,21 +296,10 @@ final class VectorFp8 {
   }
 
   private static Step columnScales(VectorFp8Lanes lanes) {
-    return work -> {
-      int count = work.block.count;
-      Lanes.clear(work.columnLargest, 0, count);
-      for (int r = 0; r < work.height(); r++) {
-        VectorFp8Lanes.largestBitsOfColumns(
-            work.columnLargest, work.values, work.valuesAt(r), count);
-      }
-      work.columnsFitBfloat16 = true;
-      for (int i = 0; i < count; i++) {
-        byte scale = scale(work.columnLargest.getInt(i * Integer.BYTES), lanes.format());
-        Lanes.set(work.columnFactors, i, PowerOfTwoScale.value(scale));
-        Lanes.set(work.columnInverses, i, PowerOfTwoScale.reciprocal(scale));
-        work.columnsFitBfloat16 &= lanes.fitsBfloat16(scale);
-      }
-    };
+    return work ->
+        work.columns
+            .get(lanes.format())
+            .find(work.values, work.index, work.stride, work.height(), work.block.count);
   }
 
   // ---- writing
@@ -290,19 +316,18 @@ final class VectorFp8 {
 
   private static Step roundColumns(Tensor operand, int n, VectorFp8Lanes lanes) {
     ByteBuffer bytes = operand.bytes();
-    return work -> {
-      for (int r = 0; r < work.height(); r++) {
-        lanes.roundColumns(
-            bytes,
-            work.at(r, n),
-            work.values,
-            work.valuesAt(r),
-            work.block.count,
-            work.columnInverses,
-            work.columnFactors,
-            work.columnsFitBfloat16);
-      }
-    };
+    return work ->
+        work.columns
+            .get(lanes.format())
+            .round(
+                bytes,
+                work.at(0, n),
+                n,
+                work.values,
+                work.index,
+                work.stride,
+                work.height(),
+                work.block.count);
   }
 
   private static Step encode(Fp8Tensor kept, int n, VectorFp8Lanes lanes) {

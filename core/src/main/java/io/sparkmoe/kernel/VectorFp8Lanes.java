@@ -169,7 +169,8 @@ final class VectorFp8Lanes {
     IntVector magnitude = bits.and(MAGNITUDE);
     FloatVector steps = steps(magnitude).reinterpretAsFloats();
     FloatVector nearest = magnitude.reinterpretAsFloats().add(steps).sub(steps).mul(factor);
-    return nearest.reinterpretAsInts().blend(NAN, notFinite(magnitude)).or(bits.and(SIGN));
+    IntVector finite = finite(magnitude);
+    return choose(finite, nearest.reinterpretAsInts(), NAN).or(bits.and(SIGN));
   }
 
   private float rounded(float value, float inverse, float factor) {
@@ -184,15 +185,21 @@ final class VectorFp8Lanes {
     IntVector sum =
         magnitude.reinterpretAsFloats().add(steps.reinterpretAsFloats()).reinterpretAsInts();
     // The number of steps, and the mantissa's whole turns that the exponent stands for.
-    return sum.sub(steps)
-        .add(steps.lanewise(VectorOperators.LSHR, MANTISSA_BITS - mantissaBits))
-        .sub(codeOffset)
-        .blend(CODE, notFinite(magnitude))
+    IntVector code =
+        sum.sub(steps)
+            .add(steps.lanewise(VectorOperators.LSHR, MANTISSA_BITS - mantissaBits))
+            .sub(codeOffset);
+    return choose(finite(magnitude), code, CODE)
         .or(bits.lanewise(VectorOperators.LSHR, 24).and(0x80));
   }
 
-  private static VectorMask<Integer> notFinite(IntVector magnitude) {
-    return magnitude.compare(VectorOperators.GE, EXPONENT);
+  /** All bits of a lane where the magnitude is finite, none where it is not. */
+  private static IntVector finite(IntVector magnitude) {
+    return magnitude.sub(EXPONENT).lanewise(VectorOperators.ASHR, Integer.SIZE - 1);
+  }
+
+  private static IntVector choose(IntVector where, IntVector value, int otherwise) {
+    return value.and(where).or(where.not().and(otherwise));
   }
 
   /** Bits of 2^23 steps around a magnitude. */
@@ -222,35 +229,99 @@ final class VectorFp8Lanes {
     int bound = Lanes.FLOATS.loopBound(count);
     IntVector largest = IntVector.zero(Lanes.INTS);
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      largest = largest.max(finiteMagnitude(x, index + i));
+      largest = largest.max(magnitude(x, index + i));
     }
     int result = largest.reduceLanes(VectorOperators.MAX);
     for (int i = bound; i < count; i++) {
-      result = Math.max(result, finiteMagnitude(Lanes.get(x, index + i)));
+      result = Math.max(result, magnitude(Lanes.get(x, index + i)));
+    }
+    // Infinities and NaN are larger than all numbers; a second look leaves them out.
+    return result < EXPONENT ? result : largestFiniteBits(x, index, count);
+  }
+
+  private static int largestFiniteBits(ByteBuffer x, int index, int count) {
+    int result = 0;
+    for (int i = 0; i < count; i++) {
+      int magnitude = magnitude(Lanes.get(x, index + i));
+      result = magnitude < EXPONENT ? Math.max(result, magnitude) : result;
     }
     return result;
   }
 
-  /** {@code largest[i] = max(largest[i], |x[i]|)} of finite x, as bits. */
-  static void largestBitsOfColumns(ByteBuffer largest, ByteBuffer x, int index, int count) {
+  /**
+   * Bits of the largest finite magnitude of every column.
+   *
+   * @param largest written
+   * @param x F32; row r starts at element {@code index + r * stride}
+   */
+  static void largestBitsOfColumns(
+      ByteBuffer largest, ByteBuffer x, int index, int stride, int rows, int count) {
+    Lanes.clear(largest, 0, count);
+    int r = 0;
+    for (; r + 4 <= rows; r += 4) {
+      raiseByFour(largest, x, index + r * stride, stride, count);
+    }
+    for (; r < rows; r++) {
+      raise(largest, x, index + r * stride, count);
+    }
+    if (!hasSpecial(largest, count)) {
+      return;
+    }
+    Lanes.clear(largest, 0, count);
+    for (r = 0; r < rows; r++) {
+      for (int i = 0; i < count; i++) {
+        int at = index + r * stride + i;
+        int finite = largestFiniteBits(x, at, 1);
+        largest.putInt(i * Integer.BYTES, Math.max(largest.getInt(i * Integer.BYTES), finite));
+      }
+    }
+  }
+
+  private static boolean hasSpecial(ByteBuffer largest, int count) {
+    for (int i = 0; i < count; i++) {
+      if (largest.getInt(i * Integer.BYTES) >= EXPONENT) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** {@code largest[i] = max(largest[i], |x[i]|)} as bits. */
+  private static void raise(ByteBuffer largest, ByteBuffer x, int index, int count) {
     int bound = Lanes.FLOATS.loopBound(count);
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      Lanes.storeInts(largest, i, Lanes.loadInts(largest, i).max(finiteMagnitude(x, index + i)));
+      Lanes.storeInts(largest, i, Lanes.loadInts(largest, i).max(magnitude(x, index + i)));
     }
     for (int i = bound; i < count; i++) {
       int at = i * Integer.BYTES;
-      int magnitude = finiteMagnitude(Lanes.get(x, index + i));
-      largest.putInt(at, Math.max(largest.getInt(at), magnitude));
+      largest.putInt(at, Math.max(largest.getInt(at), magnitude(Lanes.get(x, index + i))));
     }
   }
 
-  private static IntVector finiteMagnitude(ByteBuffer x, int index) {
-    IntVector magnitude = Lanes.loadInts(x, index).and(MAGNITUDE);
-    return magnitude.blend(0, notFinite(magnitude));
+  /** {@link #raise} by four rows, for one look at the largest so far. */
+  private static void raiseByFour(
+      ByteBuffer largest, ByteBuffer x, int index, int stride, int count) {
+    int bound = Lanes.FLOATS.loopBound(count);
+    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+      int at = index + i;
+      IntVector first = magnitude(x, at).max(magnitude(x, at + stride));
+      IntVector second = magnitude(x, at + 2 * stride).max(magnitude(x, at + 3 * stride));
+      Lanes.storeInts(largest, i, Lanes.loadInts(largest, i).max(first).max(second));
+    }
+    for (int r = 0; bound < count && r < 4; r++) {
+      for (int i = bound; i < count; i++) {
+        int at = i * Integer.BYTES;
+        int magnitude = magnitude(Lanes.get(x, index + r * stride + i));
+        largest.putInt(at, Math.max(largest.getInt(at), magnitude));
+      }
+    }
   }
 
-  private static int finiteMagnitude(float x) {
-    int magnitude = Float.floatToRawIntBits(x) & MAGNITUDE;
-    return magnitude < EXPONENT ? magnitude : 0;
+  private static IntVector magnitude(ByteBuffer x, int index) {
+    return Lanes.loadInts(x, index).and(MAGNITUDE);
+  }
+
+  private static int magnitude(float x) {
+    return Float.floatToRawIntBits(x) & MAGNITUDE;
   }
 }

@@ -20,7 +20,8 @@ final class VectorGatedFp8 {
 
   private final Parallel parallel;
   private final VectorFp8Lanes codes = new VectorFp8Lanes(Fp8Format.E4M3);
-  private final ThreadLocal<Workspace> workspaces = ThreadLocal.withInitial(Workspace::new);
+  private final ThreadLocal<Workspace> workspaces =
+      ThreadLocal.withInitial(() -> new Workspace(codes));
 
   VectorGatedFp8(Parallel parallel) {
     this.parallel = parallel;
@@ -39,13 +40,18 @@ final class VectorGatedFp8 {
     int column;
     int count;
 
+    /** What was read ahead; kept so that the reading is not optimised away. */
+    int fetched;
+
     final ByteBuffer gate = new Scratch().floats(TILE * TILE);
     final ByteBuffer up = new Scratch().floats(TILE * TILE);
     final ByteBuffer hidden = new Scratch().floats(TILE * TILE);
     final float[] weightGradients = new float[TILE];
-    final ByteBuffer columnLargest = new Scratch().floats(TILE);
-    final ByteBuffer columnFactors = new Scratch().floats(TILE);
-    final ByteBuffer columnInverses = new Scratch().floats(TILE);
+    final ColumnScales columns;
+
+    Workspace(VectorFp8Lanes lanes) {
+      columns = new ColumnScales(lanes);
+    }
   }
 
   /** See {@link Kernels#gatedFp8}. */
@@ -53,6 +59,7 @@ final class VectorGatedFp8 {
     int[] groups = {0, hidden.rows()};
     int f = hidden.cols();
     Step[] steps = {
+      ahead(gateUp),
       keep(kept, 0, gateUp.bytes(), f),
       keep(kept, 1, gateUp.bytes(), f),
       activate(gateUp.bytes(), weight, f),
@@ -75,11 +82,15 @@ final class VectorGatedFp8 {
     Step[] steps = {
       restore(kept, 0, work -> work.gate, f),
       restore(kept, 1, work -> work.up, f),
+      VectorGatedFp8::sigmoids,
       differentiate(dHidden.bytes(), weight, f),
       roundRows(dGateUp, 0, work -> work.gate),
       roundRows(dGateUp, f, work -> work.up),
+      columnScales(work -> work.gate),
       roundColumns(dGateUpTransposed, 0, work -> work.gate),
+      columnScales(work -> work.up),
       roundColumns(dGateUpTransposed, f, work -> work.up),
+      columnScales(work -> work.hidden),
       roundColumns(hiddenTransposed, 0, work -> work.hidden)
     };
     run(groups, f, steps, dWeight);
@@ -121,6 +132,17 @@ final class VectorGatedFp8 {
 
   // ---- steps; half 0 is the gate, half 1 is up
 
+  /** Reads whole rows before their first block, as {@link VectorFp8} does. */
+  private static Step ahead(Tensor x) {
+    int n = x.cols();
+    boolean fits = VectorFp8.bandFits(x.type(), n);
+    return work -> {
+      if (fits && work.column == 0) {
+        work.fetched = Lanes.fetch(x, work.row * n, work.height * n);
+      }
+    };
+  }
+
   private Step keep(Fp8Tensor kept, int half, ByteBuffer gateUp, int f) {
     ByteBuffer to = kept.codes().bytes();
     ByteBuffer scales = kept.scales().bytes();
@@ -159,7 +181,14 @@ final class VectorGatedFp8 {
     };
   }
 
-  /** Gate and up become their gradients. */
+  /** Hidden becomes sigmoid(gate). */
+  private static void sigmoids(Workspace work) {
+    for (int r = 0; r < work.height; r++) {
+      VectorWeightedSwiGlu.sigmoidRow(work.hidden, r * TILE, work.gate, r * TILE, work.count);
+    }
+  }
+
+  /** Gate and up become their gradients, and hidden what the forward made of them. */
   private static Step differentiate(ByteBuffer dHidden, Tensor weight, int f) {
     return work -> {
       for (int r = 0; r < work.height; r++) {
@@ -171,6 +200,8 @@ final class VectorGatedFp8 {
                 work.gate,
                 at,
                 work.up,
+                at,
+                work.hidden,
                 at,
                 work.hidden,
                 at,
@@ -202,35 +233,22 @@ final class VectorGatedFp8 {
     };
   }
 
-  private Step roundColumns(Tensor operand, int offset, Room room) {
+  private static Step columnScales(Room room) {
+    return work -> work.columns.find(room.of(work), 0, TILE, work.height, work.count);
+  }
+
+  private static Step roundColumns(Tensor operand, int offset, Room room) {
     ByteBuffer to = operand.bytes();
     int n = operand.cols();
-    return work -> {
-      ByteBuffer values = room.of(work);
-      int count = work.count;
-      Lanes.clear(work.columnLargest, 0, count);
-      for (int r = 0; r < work.height; r++) {
-        VectorFp8Lanes.largestBitsOfColumns(work.columnLargest, values, r * TILE, count);
-      }
-      boolean fit = true;
-      for (int i = 0; i < count; i++) {
-        float largest = Lanes.get(work.columnLargest, i);
-        byte scale = PowerOfTwoScale.of(largest, codes.format());
-        Lanes.set(work.columnFactors, i, PowerOfTwoScale.value(scale));
-        Lanes.set(work.columnInverses, i, PowerOfTwoScale.reciprocal(scale));
-        fit &= codes.fitsBfloat16(scale);
-      }
-      for (int r = 0; r < work.height; r++) {
-        codes.roundColumns(
+    return work ->
+        work.columns.round(
             to,
-            (work.row + r) * n + offset + work.column,
-            values,
-            r * TILE,
-            count,
-            work.columnInverses,
-            work.columnFactors,
-            fit);
-      }
-    };
+            work.row * n + offset + work.column,
+            n,
+            room.of(work),
+            0,
+            TILE,
+            work.height,
+            work.count);
   }
 }

@@ -75,6 +75,11 @@ public final class VectorKernels implements Kernels {
     matmul.groupedWeightGradient(dw, dy, x, rowStarts);
   }
 
+  @Override
+  public void forEachGroup(int[] rowStarts, GroupBody body) {
+    matmul.forEachGroup(rowStarts, body);
+  }
+
   // ---- element-wise
 
   @Override

@@ -182,6 +182,19 @@ final class VectorMatmul {
         });
   }
 
+  /** See {@link Kernels#forEachGroup}. */
+  void forEachGroup(int[] rowStarts, Kernels.GroupBody body) {
+    int[] tasks = new int[rowStarts.length - 1];
+    for (int g = 0; g < tasks.length; g++) {
+      int rows = rowStarts[g + 1] - rowStarts[g];
+      tasks[g] = rows > 0 && rows <= HEAVY_ROWS ? 1 : 0;
+      if (rows > HEAVY_ROWS) {
+        body.run(g);
+      }
+    }
+    runLargestFirst(rowStarts, tasks, (group, task) -> body.run(group));
+  }
+
   /**
    * Brings the operands of an expert's product into the core's cache, if they fit. Every expert has
    * its own, so the library would meet all of them in memory, in an order that the processor does

@@ -8,6 +8,7 @@ import jdk.incubator.vector.FloatVector;
 final class VectorWeightedSwiGlu {
 
   private final Parallel parallel;
+  private final ThreadLocal<Scratch> sigmoids = ThreadLocal.withInitial(Scratch::new);
 
   VectorWeightedSwiGlu(Parallel parallel) {
     this.parallel = parallel;
@@ -67,10 +68,13 @@ final class VectorWeightedSwiGlu {
         dh.rows(),
         Pieces.rowGrain(2 * f),
         (first, end) -> {
+          ByteBuffer s = sigmoids.get().floats(f);
           for (int t = first; t < end; t++) {
             float w = weight == null ? 1 : weight.getFloat(t);
             int at = 2 * t * f;
-            float dw = backwardRow(both, at, both, at + f, hidden, t * f, hidden, t * f, w, f);
+            sigmoidRow(s, 0, both, at, f);
+            float dw =
+                backwardRow(both, at, both, at + f, hidden, t * f, s, 0, hidden, t * f, w, f);
             if (dWeight != null) {
               dWeight.setFloat(t, dw);
             }
@@ -78,9 +82,20 @@ final class VectorWeightedSwiGlu {
         });
   }
 
+  /** {@code s = sigmoid(gate)}. */
+  static void sigmoidRow(ByteBuffer s, int sStart, ByteBuffer gate, int gStart, int count) {
+    int bound = Lanes.FLOATS.loopBound(count);
+    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+      Lanes.store(s, sStart + i, VectorMath.sigmoid(Lanes.load(gate, gStart + i)));
+    }
+    for (int i = bound; i < count; i++) {
+      Lanes.set(s, sStart + i, VectorMath.sigmoid(Lanes.get(gate, gStart + i)));
+    }
+  }
+
   /**
    * forward: h = w g s u with s = sigmoid(g); so dw = sum dh g s u, dg = w dh u s (1 + g (1 - s))
-   * and du = w dh g s. Gate and up are replaced by their gradients; h may be dh.
+   * and du = w dh g s. Gate and up are replaced by their gradients; h may be dh or s.
    *
    * @return dw
    */
@@ -91,6 +106,8 @@ final class VectorWeightedSwiGlu {
       int uStart,
       ByteBuffer h,
       int hStart,
+      ByteBuffer sigmoid,
+      int sStart,
       ByteBuffer dh,
       int dStart,
       float weight,
@@ -102,7 +119,7 @@ final class VectorWeightedSwiGlu {
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
       FloatVector g = Lanes.load(gate, gStart + i);
       FloatVector u = Lanes.load(up, uStart + i);
-      FloatVector s = VectorMath.sigmoid(g);
+      FloatVector s = Lanes.load(sigmoid, sStart + i);
       FloatVector d = Lanes.load(dh, dStart + i);
       FloatVector gsu = g.mul(s).mul(u);
       FloatVector wds = w.mul(d).mul(s);
@@ -116,7 +133,7 @@ final class VectorWeightedSwiGlu {
     for (int i = bound; i < count; i++) {
       float g = Lanes.get(gate, gStart + i);
       float u = Lanes.get(up, uStart + i);
-      float s = VectorMath.sigmoid(g);
+      float s = Lanes.get(sigmoid, sStart + i);
       float d = Lanes.get(dh, dStart + i);
       total += d * g * s * u;
       Lanes.set(gate, gStart + i, weight * d * s * u * (1 + g * (1 - s)));

@@ -23,7 +23,18 @@ final class ExactExperts implements Experts {
    * @param output before it is weighted, (R, D); the backward overwrites it
    */
   private record Kept(ExpertRows rows, Tensor input, Tensor gateUp, Tensor hidden, Tensor output)
-      implements Saved {}
+      implements Saved {
+
+    /** What one expert keeps. */
+    Kept of(int e) {
+      return new Kept(
+          rows.of(e),
+          rows.of(input, e),
+          rows.of(gateUp, e),
+          rows.of(hidden, e),
+          rows.of(output, e));
+    }
+  }
 
   ExactExperts(Kernels kernels, Weight gateUp, Weight down) {
     this.kernels = kernels;
@@ -38,14 +49,21 @@ final class ExactExperts implements Experts {
     Tensor product = scope.allocate(tokens.type(), rows.count(), gateUp.value().dim(1));
     Tensor hidden = scope.allocate(tokens.type(), rows.count(), down.value().dim(2));
     Tensor output = scope.allocate(tokens.type(), rows.count(), down.value().dim(1));
-    if (rows.count() > 0) {
-      kernels.gatherRows(input, tokens, rows.token());
-      kernels.groupedMatmul(product, input, gateUp.value(), true, rows.starts(), false);
-      kernels.swiGlu(hidden, product);
-      kernels.groupedMatmul(output, hidden, down.value(), true, rows.starts(), false);
-      kernels.scatterAddScaledRows(outputs, output, rows.token(), rows.weight());
-    }
-    return new Kept(rows, input, product, hidden, output);
+    Kept kept = new Kept(rows, input, product, hidden, output);
+    kernels.forEachGroup(rows.starts(), e -> forward(kept.of(e), tokens, e));
+    kernels.scatterAddScaledRows(outputs, output, rows.token(), rows.weight());
+    return kept;
+  }
+
+  /** One expert's rows. */
+  private void forward(Kept own, Tensor tokens, int e) {
+    int[] starts = own.rows.starts();
+    kernels.gatherRows(own.input, tokens, own.rows.token());
+    kernels.groupedMatmul(
+        own.gateUp, own.input, ExpertRows.matrix(gateUp.value(), e), true, starts, false);
+    kernels.swiGlu(own.hidden, own.gateUp);
+    kernels.groupedMatmul(
+        own.output, own.hidden, ExpertRows.matrix(down.value(), e), true, starts, false);
   }
 
   @Override
@@ -57,21 +75,41 @@ final class ExactExperts implements Experts {
       return;
     }
     try (Scope scratch = scope.inner()) {
-      // forward: outputs[token] += weight * output
-      kernels.gatherDot(dRowWeights, kept.output, dOutputs, rows.token());
-      Tensor dOutput = kept.output;
-      kernels.gatherScaledRows(dOutput, dOutputs, rows.token(), rows.weight());
-      // forward: output = hidden down^T
-      Tensor dHidden = scratch.allocate(dOutput.type(), kept.hidden.shape());
-      kernels.groupedMatmul(dHidden, dOutput, down.value(), false, rows.starts(), false);
-      kernels.groupedWeightGradient(down.gradient(), dOutput, kept.hidden, rows.starts());
-      Tensor dGateUp = kept.gateUp;
-      kernels.swiGluBackward(dGateUp, dHidden, kept.gateUp);
-      // forward: product = input gateUp^T
-      Tensor dInput = scratch.allocate(dOutput.type(), dOutput.shape());
-      kernels.groupedMatmul(dInput, dGateUp, gateUp.value(), false, rows.starts(), false);
-      kernels.groupedWeightGradient(gateUp.gradient(), dGateUp, kept.input, rows.starts());
+      Tensor dHidden = scratch.allocate(dOutputs.type(), kept.hidden.shape());
+      Tensor dInput = scratch.allocate(dOutputs.type(), kept.output.shape());
+      kernels.forEachGroup(
+          rows.starts(),
+          e ->
+              backward(
+                  rows.of(dInput, e),
+                  rows.of(dHidden, e),
+                  rows.of(dRowWeights, e),
+                  dOutputs,
+                  kept.of(e),
+                  e));
       kernels.scatterAddRows(dTokens, dInput, rows.token());
     }
+  }
+
+  /** One expert's rows. */
+  private void backward(
+      Tensor dInput, Tensor dHidden, Tensor dRowWeights, Tensor dOutputs, Kept own, int e) {
+    int[] starts = own.rows.starts();
+    // forward: outputs[token] += weight * output
+    kernels.gatherDot(dRowWeights, own.output, dOutputs, own.rows.token());
+    Tensor dOutput = own.output;
+    kernels.gatherScaledRows(dOutput, dOutputs, own.rows.token(), own.rows.weight());
+    // forward: output = hidden down^T
+    kernels.groupedMatmul(
+        dHidden, dOutput, ExpertRows.matrix(down.value(), e), false, starts, false);
+    kernels.groupedWeightGradient(
+        ExpertRows.matrix(down.gradient(), e), dOutput, own.hidden, starts);
+    Tensor dGateUp = own.gateUp;
+    kernels.swiGluBackward(dGateUp, dHidden, own.gateUp);
+    // forward: product = input gateUp^T
+    kernels.groupedMatmul(
+        dInput, dGateUp, ExpertRows.matrix(gateUp.value(), e), false, starts, false);
+    kernels.groupedWeightGradient(
+        ExpertRows.matrix(gateUp.gradient(), e), dGateUp, own.input, starts);
   }
 }

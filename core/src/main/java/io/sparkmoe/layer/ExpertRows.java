@@ -16,4 +16,24 @@ public record ExpertRows(int[] starts, Tensor token, Tensor weight) {
   public int count() {
     return token.size();
   }
+
+  /** Rows of one expert, as if there were no other. */
+  ExpertRows of(int e) {
+    return new ExpertRows(new int[] {0, starts[e + 1] - starts[e]}, of(token, e), of(weight, e));
+  }
+
+  /** One expert's rows of a tensor that has R of them, (R, ..). */
+  Tensor of(Tensor tensor, int e) {
+    int[] shape = tensor.shape();
+    int size = tensor.size() / shape[0];
+    shape[0] = starts[e + 1] - starts[e];
+    return tensor.view(starts[e] * size, shape);
+  }
+
+  /** One expert's matrix of (E, O, I), as (1, O, I). */
+  static Tensor matrix(Tensor weights, int e) {
+    int[] shape = weights.shape();
+    shape[0] = 1;
+    return weights.view(e * shape[1] * shape[2], shape);
+  }
 }

@@ -34,22 +34,33 @@ final class Fp8Experts implements Experts {
   @Override
   public Saved forward(Tensor outputs, ProjectionInput arrived, ExpertRows rows, Scope scope) {
     Fp8Input tokens = Fp8Input.of(arrived);
-    if (rows.count() == 0) {
-      return new Kept(rows, tokens.kept(), null);
-    }
+    Fp8Tensor gateUp = network.allocateKept(rows.count(), scope);
+    network.prepare();
     try (Scope scratch = scope.inner()) {
       Tensor output = scratch.allocate(DType.F32, rows.count(), outputs.cols());
-      Fp8Tensor gateUp =
-          network.forward(
-              output,
-              false,
-              gather(tokens.operand(), rows, scratch),
-              rows.starts(),
-              rows.weight(),
-              scope);
+      quantizer.forEachGroup(
+          rows.starts(),
+          e -> {
+            ExpertRows own = rows.of(e);
+            try (Scope inner = scope.inner()) {
+              network.forward(
+                  e,
+                  rows.of(output, e),
+                  false,
+                  gateUpOf(gateUp, rows, e),
+                  gather(tokens.operand(), own, inner),
+                  own.weight(),
+                  inner);
+            }
+          });
       kernels.scatterAddRows(outputs, output, rows.token());
-      return new Kept(rows, tokens.kept(), gateUp);
     }
+    return new Kept(rows, tokens.kept(), gateUp);
+  }
+
+  private static Fp8Tensor gateUpOf(Fp8Tensor gateUp, ExpertRows rows, int e) {
+    int first = rows.starts()[e];
+    return gateUp.rows(2 * first, 2 * (rows.starts()[e + 1] - first));
   }
 
   @Override
@@ -57,33 +68,46 @@ final class Fp8Experts implements Experts {
       Tensor dTokens, Tensor dRowWeights, Tensor dOutputs, Saved saved, Scope scope) {
     Kept kept = (Kept) saved;
     ExpertRows rows = kept.rows;
-    if (rows.count() == 0) {
-      return;
-    }
     try (Scope scratch = scope.inner()) {
-      Tensor dOutput;
-      Tensor input;
-      try (Scope inner = scratch.inner()) {
-        Tensor gradient = quantizer.operand(Fp8TensorKind.GRADIENT, dOutputs, null, inner);
-        dOutput = gather(gradient, rows, scratch);
-        Tensor tokens = inner.allocate(DType.BF16, kept.tokens.codes().shape());
-        kernels.dequantize(tokens, kept.tokens);
-        input = gather(tokens, rows, scratch);
-      }
+      Tensor gradient = quantizer.operand(Fp8TensorKind.GRADIENT, dOutputs, null, scratch);
+      Tensor tokens = scratch.allocate(DType.BF16, kept.tokens.codes().shape());
+      kernels.dequantize(tokens, kept.tokens);
       Tensor dInput = scratch.allocate(DType.F32, rows.count(), dTokens.cols());
-      network.backward(
-          dInput,
-          false,
-          dRowWeights,
-          dOutput,
-          quantizer.operand(Fp8TensorKind.GRADIENT_TRANSPOSED, dOutput, rows.starts(), scratch),
-          quantizer.operand(Fp8TensorKind.INPUT_TRANSPOSED, input, rows.starts(), scratch),
-          kept.gateUp,
+      quantizer.forEachGroup(
           rows.starts(),
-          rows.weight(),
-          scratch);
+          e -> {
+            try (Scope inner = scope.inner()) {
+              backward(
+                  e, rows.of(dInput, e), rows.of(dRowWeights, e), gradient, tokens, kept, inner);
+            }
+          });
       kernels.scatterAddRows(dTokens, dInput, rows.token());
     }
+  }
+
+  /** One expert's rows. */
+  private void backward(
+      int e,
+      Tensor dInput,
+      Tensor dRowWeights,
+      Tensor gradient,
+      Tensor tokens,
+      Kept kept,
+      Scope scratch) {
+    ExpertRows own = kept.rows.of(e);
+    Tensor dOutput = gather(gradient, own, scratch);
+    Tensor input = gather(tokens, own, scratch);
+    network.backward(
+        e,
+        dInput,
+        false,
+        dRowWeights,
+        dOutput,
+        quantizer.operand(Fp8TensorKind.GRADIENT_TRANSPOSED, dOutput, null, scratch),
+        quantizer.operand(Fp8TensorKind.INPUT_TRANSPOSED, input, null, scratch),
+        gateUpOf(kept.gateUp, kept.rows, e),
+        own.weight(),
+        scratch);
   }
 
   /** The token of each row, (R, D). */

@@ -27,15 +27,17 @@ final class Fp8FeedForward implements FeedForward {
   @Override
   public Saved forward(Tensor y, ProjectionInput input, Scope scope) {
     Fp8Input x = Fp8Input.of(input);
-    return new Kept(x, network.forward(y, true, x.operand(), all(y), null, scope));
+    Fp8Tensor gateUp = network.allocateKept(y.rows(), scope);
+    network.forward(0, y, true, gateUp, x.operand(), null, scope);
+    return new Kept(x, gateUp);
   }
 
   @Override
   public void backward(Tensor dx, Tensor dy, Saved saved, Scope scope) {
     Kept kept = (Kept) saved;
-    int[] rows = all(dy);
     try (Scope scratch = scope.inner()) {
       network.backward(
+          0,
           dx,
           true,
           null,
@@ -43,13 +45,8 @@ final class Fp8FeedForward implements FeedForward {
           quantizer.operand(Fp8TensorKind.GRADIENT_TRANSPOSED, dy, null, scratch),
           Fp8Input.Transposed.of(kept.x.forGradient(scratch)),
           kept.gateUp,
-          rows,
           null,
           scratch);
     }
-  }
-
-  private static int[] all(Tensor y) {
-    return new int[] {0, y.rows()};
   }
 }

@@ -7,8 +7,8 @@ import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
 
 /**
- * Gated networks, one for each group of rows: {@code output = down(weight * silu(gate x) * up x)}.
- * A row's weight is applied before the down projection, so that the output need not be kept for the
+ * Gated networks, such as a rank's experts: {@code output = down(weight * silu(gate x) * up x)}. A
+ * row's weight is applied before the down projection, so that the output need not be kept for the
  * weight's gradient. Of the inner values only the products before the activation are kept, in FP8;
  * the backward computes the activation again from them [1, section 3.3.3].
  *
@@ -34,69 +34,79 @@ final class Fp8GatedNetwork {
     this.down = down;
   }
 
+  /** Rounds the weights if they changed; before several networks run at once. */
+  void prepare() {
+    gateUp.operand();
+    down.operand();
+  }
+
+  /** Unwritten: what {@link #forward} keeps of R rows, (2R, F). */
+  Fp8Tensor allocateKept(int rows, Scope saved) {
+    return quantizer.allocate(Fp8TensorKind.GATE_UP, saved, 2 * rows, innerWidth());
+  }
+
   private int innerWidth() {
     return down.dim(2);
   }
 
   /**
-   * Runs the networks.
+   * Runs network {@code e}.
    *
    * @param output (R, D), written, or added to with {@code add}
+   * @param kept products before the activation, (2R, F) written: a row's gate, then its up
    * @param input operand (R, D)
-   * @param rowStarts rows of network i are [rowStarts[i], rowStarts[i+1])
    * @param rowWeights (R), null = one
-   * @param saved owns the result
-   * @return products before the activation, (2R, F): a row's gate, then its up
    */
-  Fp8Tensor forward(
-      Tensor output, boolean add, Tensor input, int[] rowStarts, Tensor rowWeights, Scope saved) {
+  void forward(
+      int e,
+      Tensor output,
+      boolean add,
+      Fp8Tensor kept,
+      Tensor input,
+      Tensor rowWeights,
+      Scope scope) {
     int rows = input.rows();
     int f = innerWidth();
-    Fp8Tensor kept = quantizer.allocate(Fp8TensorKind.GATE_UP, saved, 2 * rows, f);
-    try (Scope scratch = saved.inner()) {
+    int[] starts = {0, rows};
+    try (Scope scratch = scope.inner()) {
       Tensor operand = scratch.allocate(DType.BF16, rows, f);
       try (Scope inner = scratch.inner()) {
         Tensor product = inner.allocate(DType.F32, rows, 2 * f);
-        kernels.groupedMatmul(product, input, gateUp.operand(), true, rowStarts, false);
+        kernels.groupedMatmul(product, input, gateUp.operand(e), true, starts, false);
         if (quantizer.fusesGated()) {
           kernels.gatedFp8(operand, kept, product, rowWeights);
         } else {
-          activate(operand, kept, product, rowStarts, rowWeights, inner);
+          activate(operand, kept, product, rowWeights, inner);
         }
       }
-      kernels.groupedMatmul(output, operand, down.operand(), true, rowStarts, add);
+      kernels.groupedMatmul(output, operand, down.operand(e), true, starts, add);
     }
-    return kept;
   }
 
   /** {@link Kernels#gatedFp8} of any recipe, and counted. */
   private void activate(
-      Tensor operand,
-      Fp8Tensor kept,
-      Tensor product,
-      int[] rowStarts,
-      Tensor rowWeights,
-      Scope scratch) {
+      Tensor operand, Fp8Tensor kept, Tensor product, Tensor rowWeights, Scope scratch) {
     int rows = operand.rows();
     int f = operand.cols();
-    quantizer.quantize(
-        Fp8TensorKind.GATE_UP, null, kept, product.reshape(2 * rows, f), twice(rowStarts));
+    // Gate and up of a row are two rows of F, so that no tile holds values of both.
+    quantizer.quantize(Fp8TensorKind.GATE_UP, null, kept, product.reshape(2 * rows, f), null);
     Tensor hidden = scratch.allocate(DType.F32, rows, f);
     kernels.weightedSwiGlu(hidden, product, rowWeights);
-    quantizer.quantize(Fp8TensorKind.HIDDEN, operand, null, hidden, rowStarts);
+    quantizer.quantize(Fp8TensorKind.HIDDEN, operand, null, hidden, null);
   }
 
   /**
-   * Backward of {@link #forward}: adds to the weight gradients.
+   * Backward of {@link #forward}: adds to the weight gradients of network {@code e}.
    *
    * @param dInput (R, D), written, or added to with {@code add}
    * @param dRowWeights (R) written, null without row weights
    * @param dOutput operand (R, D), rounded along the columns
    * @param dOutputTransposed operand (R, D), rounded along the rows
    * @param inputTransposed operand (R, D), rounded along the rows
-   * @param kept what the forward returned
+   * @param kept what the forward kept
    */
   void backward(
+      int e,
       Tensor dInput,
       boolean add,
       Tensor dRowWeights,
@@ -104,18 +114,18 @@ final class Fp8GatedNetwork {
       Tensor dOutputTransposed,
       Tensor inputTransposed,
       Fp8Tensor kept,
-      int[] rowStarts,
       Tensor rowWeights,
       Scope scope) {
     int rows = dOutput.rows();
     int f = innerWidth();
+    int[] starts = {0, rows};
     try (Scope scratch = scope.inner()) {
       Tensor dGateUp = scratch.allocate(DType.BF16, rows, 2 * f);
       Tensor dGateUpTransposed = scratch.allocate(DType.BF16, rows, 2 * f);
       try (Scope inner = scratch.inner()) {
         // forward: output = hidden down^T
         Tensor dHidden = inner.allocate(DType.F32, rows, f);
-        kernels.groupedMatmul(dHidden, dOutput, down.operand(), false, rowStarts, false);
+        kernels.groupedMatmul(dHidden, dOutput, down.operand(e), false, starts, false);
         Tensor hiddenTransposed = inner.allocate(DType.BF16, rows, f);
         if (quantizer.fusesGated()) {
           kernels.gatedFp8Backward(
@@ -126,7 +136,7 @@ final class Fp8GatedNetwork {
               dHidden,
               kept,
               rowWeights,
-              rowStarts);
+              starts);
         } else {
           differentiate(
               dGateUp,
@@ -136,16 +146,14 @@ final class Fp8GatedNetwork {
               dHidden,
               kept,
               rowWeights,
-              rowStarts,
               inner);
         }
         kernels.groupedWeightGradient(
-            down.gradient(), dOutputTransposed, hiddenTransposed, rowStarts);
+            down.gradient(e), dOutputTransposed, hiddenTransposed, starts);
       }
       // forward: product = input gateUp^T
-      kernels.groupedMatmul(dInput, dGateUp, gateUp.operand(), false, rowStarts, add);
-      kernels.groupedWeightGradient(
-          gateUp.gradient(), dGateUpTransposed, inputTransposed, rowStarts);
+      kernels.groupedMatmul(dInput, dGateUp, gateUp.operand(e), false, starts, add);
+      kernels.groupedWeightGradient(gateUp.gradient(e), dGateUpTransposed, inputTransposed, starts);
     }
   }
 
@@ -158,7 +166,6 @@ final class Fp8GatedNetwork {
       Tensor dHidden,
       Fp8Tensor kept,
       Tensor rowWeights,
-      int[] rowStarts,
       Scope scratch) {
     int rows = dHidden.rows();
     int f = dHidden.cols();
@@ -166,18 +173,8 @@ final class Fp8GatedNetwork {
     Tensor halves = both.reshape(2 * rows, f);
     kernels.dequantize(halves, kept);
     kernels.weightedSwiGluBackward(both, dRowWeights, dHidden, dHidden, both, rowWeights);
-    quantizer.quantize(
-        Fp8TensorKind.GRADIENT, dGateUp.reshape(2 * rows, f), null, halves, twice(rowStarts));
-    quantizer.quantize(Fp8TensorKind.GRADIENT_TRANSPOSED, dGateUpTransposed, null, both, rowStarts);
-    quantizer.quantize(Fp8TensorKind.INPUT_TRANSPOSED, hiddenTransposed, null, dHidden, rowStarts);
-  }
-
-  /** Gate and up of a row are two rows of F, so that no tile holds values of both. */
-  private static int[] twice(int[] rowStarts) {
-    int[] doubled = new int[rowStarts.length];
-    for (int i = 0; i < doubled.length; i++) {
-      doubled[i] = 2 * rowStarts[i];
-    }
-    return doubled;
+    quantizer.quantize(Fp8TensorKind.GRADIENT, dGateUp.reshape(2 * rows, f), null, halves, null);
+    quantizer.quantize(Fp8TensorKind.GRADIENT_TRANSPOSED, dGateUpTransposed, null, both, null);
+    quantizer.quantize(Fp8TensorKind.INPUT_TRANSPOSED, hiddenTransposed, null, dHidden, null);
   }
 }

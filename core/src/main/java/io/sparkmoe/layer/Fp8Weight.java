@@ -43,6 +43,16 @@ final class Fp8Weight {
     return operand;
   }
 
+  /** BF16 of one of the matrices of (E, O, I), as (1, O, I). */
+  Tensor operand(int e) {
+    return ExpertRows.matrix(operand(), e);
+  }
+
+  /** F32 of one of the matrices, added to. */
+  Tensor gradient(int e) {
+    return ExpertRows.matrix(gradient(), e);
+  }
+
   /** F32, added to. */
   Tensor gradient() {
     return weight.gradient();

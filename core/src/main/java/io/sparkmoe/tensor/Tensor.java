@@ -33,6 +33,22 @@ public final class Tensor implements AutoCloseable {
   }
 
   private Tensor(Arena arena, Arena.Block block, BytePointer pointer, DType type, int[] shape) {
+    this(
+        arena,
+        block,
+        pointer,
+        pointer.capacity() == 0 ? ByteBuffer.allocateDirect(0) : pointer.asByteBuffer(),
+        type,
+        shape);
+  }
+
+  private Tensor(
+      Arena arena,
+      Arena.Block block,
+      BytePointer pointer,
+      ByteBuffer bytes,
+      DType type,
+      int[] shape) {
     this.arena = arena;
     this.block = block;
     this.type = type;
@@ -40,8 +56,7 @@ public final class Tensor implements AutoCloseable {
     this.size = Math.toIntExact(elements(shape));
     this.address = pointer.address();
     this.pointer = pointer;
-    this.bytes = size == 0 ? ByteBuffer.allocateDirect(0) : pointer.asByteBuffer();
-    this.bytes.order(ByteOrder.nativeOrder());
+    this.bytes = bytes.order(ByteOrder.nativeOrder());
   }
 
   static long elements(int[] shape) {
@@ -128,9 +143,16 @@ public final class Tensor implements AutoCloseable {
               + " of "
               + this);
     }
-    long offsetBytes = (long) offset * type.sizeBytes();
+    int offsetBytes = offset * type.sizeBytes();
+    int lengthBytes = (int) length * type.sizeBytes();
+    // A slice costs a fraction of a new buffer around the address.
     return new Tensor(
-        null, null, Arena.pointerAt(address + offsetBytes, length * type.sizeBytes()), type, shape);
+        null,
+        null,
+        Arena.pointerAt(address + offsetBytes, lengthBytes),
+        bytes.slice(offsetBytes, lengthBytes),
+        type,
+        shape);
   }
 
   /** A borrowed view of {@code shape} from byte {@code offset} of a U8 tensor on, of any type. */
