@@ -1,11 +1,15 @@
 package io.sparkmoe.train;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sparkmoe.checkpoint.CheckpointReader;
 import io.sparkmoe.layer.Fp8Recipe;
 import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 
 /**
  * What a checkpoint's {@code state.json} says of the data that were seen, and what a run must have
@@ -39,12 +43,13 @@ public final class CheckpointState {
   /**
    * Refuses a checkpoint that this run cannot go on from: another model, another tokenizer, another
    * batch (the data cursor counts steps of equal batches), another precision (moments are stored as
-   * it has them), or one that has seen all steps.
+   * it has them), another way of learning from a teacher, or one that has seen more steps.
    *
    * @param tokenizerSha256 tokenizer of the run's dataset, null = do not care
+   * @return what a user should know of the comparison, one sentence each
    */
-  static void requireCompatible(CheckpointReader reader, RunConfig config, String tokenizerSha256)
-      throws IOException {
+  static List<String> requireCompatible(
+      CheckpointReader reader, RunConfig config, String tokenizerSha256) throws IOException {
     reader.requireModel(config.model());
     String where = "checkpoint " + reader.location();
     requireTokenizer(reader, tokenizerSha256);
@@ -60,8 +65,9 @@ public final class CheckpointState {
               + "; keep the batch size or start in another folder");
     }
     requirePrecision(reader, config.train().precision());
+    List<String> notes = requireDistill(reader, config.distill());
     int steps = reader.manifest().step();
-    if (steps >= config.train().steps()) {
+    if (steps > config.train().steps()) {
       throw new IllegalArgumentException(
           where
               + " has seen "
@@ -70,6 +76,45 @@ public final class CheckpointState {
               + config.train().steps()
               + "; raise train.steps to train on");
     }
+    return notes;
+  }
+
+  /** A key that the checkpoint's program did not know yet counts as its default. */
+  private static List<String> requireDistill(CheckpointReader reader, DistillConfig distill) {
+    JsonNode then = reader.manifest().config().path(RunConfigJson.DISTILL);
+    ObjectNode defaults = RunConfigJson.toJson(DistillConfig.defaults());
+    List<String> notes = new ArrayList<>();
+    for (Map.Entry<String, JsonNode> key : RunConfigJson.toJson(distill).properties()) {
+      String name = RunConfigJson.DISTILL + "." + key.getKey();
+      JsonNode stored = then.path(key.getKey());
+      if (stored.isMissingNode()) {
+        stored = defaults.get(key.getKey());
+        notes.add(
+            "checkpoint "
+                + reader.location()
+                + " does not say "
+                + name
+                + ", which counts as its default "
+                + stored.asText());
+      }
+      if (!stored.equals(key.getValue())) {
+        throw new IllegalArgumentException(
+            "checkpoint "
+                + reader.location()
+                + " was trained with "
+                + name
+                + "="
+                + stored.asText()
+                + ", this run has "
+                + key.getValue().asText()
+                + "; set "
+                + name
+                + "="
+                + stored.asText()
+                + " or start in another folder");
+      }
+    }
+    return notes;
   }
 
   private static void requirePrecision(CheckpointReader reader, Precision precision) {

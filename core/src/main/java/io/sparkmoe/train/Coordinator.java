@@ -132,10 +132,14 @@ public final class Coordinator {
     int last = config.train().steps();
     StepMetricsBuilder metrics = new StepMetricsBuilder(config, communicator);
     List<StepMetrics> all = new ArrayList<>();
-    Evaluation evaluation = null;
+    Evaluation evaluation = from == last ? evaluateAgain(last, inbox) : null;
     for (int step = from + 1; step <= last; step++) {
-      StepResult result = step(step, checkpoints, gates, role, inbox, engine);
+      StepResult result = step(step, checkpoints, gates, role, inbox);
       StepMetrics line = metrics.build(step, result);
+      listener.onMetrics(line, result.order().checkpoint());
+      if (result.order().checkpoint()) {
+        commit(step, checkpoints, gates, engine, result.ends());
+      }
       all.add(line);
       evaluation = result.evaluation();
       listener.onStep(line);
@@ -149,13 +153,20 @@ public final class Coordinator {
         all);
   }
 
+  /**
+   * The evaluation of a run that was stopped between its last checkpoint and its end: no step is
+   * left, and what the last one found was never told.
+   */
+  private Evaluation evaluateAgain(int last, RankInbox inbox) {
+    boolean evaluate = settings.validationRows() > 0;
+    tellAll(Message.ORDER, last, new StepOrder(0, 1, evaluate, false, null));
+    try (KeepAlive waiting = keepAliveWhileRanksWork()) {
+      return Evaluations.merge(ends(last, inbox));
+    }
+  }
+
   private StepResult step(
-      int step,
-      DriverCheckpoint checkpoints,
-      GateOwner gates,
-      GateRole role,
-      RankInbox inbox,
-      ComputeEngine engine)
+      int step, DriverCheckpoint checkpoints, GateOwner gates, GateRole role, RankInbox inbox)
       throws IOException {
     StepCounts counts = inbox.next(0, Message.COUNTS, step, StepCounts.class);
     for (int rank = 1; rank < numRanks; rank++) {
@@ -188,22 +199,34 @@ public final class Coordinator {
     tellAll(Message.ORDER, step, order);
     role.publish(step);
 
-    List<StepEnd> ends = new ArrayList<>();
-    List<FileEntry> files = new ArrayList<>();
+    List<StepEnd> ends;
     // Ranks that are done already wait for the others, at the next step.
     try (KeepAlive waiting = order.checkpoint() ? keepAliveWhileRanksWork() : null) {
-      for (int rank = 0; rank < numRanks; rank++) {
-        StepEnd end = inbox.next(rank, Message.END, step, StepEnd.class);
-        ends.add(end);
-        files.addAll(end.files());
-      }
-    }
-    if (order.checkpoint()) {
-      try (KeepAlive committing = keepAlive(config.cluster().checkpointDeadline())) {
-        checkpoints.commit(step, gates, engine.gemmName(), files);
-      }
+      ends = ends(step, inbox);
     }
     return new StepResult(counts, reports, order, gradNorm, loads, ends, Evaluations.merge(ends));
+  }
+
+  /** Every rank's last word in a step. */
+  private List<StepEnd> ends(int step, RankInbox inbox) {
+    List<StepEnd> ends = new ArrayList<>();
+    for (int rank = 0; rank < numRanks; rank++) {
+      ends.add(inbox.next(rank, Message.END, step, StepEnd.class));
+    }
+    return ends;
+  }
+
+  private void commit(
+      int step,
+      DriverCheckpoint checkpoints,
+      GateOwner gates,
+      ComputeEngine engine,
+      List<StepEnd> ends)
+      throws IOException {
+    List<FileEntry> files = ends.stream().flatMap(end -> end.files().stream()).toList();
+    try (KeepAlive committing = keepAlive(config.cluster().checkpointDeadline())) {
+      checkpoints.commit(step, gates, engine.gemmName(), files);
+    }
   }
 
   private StepOrder order(int step, double gradNorm, List<StepReport> reports) {

@@ -6,6 +6,7 @@ import io.sparkmoe.checkpoint.CheckpointStore.Newest;
 import io.sparkmoe.checkpoint.CheckpointWriter;
 import io.sparkmoe.checkpoint.CheckpointWriter.RunState;
 import io.sparkmoe.checkpoint.FileEntry;
+import io.sparkmoe.checkpoint.WeightsDigest;
 import io.sparkmoe.train.CoordinatorSettings.Resume;
 import java.io.IOException;
 import java.util.ArrayList;
@@ -42,11 +43,14 @@ final class DriverCheckpoint {
       if (reader == null) {
         return;
       }
-      CheckpointState.requireCompatible(reader, config, tokenizerSha256);
+      notes.addAll(CheckpointState.requireCompatible(reader, config, tokenizerSha256));
       resumedFromStep = reader.manifest().step();
       newestStep = resumedFromStep;
       storedBackend = reader.manifest().gemmBackend();
       notes.add("resuming after step " + resumedFromStep + " from " + reader.location());
+      if (resumedFromStep == config.train().steps()) {
+        notes.add("no step is left: evaluating and ending the run");
+      }
       if (reader.manifest().numRanks() != numRanks) {
         notes.add(
             "the checkpoint was written by "
@@ -121,10 +125,14 @@ final class DriverCheckpoint {
     checkpoints.prune(config.train().keepCheckpoints());
   }
 
-  /** SHA-256 of the weights of the last checkpoint, as its commit computed it. */
+  /**
+   * SHA-256 of the weights of the last checkpoint: as its commit computed it, or from its files
+   * when it was no run's last one then.
+   */
   String weightsSha256() throws IOException {
     try (CheckpointReader reader = checkpoints.open(newestStep)) {
-      return reader.manifest().weightsSha256();
+      String stored = reader.manifest().weightsSha256();
+      return stored == null ? WeightsDigest.of(reader) : stored;
     }
   }
 

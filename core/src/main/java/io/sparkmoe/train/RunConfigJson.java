@@ -24,6 +24,9 @@ public final class RunConfigJson {
           .enable(DeserializationFeature.FAIL_ON_MISSING_CREATOR_PROPERTIES)
           .build();
 
+  /** Section of a {@link DistillConfig}. */
+  static final String DISTILL = "distill";
+
   private RunConfigJson() {}
 
   /** The sections of a config with every key. */
@@ -32,8 +35,13 @@ public final class RunConfigJson {
     root.set("model", modelKeys(config.model()));
     root.set("train", JSON.valueToTree(config.train()));
     root.set("cluster", JSON.valueToTree(config.cluster()));
-    root.set("distill", JSON.valueToTree(config.distill()));
+    root.set(DISTILL, toJson(config.distill()));
     return root;
+  }
+
+  /** The keys of the section {@link #DISTILL}. */
+  static ObjectNode toJson(DistillConfig distill) {
+    return JSON.valueToTree(distill);
   }
 
   /**
@@ -46,7 +54,7 @@ public final class RunConfigJson {
         HuggingFaceConfig.fromJson(root.path("model"), note -> {}),
         section(root, "train", TrainConfig.class),
         section(root, "cluster", ClusterConfig.class),
-        section(root, "distill", DistillConfig.class));
+        section(root, DISTILL, DistillConfig.class));
   }
 
   private static ObjectNode modelKeys(ModelConfig model) {

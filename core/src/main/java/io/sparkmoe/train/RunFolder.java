@@ -40,7 +40,17 @@ public final class RunFolder {
   }
 
   /**
-   * Refuses a folder that cannot take this run; writes nothing.
+   * Whether the folder holds a run of that many steps or more that came to its end; one whose last
+   * checkpoint is committed but whose summary is missing did not.
+   */
+  public boolean isFinished(int steps) throws IOException {
+    return store.exists(RunSummary.FILE)
+        && JSON.readTree(store.readText(RunSummary.FILE)).path("steps").asInt() >= steps;
+  }
+
+  /**
+   * Refuses a folder that cannot take this run; writes nothing. A run that was stopped after the
+   * commit of its last step may go on: what it lacks is its end.
    *
    * @param tokenizerSha256 tokenizer of the run's dataset
    * @throws IllegalArgumentException in one sentence
@@ -67,6 +77,7 @@ public final class RunFolder {
               + " one, or resume");
     }
     CheckpointStore checkpoints = new CheckpointStore(store);
+    requireUnfinished(config.train().steps(), resume);
     if (resume.mode() == Resume.Mode.CHECKPOINT) {
       try (CheckpointReader reader = checkpoints.open(resume.step())) {
         CheckpointState.requireCompatible(reader, config, tokenizerSha256);
@@ -78,7 +89,26 @@ public final class RunFolder {
         "a checkpoint", CheckpointStore.expectedBytes(config.model(), DType.F32));
   }
 
-  /** Damaged ones are passed over here; the run names them when it looks for its start. */
+  /** A finished run may only be taken up from an earlier step. */
+  private void requireUnfinished(int steps, Resume resume) throws IOException {
+    boolean fromItsEnd = resume.mode() != Resume.Mode.CHECKPOINT || resume.step() >= steps;
+    if (fromItsEnd && isFinished(steps)) {
+      throw new IllegalArgumentException(
+          "--out "
+              + store.location()
+              + " holds a run that has finished its "
+              + JSON.readTree(store.readText(RunSummary.FILE)).path("steps").asInt()
+              + " steps, train.steps is "
+              + steps
+              + "; raise train.steps to train on");
+    }
+  }
+
+  /**
+   * Only the description of a checkpoint is read here: its manifest, and the small files that are
+   * compared, each checked against it. Damaged ones are passed over; the run names them when it
+   * looks for its start, which is also where the tensors are verified, once.
+   */
   private static void requireNewestCompatible(
       CheckpointStore checkpoints, RunConfig config, String tokenizerSha256) throws IOException {
     List<Integer> steps = checkpoints.committedSteps();
@@ -93,8 +123,9 @@ public final class RunFolder {
     }
   }
 
-  /** Writes what the run is made from. */
+  /** Writes what the run is made from; from now on the folder's run is not finished. */
   public void writeInputs(String configYaml, String tokenizerJson) throws IOException {
+    store.delete(RunSummary.FILE);
     store.writeText(CONFIG_FILE, configYaml);
     store.writeText(TOKENIZER_FILE, tokenizerJson);
   }

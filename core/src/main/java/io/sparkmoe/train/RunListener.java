@@ -13,6 +13,14 @@ public interface RunListener {
    */
   default void onStart(int resumedFromStep, List<String> notes) {}
 
+  /**
+   * A step is done but for the commit of its checkpoint. What is to be known of a step that a run
+   * can resume from must be kept before this returns.
+   *
+   * @param checkpoint whether its checkpoint is committed next
+   */
+  default void onMetrics(StepMetrics metrics, boolean checkpoint) {}
+
   /** A step is done, its evaluation and checkpoint included. */
   default void onStep(StepMetrics metrics) {}
 }

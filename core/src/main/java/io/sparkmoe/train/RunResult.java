@@ -11,7 +11,7 @@ import java.util.List;
  * @param resumedFromStep step that this run started after, 0 = the beginning
  * @param evaluation of the last step, null without validation rows
  * @param weightsSha256 of the weights, null when no checkpoint was written
- * @param metrics one entry for each step of this run
+ * @param metrics one entry for each step of this run, none when it only ended an earlier one
  */
 public record RunResult(
     int steps,
@@ -19,4 +19,10 @@ public record RunResult(
     int resumedFromStep,
     Evaluation evaluation,
     String weightsSha256,
-    List<StepMetrics> metrics) {}
+    List<StepMetrics> metrics) {
+
+  /** The same with other steps' metrics. */
+  public RunResult withMetrics(List<StepMetrics> others) {
+    return new RunResult(steps, tokens, resumedFromStep, evaluation, weightsSha256, others);
+  }
+}

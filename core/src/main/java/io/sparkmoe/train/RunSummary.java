@@ -12,7 +12,8 @@ import java.util.Locale;
  * @param validationLoss mean next-token loss on the validation rows in nats, null without any
  * @param validationBitsPerByte the same in bits per byte of text, null without any
  * @param weightsSha256 over the FP32 weights in tensor-name order
- * @param tokensPerSecond of this run, evaluation and checkpoints excluded
+ * @param tokensPerSecond of this run's steps, or of all on file when it had none left to do;
+ *     evaluation and checkpoints excluded
  * @param wallSeconds of this run, start-up included
  * @param executors ranks; 0 = trained in one process without Spark
  * @param stageAttempts attempts of the barrier stage, 1 when nothing failed

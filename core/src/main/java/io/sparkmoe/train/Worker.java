@@ -87,6 +87,9 @@ public final class Worker {
         }
       }
       tell(Message.READY, 0, new RankReady(describe(engine)));
+      if (from == start.lastStep()) {
+        evaluateAgain(from, state, arena);
+      }
       for (int step = from + 1; step <= start.lastStep(); step++) {
         trainStep(step, step == start.lastStep(), state, arena);
       }
@@ -153,6 +156,17 @@ public final class Worker {
                 settings.store(), step, communicator.rank(), communicator.size(), state);
       }
     }
+    tellEnd(step, evaluation, files);
+  }
+
+  /** The end of a run whose last step was done before; see {@link Coordinator}. */
+  private void evaluateAgain(int step, RankState state, Arena arena) {
+    StepOrder order =
+        Protocol.receive(communicator, Communicator.DRIVER, Message.ORDER, step, StepOrder.class);
+    tellEnd(step, order.evaluate() ? evaluate(step, true, state, arena) : null, List.of());
+  }
+
+  private void tellEnd(int step, Evaluation evaluation, List<FileEntry> files) {
     clock.enter(Phase.CONTROL);
     tell(
         Message.END,

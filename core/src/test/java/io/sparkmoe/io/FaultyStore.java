@@ -1,9 +1,11 @@
 package io.sparkmoe.io;
 
+import java.io.FilterInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.util.List;
 import java.util.function.Consumer;
+import java.util.function.ObjLongConsumer;
 
 /**
  * A store that fails on demand: after so many created files, so many written bytes, or with no
@@ -16,6 +18,7 @@ public final class FaultyStore implements Store {
   private long bytesLeft = Long.MAX_VALUE;
   private long usableBytes = -1;
   private Consumer<String> beforeCreate = path -> {};
+  private ObjLongConsumer<String> onRead = (path, bytes) -> {};
 
   public FaultyStore(Store store) {
     this.store = store;
@@ -34,6 +37,12 @@ public final class FaultyStore implements Store {
   /** Runs that with the path of every file that is about to be created, in the writer's thread. */
   public FaultyStore beforeCreating(Consumer<String> action) {
     beforeCreate = action;
+    return this;
+  }
+
+  /** Runs that with a file's path and the number of bytes, in the reader's thread, after a read. */
+  public FaultyStore onRead(ObjLongConsumer<String> action) {
+    onRead = action;
     return this;
   }
 
@@ -78,7 +87,25 @@ public final class FaultyStore implements Store {
 
   @Override
   public InputStream open(String path, long offsetBytes) throws IOException {
-    return store.open(path, offsetBytes);
+    return new FilterInputStream(store.open(path, offsetBytes)) {
+      @Override
+      public int read() throws IOException {
+        return told(super.read(), 1);
+      }
+
+      @Override
+      public int read(byte[] bytes, int offset, int length) throws IOException {
+        int n = super.read(bytes, offset, length);
+        return told(n, n);
+      }
+
+      private int told(int result, int bytes) {
+        if (result >= 0) {
+          onRead.accept(path, bytes);
+        }
+        return result;
+      }
+    };
   }
 
   @Override

@@ -120,6 +120,71 @@ class LocalTrainingTest {
         .allSatisfy(step -> assertThat(step.gradientWire()).isNull());
   }
 
+  @ParameterizedTest
+  @EnumSource(GatePlacement.class)
+  @DisplayName("a run killed after its last commit ends with the same weights and evaluation")
+  void endsARunThatHasNoStepLeft(GatePlacement gate) throws Exception {
+    RunResult unbroken = lossy().gate(gate).in(folder.resolve("unbroken")).run();
+    Path broken = folder.resolve("broken");
+    assertThatThrownBy(lossy().gate(gate).in(broken).listener(killer(20))::run)
+        .hasMessageContaining("killed after step 20");
+    RunResult ended = lossy().gate(gate).in(broken).run();
+    assertThat(ended.resumedFromStep()).isEqualTo(20);
+    assertThat(ended.metrics()).isEmpty();
+    assertThat(ended.tokens()).isEqualTo(unbroken.tokens());
+    assertThat(ended.weightsSha256()).isEqualTo(unbroken.weightsSha256());
+    assertThat(ended.evaluation()).usingRecursiveComparison().isEqualTo(unbroken.evaluation());
+  }
+
+  @Test
+  @DisplayName("a checkpoint in the middle of a run can be the end of a shorter one")
+  void endsAtAnEarlierCheckpoint() throws Exception {
+    TinyRun shorter = new TinyRun().ranks(2).with("schedule", "CONSTANT").with("steps", 10);
+    String unbroken = shorter.in(folder.resolve("unbroken")).run().weightsSha256();
+    Path broken = folder.resolve("broken");
+    assertThatThrownBy(
+            new TinyRun()
+                    .ranks(2)
+                    .with("schedule", "CONSTANT")
+                    .with("checkpoint_every", 10)
+                    .in(broken)
+                    .listener(killer(11))
+                ::run)
+        .hasMessageContaining("killed");
+    assertThat(shorter.in(broken).run().weightsSha256()).isEqualTo(unbroken);
+  }
+
+  @Test
+  @DisplayName("a step's metrics are told before its checkpoint is one")
+  void tellsMetricsBeforeTheCommit() throws Exception {
+    List<String> told = new ArrayList<>();
+    RunListener listener =
+        new RunListener() {
+          @Override
+          public void onMetrics(StepMetrics metrics, boolean checkpoint) {
+            tell("metrics", metrics, checkpoint);
+          }
+
+          @Override
+          public void onStep(StepMetrics metrics) {
+            tell("step", metrics, metrics.step() == 2);
+          }
+
+          private void tell(String what, StepMetrics metrics, boolean checkpoint) {
+            boolean committed =
+                Files.exists(folder.resolve("checkpoints/step-00000002/manifest.json"));
+            told.add(what + " " + metrics.step() + " " + checkpoint + " " + committed);
+          }
+        };
+    new TinyRun().with("steps", 2).in(folder).listener(listener).run();
+    assertThat(told)
+        .containsExactly(
+            "metrics 1 false false",
+            "step 1 false false",
+            "metrics 2 true false",
+            "step 2 true true");
+  }
+
   private static TinyRun lossy() {
     return new TinyRun().ranks(2).gate(GatePlacement.DRIVER).wires(Wire.FP8, Wire.FP8, Wire.BF16);
   }

@@ -4,15 +4,24 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatCode;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sparkmoe.checkpoint.CheckpointStore;
 import io.sparkmoe.io.FaultyStore;
 import io.sparkmoe.io.InsufficientSpaceException;
 import io.sparkmoe.io.LocalStore;
+import io.sparkmoe.io.Sha256;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.train.CoordinatorSettings.Resume;
+import io.sparkmoe.train.DistillConfig.Loss;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -23,6 +32,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 class RunFolderTest {
 
   private static final String TOKENIZER = "sha of a tokenizer";
+  private static final ObjectMapper JSON = new ObjectMapper();
 
   @TempDir Path folder;
 
@@ -40,6 +50,109 @@ class RunFolderTest {
     FaultyStore roomy = new FaultyStore(store).withUsableBytes(needed);
     assertThatCode(() -> new RunFolder(roomy).requireRoomFor(config, TOKENIZER, Resume.auto()))
         .doesNotThrowAnyException();
+  }
+
+  @Test
+  @DisplayName("a run without its summary may end, a finished one needs more steps")
+  void tellsAFinishedRun() throws Exception {
+    TinyRun tiny = new TinyRun().with("steps", 2);
+    RunResult result = tiny.in(folder).run();
+    RunFolder run = new RunFolder(new LocalStore(folder));
+    run.writeInputs("", "");
+    assertThat(run.isFinished(2)).isFalse();
+    run.requireRoomFor(tiny.config(), null, Resume.auto());
+
+    run.writeSummary(RunSummary.of(tiny.config(), result, 1, 1, 0, 1));
+    assertThat(run.isFinished(2)).isTrue();
+    assertThatThrownBy(() -> run.requireRoomFor(tiny.config(), null, Resume.auto()))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageEndingWith(
+            "holds a run that has finished its 2 steps, train.steps is 2;"
+                + " raise train.steps to train on");
+    run.requireRoomFor(tiny.with("steps", 3).config(), null, Resume.auto());
+    assertThatThrownBy(
+            () -> run.requireRoomFor(tiny.with("steps", 1).config(), null, Resume.auto()))
+        .hasMessageContaining("raise train.steps");
+
+    run.writeInputs("", "");
+    assertThat(run.isFinished(2)).isFalse();
+    assertThatThrownBy(
+            () -> run.requireRoomFor(tiny.with("steps", 1).config(), null, Resume.auto()))
+        .hasMessageContaining("has seen 2 steps, train.steps is 1");
+  }
+
+  @Test
+  @DisplayName("a student goes on with the distillation that it began with, key by key")
+  void refusesAnotherDistillation() throws Exception {
+    TinyRun tiny = new TinyRun().with("steps", 2);
+    tiny.in(folder).run();
+    RunFolder run = new RunFolder(new LocalStore(folder));
+    run.writeInputs("", "");
+    tiny.with("steps", 3);
+    for (String other :
+        List.of(
+            "distill.temperature=1.0, this run has 2.0; set distill.temperature=1.0",
+            "distill.loss=bucket, this run has zero_tail; set distill.loss=bucket",
+            "distill.cross_entropy_weight=0.0, this run has 0.5",
+            "distill.mask_prompt=true, this run has false")) {
+      DistillConfig changed =
+          new DistillConfig(
+              other.contains("loss=") ? Loss.ZERO_TAIL : Loss.BUCKET,
+              other.contains("temperature") ? 2 : 1,
+              other.contains("weight") ? 0.5 : 0,
+              !other.contains("mask"));
+      RunConfig config = tiny.distill(changed).config();
+      assertThatThrownBy(() -> run.requireRoomFor(config, null, Resume.auto()))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("step-00000002 was trained with " + other)
+          .hasMessageEndingWith("or start in another folder");
+      assertThatThrownBy(tiny.in(folder)::run).hasMessageContaining(other);
+    }
+  }
+
+  @Test
+  @DisplayName("a key that the checkpoint's program did not know counts as its default, aloud")
+  void anAbsentKeyCountsAsItsDefault() throws Exception {
+    TinyRun tiny = new TinyRun().with("steps", 2);
+    tiny.in(folder).run();
+    Path manifest = folder.resolve("checkpoints/step-00000002/manifest.json");
+    ObjectNode fields = (ObjectNode) JSON.readTree(manifest.toFile());
+    ((ObjectNode) fields.path("config")).remove("distill");
+    fields.remove("sha256");
+    fields.put("sha256", Sha256.hex(fields.toString().getBytes(StandardCharsets.UTF_8)));
+    Files.writeString(manifest, fields.toString());
+
+    List<String> said = new ArrayList<>();
+    RunListener listener =
+        new RunListener() {
+          @Override
+          public void onStart(int resumedFromStep, List<String> notes) {
+            said.addAll(notes);
+          }
+        };
+    tiny.distill(new DistillConfig(Loss.BUCKET, 2, 0, true));
+    assertThatThrownBy(tiny::run).hasMessageContaining("distill.temperature=1.0");
+    tiny.distill(DistillConfig.defaults()).listener(listener).run();
+    assertThat(said)
+        .anyMatch(
+            note -> note.endsWith("does not say distill.loss, which counts as its default bucket"));
+  }
+
+  @Test
+  @DisplayName("going on hashes every file of the checkpoint once")
+  void verifiesOnce() throws Exception {
+    TinyRun tiny = new TinyRun().with("steps", 2);
+    tiny.in(folder).run();
+    Map<String, Long> read = new ConcurrentHashMap<>();
+    FaultyStore counting =
+        new FaultyStore(new LocalStore(folder)).onRead((path, n) -> read.merge(path, n, Long::sum));
+    new RunFolder(counting).writeInputs("", "");
+    new RunFolder(counting).requireRoomFor(tiny.config(), null, Resume.auto());
+    tiny.in(counting).run();
+    String optimizer = "checkpoints/step-00000002/optimizer/experts-00000-of-00001.safetensors";
+    long size = counting.size(optimizer);
+    // Once for the checksum and once for the moments; the rest is headers.
+    assertThat(read.get(optimizer)).isBetween(2 * size - size / 4, 2 * size + size / 2);
   }
 
   @ParameterizedTest

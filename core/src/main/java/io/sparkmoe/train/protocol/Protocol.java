@@ -13,7 +13,8 @@ import java.nio.charset.StandardCharsets;
  * and answers {@link RankReady} (as step 0). In a step every rank sends {@link StepCounts} and gets
  * the global ones back; after its backward pass it sends a {@link StepReport} and gets the {@link
  * StepOrder}; when its update, and what the order asked for, is done it sends {@link StepEnd} and
- * goes on; after the last step that is its last word. JSON carries doubles without loss.
+ * goes on; after the last step that is its last word. A run that starts after its last step has
+ * only the StepOrder and the StepEnd of that step. JSON carries doubles without loss.
  */
 public final class Protocol {
 

@@ -6,6 +6,11 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sparkmoe.checkpoint.CheckpointReader;
 import io.sparkmoe.checkpoint.FileEntry;
 import io.sparkmoe.checkpoint.Manifest;
+import io.sparkmoe.config.ConfigKey;
+import io.sparkmoe.config.ConfigKeys;
+import io.sparkmoe.config.ConfigResolver;
+import io.sparkmoe.config.ConfigValue.Layer;
+import io.sparkmoe.config.ResolvedConfig;
 import io.sparkmoe.config.WireVolume;
 import io.sparkmoe.model.ParameterCount;
 import io.sparkmoe.model.ParameterCount.Use;
@@ -17,6 +22,8 @@ import io.sparkmoe.train.TrainConfig;
 import java.io.IOException;
 import java.util.Locale;
 import java.util.Map;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * What {@code moe inspect} says of a configuration or checkpoint, as JSON and as text.
@@ -29,6 +36,8 @@ import java.util.Map;
  */
 record Inspection(
     String source, RunConfig config, int executors, Manifest checkpoint, boolean verified) {
+
+  private static final Logger LOG = LoggerFactory.getLogger(Inspection.class);
 
   ObjectNode toJson() {
     ParameterCount count = ParameterCount.of(config.model());
@@ -204,9 +213,29 @@ record Inspection(
     if (verify) {
       reader.verify();
     }
-    RunConfig config = RunConfigJson.fromJson(reader.manifest().config());
+    RunConfig config = config(reader);
     int ranks = executors == 0 ? reader.manifest().numRanks() : executors;
     return new Inspection(
         "checkpoint " + reader.location(), config, ranks, reader.manifest(), verify);
+  }
+
+  /** A key that the checkpoint's program did not know yet counts as its default. */
+  private static RunConfig config(CheckpointReader reader) {
+    String where = "checkpoint " + reader.location();
+    ResolvedConfig stored =
+        new ConfigResolver().file(where, reader.manifest().config().toString()).resolve();
+    for (ConfigKey key : ConfigKeys.all()) {
+      stored
+          .value(key.fullName())
+          .filter(value -> value.layer() == Layer.DEFAULT)
+          .ifPresent(
+              value ->
+                  LOG.info(
+                      "{} does not say {}, which counts as its default {}",
+                      where,
+                      key.fullName(),
+                      value.value()));
+    }
+    return stored.toRunConfig();
   }
 }

@@ -1,6 +1,5 @@
 package io.sparkmoe.spark.job;
 
-import com.fasterxml.jackson.databind.ObjectMapper;
 import io.sparkmoe.io.Store;
 import io.sparkmoe.report.RunReport.Line;
 import io.sparkmoe.spark.data.DocumentFormat;
@@ -56,10 +55,16 @@ public final class QuickstartJob {
     Configuration hadoop = new Configuration();
     RunConfig config = options.config().toRunConfig();
     try (Store run = HadoopStore.open(options.out(), hadoop)) {
-      if (isFinished(run, config.train().steps())) {
+      boolean reported = run.exists(RunReporter.FILE);
+      if (reported && new RunFolder(run).isFinished(config.train().steps())) {
         err.println(options.out() + " holds a finished run; name another --out to train anew");
         out.print(run.readText(RunReporter.FILE));
         return;
+      }
+      if (!reported) {
+        // Stopped between summary and report, a run is ended again: the report tells what only its
+        // evaluation knows.
+        run.delete(RunSummary.FILE);
       }
       String data = options.out() + "/" + RunFolder.DATA_FOLDER;
       if (!run.exists(DATASET_JSON)) {
@@ -78,13 +83,6 @@ public final class QuickstartJob {
           RunReporter.report(
               title(config), run, TokenDataset.open(data, hadoop), trained, next(data)));
     }
-  }
-
-  private static boolean isFinished(Store run, int steps) throws IOException {
-    return run.exists(RunReporter.FILE)
-        && run.exists(RunSummary.FILE)
-        && new ObjectMapper().readTree(run.readText(RunSummary.FILE)).path("steps").asInt()
-            >= steps;
   }
 
   /** Settings, slots and memory are checked for the training to come, before minutes are spent. */

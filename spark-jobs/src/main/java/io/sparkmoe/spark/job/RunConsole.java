@@ -42,15 +42,20 @@ final class RunConsole implements RunListener, AutoCloseable {
   }
 
   @Override
-  public void onStep(StepMetrics metrics) {
+  public void onMetrics(StepMetrics metrics, boolean checkpoint) {
     try {
       log.add(metrics);
-      if (metrics.validationLoss() != null) {
+      // A run that resumes from the checkpoint never sees the steps before it again.
+      if (checkpoint || metrics.validationLoss() != null) {
         log.flush();
       }
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
+  }
+
+  @Override
+  public void onStep(StepMetrics metrics) {
     progress.step(metrics);
     gateWaitSum += metrics.gateWaitShare();
     gateWaitSteps++;

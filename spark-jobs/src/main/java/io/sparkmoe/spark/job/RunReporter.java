@@ -33,6 +33,10 @@ final class RunReporter {
    * that is trained, so it only gets a warning.
    */
   static void draw(Store run, List<ExpertUse> use) throws IOException {
+    if (!run.exists(MetricsLog.FILE)) {
+      LOG.warn("no plots: {} has no {}, expected one line a step", run.location(), MetricsLog.FILE);
+      return;
+    }
     try {
       Plots.write(run, RunMetrics.read(run), use);
     } catch (RuntimeException | LinkageError | InternalError e) {

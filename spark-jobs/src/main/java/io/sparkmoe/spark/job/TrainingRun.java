@@ -4,11 +4,14 @@ import io.sparkmoe.checkpoint.CheckpointStore;
 import io.sparkmoe.config.ResolvedConfig;
 import io.sparkmoe.io.Store;
 import io.sparkmoe.report.ExpertUse;
+import io.sparkmoe.report.RunMetrics;
 import io.sparkmoe.spark.data.HadoopStore;
 import io.sparkmoe.spark.data.TrainingRows;
 import io.sparkmoe.train.CoordinatorSettings.Resume;
+import io.sparkmoe.train.MetricsLog;
 import io.sparkmoe.train.RunConfig;
 import io.sparkmoe.train.RunFolder;
+import io.sparkmoe.train.RunResult;
 import io.sparkmoe.train.RunSummary;
 import java.io.IOException;
 import java.io.PrintStream;
@@ -113,7 +116,7 @@ final class TrainingRun {
     RunSummary summary =
         RunSummary.of(
             plan.config(),
-            finished.result(),
+            withSteps(finished.result(), plan.folder().store()),
             plan.dataset().validationBytesPerToken(),
             wallSeconds,
             finished.executors(),
@@ -122,5 +125,11 @@ final class TrainingRun {
     RunReporter.draw(plan.folder().store(), use);
     plan.folder().writeSummary(summary);
     return new TrainJob.Trained(summary, use);
+  }
+
+  /** A run that had no step left is summed up by those that it kept. */
+  private static RunResult withSteps(RunResult result, Store run) throws IOException {
+    boolean kept = result.metrics().isEmpty() && run.exists(MetricsLog.FILE);
+    return kept ? result.withMetrics(RunMetrics.read(run).steps()) : result;
   }
 }

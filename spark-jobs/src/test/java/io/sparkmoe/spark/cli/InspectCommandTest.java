@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sparkmoe.checkpoint.CheckpointStore;
 import io.sparkmoe.checkpoint.CheckpointWriter;
 import io.sparkmoe.checkpoint.CheckpointWriter.RunState;
@@ -65,7 +66,8 @@ class InspectCommandTest {
 
   @Test
   void aCheckpointShowsItsManifestAndVerifies() throws IOException {
-    RunConfig config = writeCheckpoint(30);
+    RunConfig config = tiny();
+    writeCheckpoint(30, RunConfigJson.toJson(config));
 
     JsonNode shown = json("inspect", folder.toString(), "--json", "--verify");
 
@@ -80,8 +82,20 @@ class InspectCommandTest {
   }
 
   @Test
+  void keysThatAnOlderProgramDidNotKnowCountAsTheirDefaults() throws IOException {
+    ObjectNode older = RunConfigJson.toJson(tiny());
+    older.remove("distill");
+    ((ObjectNode) older.path("train")).remove("recompute");
+    writeCheckpoint(30, older);
+
+    JsonNode shown = json("inspect", folder.toString(), "--json");
+
+    assertThat(RunConfigJson.fromJson(shown.path("config"))).isEqualTo(tiny());
+  }
+
+  @Test
   void aDamagedFileIsNamedByVerify() throws IOException {
-    writeCheckpoint(30);
+    writeCheckpoint(30, RunConfigJson.toJson(tiny()));
     Path file = folder.resolve("checkpoints/step-00000030/model/gates.safetensors");
     byte[] bytes = Files.readAllBytes(file);
     bytes[bytes.length - 1] ^= 1;
@@ -104,9 +118,12 @@ class InspectCommandTest {
             "moe: nothing to inspect: " + folder + " holds neither manifest.json nor checkpoints");
   }
 
-  private RunConfig writeCheckpoint(int step) throws IOException {
-    RunConfig config = new ConfigResolver().preset("tiny").resolve().toRunConfig();
-    ModelConfig model = config.model();
+  private static RunConfig tiny() {
+    return new ConfigResolver().preset("tiny").resolve().toRunConfig();
+  }
+
+  private void writeCheckpoint(int step, JsonNode config) throws IOException {
+    ModelConfig model = tiny().model();
     CheckpointStore checkpoints = new CheckpointStore(new LocalStore(folder));
     checkpoints.prepare(step, CheckpointStore.expectedBytes(model, DType.F32));
     CheckpointWriter writer = checkpoints.writer(step);
@@ -119,10 +136,7 @@ class InspectCommandTest {
       files.addAll(writer.writeGates(all, all, all));
     }
     JsonNodeFactory json = JsonNodeFactory.instance;
-    writer.commit(
-        new RunState(model, RunConfigJson.toJson(config), json.objectNode(), 1, "reference", false),
-        files);
-    return config;
+    writer.commit(new RunState(model, config, json.objectNode(), 1, "reference", false), files);
   }
 
   private JsonNode json(String... words) throws IOException {

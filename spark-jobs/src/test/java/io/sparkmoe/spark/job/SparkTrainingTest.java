@@ -108,21 +108,36 @@ class SparkTrainingTest {
   @DisplayName("10 + 10 resumed steps end with the weights of 20 unbroken ones")
   void resumesWithTheSameBits() throws Exception {
     String unbroken = train(folder.resolve("unbroken"), 2).weightsSha256();
-    RunListener killer =
-        new RunListener() {
-          @Override
-          public void onStep(StepMetrics metrics) {
-            if (metrics.step() == 11) {
-              throw new IllegalStateException("killed in step 11");
-            }
-          }
-        };
     Path broken = folder.resolve("broken");
-    assertThatThrownBy(() -> train(broken, 2, killer, "train.checkpoint_every=10"))
+    assertThatThrownBy(() -> train(broken, 2, killer(11), "train.checkpoint_every=10"))
         .hasMessageContaining("killed in step 11");
     RunResult resumed = train(broken, 2);
     assertThat(resumed.resumedFromStep()).isEqualTo(10);
     assertThat(resumed.weightsSha256()).isEqualTo(unbroken);
+  }
+
+  @Test
+  @DisplayName("a run killed after its last commit only evaluates, on its executors too")
+  void endsARunThatHasNoStepLeft() throws Exception {
+    RunResult unbroken = train(folder.resolve("unbroken"), 2, "train.steps=2");
+    Path broken = folder.resolve("broken");
+    assertThatThrownBy(() -> train(broken, 2, killer(2), "train.steps=2"))
+        .hasMessageContaining("killed in step 2");
+    RunResult ended = train(broken, 2, "train.steps=2");
+    assertThat(ended.metrics()).isEmpty();
+    assertThat(ended.weightsSha256()).isEqualTo(unbroken.weightsSha256());
+    assertThat(ended.evaluation()).usingRecursiveComparison().isEqualTo(unbroken.evaluation());
+  }
+
+  private static RunListener killer(int step) {
+    return new RunListener() {
+      @Override
+      public void onStep(StepMetrics metrics) {
+        if (metrics.step() == step) {
+          throw new IllegalStateException("killed in step " + step);
+        }
+      }
+    };
   }
 
   private static RunResult train(Path out, int executors, String... settings) throws Exception {
