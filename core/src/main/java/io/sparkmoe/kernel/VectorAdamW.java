@@ -8,11 +8,14 @@ import jdk.incubator.vector.FloatVector;
 /** Fast AdamW: one pass over weight, moments and gradient, which it clears on the way. */
 final class VectorAdamW {
 
-  /** Elements whose moments are wide at a time. */
+  /** Elements of a block. */
   private static final int BLOCK = 4096;
 
   private final Parallel parallel;
-  private final ThreadLocal<Moments> moments = ThreadLocal.withInitial(Moments::new);
+  private final ThreadLocal<Block> blocks = ThreadLocal.withInitial(Block::new);
+  private final Pass[] passes = {
+    VectorAdamW::firstMoment, VectorAdamW::secondMoment, VectorAdamW::weight
+  };
 
   VectorAdamW(Parallel parallel) {
     this.parallel = parallel;
@@ -36,12 +39,6 @@ final class VectorAdamW {
         firstMoment.type() == DType.BF16
             ? (first, end) -> rangeOfBfloat16(w, m, v, g, constants, first, end)
             : (first, end) -> range(w, m, v, g, constants, first, end));
-  }
-
-  /** A block of moments in F32. */
-  private static final class Moments {
-    final ByteBuffer first = new Scratch().floats(BLOCK);
-    final ByteBuffer second = new Scratch().floats(BLOCK);
   }
 
   /** The step's constants as the inner loop uses them, folded in double. */
@@ -102,72 +99,98 @@ final class VectorAdamW {
 
   // ---- moments in BF16: rounded after they were used
 
+  /** One pass over a block; called through one interface for the reason that VectorFp8 gives. */
+  @FunctionalInterface
+  private interface Pass {
+    void run(Block block);
+  }
+
+  /** Elements [at, at + count) of the four tensors, and their moments in F32. */
+  private static final class Block {
+    final ByteBuffer wideFirst = new Scratch().floats(BLOCK);
+    final ByteBuffer wideSecond = new Scratch().floats(BLOCK);
+    ByteBuffer weight;
+    ByteBuffer firstMoment;
+    ByteBuffer secondMoment;
+    ByteBuffer gradient;
+    Constants constants;
+    int at;
+    int count;
+  }
+
   /**
-   * As {@link #range}, one moment after the other, in blocks that stay in the innermost caches. In
-   * one loop they exceed what the compiler inlines, and vectors become objects.
+   * As {@link #range}, one moment after the other, in blocks that stay in the inner caches: in one
+   * loop they exceed what the compiler inlines, and vectors become objects.
    */
   private void rangeOfBfloat16(
       ByteBuffer w, ByteBuffer m, ByteBuffer v, ByteBuffer g, Constants c, int first, int end) {
-    Moments wide = moments.get();
-    for (int i = first; i < end; i += BLOCK) {
-      int count = Math.min(BLOCK, end - i);
-      mean(wide.first, m, g, c, i, count);
-      square(wide.second, v, g, c, i, count);
-      update(w, wide.first, wide.second, g, c, i, count);
+    Block block = blocks.get();
+    block.weight = w;
+    block.firstMoment = m;
+    block.secondMoment = v;
+    block.gradient = g;
+    block.constants = c;
+    for (block.at = first; block.at < end; block.at += BLOCK) {
+      block.count = Math.min(BLOCK, end - block.at);
+      for (Pass pass : passes) {
+        pass.run(block);
+      }
     }
   }
 
-  /** The new first moments of {@code count} elements from {@code at} on, also in F32. */
-  private static void mean(
-      ByteBuffer wide, ByteBuffer m, ByteBuffer g, Constants c, int at, int count) {
-    int bound = Lanes.FLOATS.loopBound(count);
+  private static void firstMoment(Block b) {
+    Constants c = b.constants;
+    int bound = Lanes.FLOATS.loopBound(b.count);
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      FloatVector gradient = Lanes.load(g, at + i).mul(c.gradientScale);
-      FloatVector old = Lanes.loadBfloat16(m, at + i);
+      FloatVector gradient = Lanes.load(b.gradient, b.at + i).mul(c.gradientScale);
+      FloatVector old = Lanes.loadBfloat16(b.firstMoment, b.at + i);
       FloatVector mean = VectorMath.fma(gradient, VectorMath.splat(c.rest1), old.mul(c.beta1));
-      Lanes.store(wide, i, mean);
-      Lanes.storeUpperHalves(m, at + i, VectorBfloat16.round(mean.reinterpretAsInts()));
+      Lanes.store(b.wideFirst, i, mean);
+      Lanes.storeUpperHalves(
+          b.firstMoment, b.at + i, VectorBfloat16.round(mean.reinterpretAsInts()));
     }
-    for (int i = bound; i < count; i++) {
-      float gradient = c.gradientScale * Lanes.get(g, at + i);
-      float mean = c.beta1 * Lanes.getBfloat16(m, at + i) + c.rest1 * gradient;
-      Lanes.set(wide, i, mean);
-      Lanes.setBfloat16(m, at + i, mean);
+    for (int i = bound; i < b.count; i++) {
+      float gradient = c.gradientScale * Lanes.get(b.gradient, b.at + i);
+      float mean = c.beta1 * Lanes.getBfloat16(b.firstMoment, b.at + i) + c.rest1 * gradient;
+      Lanes.set(b.wideFirst, i, mean);
+      Lanes.setBfloat16(b.firstMoment, b.at + i, mean);
     }
   }
 
-  /** The new second moments, likewise. */
-  private static void square(
-      ByteBuffer wide, ByteBuffer v, ByteBuffer g, Constants c, int at, int count) {
-    int bound = Lanes.FLOATS.loopBound(count);
+  private static void secondMoment(Block b) {
+    Constants c = b.constants;
+    int bound = Lanes.FLOATS.loopBound(b.count);
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      FloatVector gradient = Lanes.load(g, at + i).mul(c.gradientScale);
-      FloatVector old = Lanes.loadBfloat16(v, at + i);
+      FloatVector gradient = Lanes.load(b.gradient, b.at + i).mul(c.gradientScale);
+      FloatVector old = Lanes.loadBfloat16(b.secondMoment, b.at + i);
       FloatVector square = VectorMath.fma(gradient.mul(c.rest2), gradient, old.mul(c.beta2));
-      Lanes.store(wide, i, square);
-      Lanes.storeUpperHalves(v, at + i, VectorBfloat16.round(square.reinterpretAsInts()));
+      Lanes.store(b.wideSecond, i, square);
+      Lanes.storeUpperHalves(
+          b.secondMoment, b.at + i, VectorBfloat16.round(square.reinterpretAsInts()));
     }
-    for (int i = bound; i < count; i++) {
-      float gradient = c.gradientScale * Lanes.get(g, at + i);
-      float square = c.beta2 * Lanes.getBfloat16(v, at + i) + c.rest2 * gradient * gradient;
-      Lanes.set(wide, i, square);
-      Lanes.setBfloat16(v, at + i, square);
+    for (int i = bound; i < b.count; i++) {
+      float gradient = c.gradientScale * Lanes.get(b.gradient, b.at + i);
+      float old = Lanes.getBfloat16(b.secondMoment, b.at + i);
+      float square = c.beta2 * old + c.rest2 * gradient * gradient;
+      Lanes.set(b.wideSecond, i, square);
+      Lanes.setBfloat16(b.secondMoment, b.at + i, square);
     }
   }
 
-  /** The new weights from the moments in F32; clears the gradient. */
-  private static void update(
-      ByteBuffer w, ByteBuffer m, ByteBuffer v, ByteBuffer g, Constants c, int at, int count) {
-    int bound = Lanes.FLOATS.loopBound(count);
+  /** New weights; clears the gradient. */
+  private static void weight(Block b) {
+    Constants c = b.constants;
+    int bound = Lanes.FLOATS.loopBound(b.count);
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      FloatVector divisor = Lanes.load(v, i).mul(c.inverseCorrection2).sqrt().add(c.eps);
-      FloatVector update = Lanes.load(m, i).mul(c.rate).div(divisor);
-      Lanes.store(w, at + i, Lanes.load(w, at + i).mul(c.keep).sub(update));
+      FloatVector square = Lanes.load(b.wideSecond, i);
+      FloatVector divisor = square.mul(c.inverseCorrection2).sqrt().add(c.eps);
+      FloatVector update = Lanes.load(b.wideFirst, i).mul(c.rate).div(divisor);
+      Lanes.store(b.weight, b.at + i, Lanes.load(b.weight, b.at + i).mul(c.keep).sub(update));
     }
-    for (int i = bound; i < count; i++) {
-      float update = update(Lanes.get(m, i), Lanes.get(v, i), c);
-      Lanes.set(w, at + i, Lanes.get(w, at + i) * c.keep - update);
+    for (int i = bound; i < b.count; i++) {
+      float update = update(Lanes.get(b.wideFirst, i), Lanes.get(b.wideSecond, i), c);
+      Lanes.set(b.weight, b.at + i, Lanes.get(b.weight, b.at + i) * c.keep - update);
     }
-    Lanes.clear(g, at, count);
+    Lanes.clear(b.gradient, b.at, b.count);
   }
 }
