@@ -42,7 +42,8 @@ public final class Main implements Runnable {
 
   /** Runs a command and exits with its status. */
   public static void main(String[] args) {
-    int status = run(args, new SparkJobs(), System.out, System.err);
+    int status =
+        run(args, new SparkJobs(System.in, System.out, System.err), System.out, System.err);
     // Returning is how an application on YARN says that it succeeded; leaving by exit would count
     // as a failure there.
     if (status != DONE) {

@@ -28,11 +28,28 @@ import io.sparkmoe.spark.job.TeachOptions;
 import io.sparkmoe.spark.job.TrainJob;
 import io.sparkmoe.spark.job.TrainOptions;
 import java.io.IOException;
+import java.io.InputStream;
+import java.io.PrintStream;
 import org.apache.spark.SparkConf;
 import org.apache.spark.sql.SparkSession;
 
 /** Starts the jobs of {@link io.sparkmoe.spark.job}. */
 final class SparkJobs implements Jobs {
+
+  private final InputStream in;
+  private final PrintStream out;
+  private final PrintStream err;
+
+  /**
+   * @param in what a person types to a command that asks
+   * @param out results
+   * @param err progress and remarks
+   */
+  SparkJobs(InputStream in, PrintStream out, PrintStream err) {
+    this.in = in;
+    this.out = out;
+    this.err = err;
+  }
 
   @Override
   public void prepare(PrepareOptions options) throws IOException {
@@ -44,61 +61,61 @@ final class SparkJobs implements Jobs {
 
   @Override
   public void train(TrainOptions options) throws Exception {
-    new TrainJob(options, System.err).run();
+    new TrainJob(options, err).run();
   }
 
   @Override
   public void teach(TeachOptions options) throws Exception {
-    new TeachJob(options, System.out, System.err).run();
+    new TeachJob(options, out, err).run();
   }
 
   @Override
   public void distill(DistillOptions options) throws Exception {
-    new DistillJob(options, System.err).run();
+    new DistillJob(options, err).run();
   }
 
   @Override
   public void evaluate(EvaluateOptions options) throws Exception {
-    new EvaluateJob(options, System.out).run();
+    new EvaluateJob(options, out).run();
   }
 
   @Override
   public void generate(GenerateOptions options) throws Exception {
-    new GenerateJob(options, System.out, System.err).run();
+    new GenerateJob(options, out, err).run();
   }
 
   @Override
   public void chat(ChatOptions options) throws Exception {
-    new ChatJob(options, System.in, System.out, System.err).run();
+    new ChatJob(options, in, out, err).run();
   }
 
   @Override
   public void benchGenerate(BenchGenerateOptions options) throws Exception {
-    new BenchGenerateJob(options, System.out, System.err).run();
+    new BenchGenerateJob(options, out, err).run();
   }
 
   @Override
   public void benchSpeculative(BenchSpeculativeOptions options) throws Exception {
-    new BenchSpeculativeJob(options, System.out, System.err).run();
+    new BenchSpeculativeJob(options, out, err).run();
   }
 
   @Override
   public void benchTrain(BenchOptions options) throws Exception {
-    new BenchJob(options, System.out, System.err).run();
+    new BenchJob(options, out, err).run();
   }
 
   @Override
   public void benchDistill(StudyOptions options) throws Exception {
-    new StudyJob(options, System.out, System.err).run();
+    new StudyJob(options, out, err).run();
   }
 
   @Override
   public void benchGradients(GradientBenchOptions options) throws Exception {
-    new GradientBenchJob(options, System.out).run();
+    new GradientBenchJob(options, out).run();
   }
 
   @Override
   public void quickstart(QuickstartOptions options) throws Exception {
-    new QuickstartJob(options, System.out, System.err).run();
+    new QuickstartJob(options, out, err).run();
   }
 }

@@ -85,7 +85,12 @@ public final class QuickstartJob {
     }
   }
 
-  /** Settings, slots and memory are checked for the training to come, before minutes are spent. */
+  /**
+   * Settings, slots and memory are checked for the training to come, before minutes are spent. The
+   * training starts Spark again with the same settings: executors that have prepared a dataset hold
+   * heaps grown by all that was cached on the way, which is more than the training's forecast of
+   * their memory ({@link io.sparkmoe.train.ResidentMemory}) allows them; starting takes seconds.
+   */
   private void prepare(Store run, RunConfig config, String data)
       throws IOException, InterruptedException {
     // What an interrupted attempt left behind.

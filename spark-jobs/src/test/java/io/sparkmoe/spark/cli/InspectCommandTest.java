@@ -20,6 +20,7 @@ import io.sparkmoe.train.RunConfig;
 import io.sparkmoe.train.RunConfigJson;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -150,6 +151,9 @@ class InspectCommandTest {
   }
 
   private int run(String... words) {
-    return Main.run(words, new SparkJobs(), new PrintStream(out, true), new PrintStream(err, true));
+    PrintStream toOut = new PrintStream(out, true);
+    PrintStream toErr = new PrintStream(err, true);
+    SparkJobs jobs = new SparkJobs(InputStream.nullInputStream(), toOut, toErr);
+    return Main.run(words, jobs, toOut, toErr);
   }
 }

@@ -1,0 +1,278 @@
+package io.sparkmoe.spark.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import io.sparkmoe.spark.data.DocumentFormat;
+import io.sparkmoe.spark.data.LocalSpark;
+import io.sparkmoe.spark.data.SourceRule;
+import io.sparkmoe.spark.job.PrepareJob;
+import io.sparkmoe.spark.job.PrepareOptions;
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import java.util.stream.Stream;
+import org.apache.commons.io.FileUtils;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.DisplayName;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.RegisterExtension;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/**
+ * Commands on a model that {@code moe train} has made: the preset {@code tiny}, taught by heart to
+ * answer "red" with "stop" and "green" with "go".
+ */
+class TrainedModelTest {
+
+  private static final int STEPS = 120;
+  private static final String NEWEST = "checkpoints/step-00000120";
+  private static final String OLDER = "checkpoints/step-00000100";
+  private static final ObjectMapper JSON = new ObjectMapper();
+
+  @RegisterExtension static final LocalSpark SPARK = new LocalSpark();
+
+  @TempDir static Path shared;
+  private static Path data;
+  private static Path run;
+
+  @TempDir Path folder;
+
+  private final ByteArrayOutputStream out = new ByteArrayOutputStream();
+  private final ByteArrayOutputStream err = new ByteArrayOutputStream();
+
+  @BeforeAll
+  static void train() throws IOException {
+    Random random = new Random(1);
+    List<String> conversations = new ArrayList<>();
+    for (int i = 0; i < 60; i++) {
+      StringBuilder turns = new StringBuilder();
+      for (int turn = 0; turn < 8; turn++) {
+        boolean red = random.nextBoolean();
+        turns.append(red ? "User: red\n\nAssistant: stop\n\n" : "User: green\n\nAssistant: go\n\n");
+      }
+      conversations.add(
+          JsonNodeFactory.instance.objectNode().put("text", turns.toString()).toString());
+    }
+    Path texts = Files.write(shared.resolve("texts.jsonl"), conversations);
+    data = shared.resolve("data");
+    PrepareOptions options =
+        new PrepareOptions(
+            List.of(texts.toString()),
+            DocumentFormat.JSONL,
+            PrepareOptions.DEFAULT_TEXT_COLUMN,
+            SourceRule.single(),
+            "byte",
+            64,
+            0.1,
+            data.toString());
+    new PrepareJob(SPARK.session(), options).run();
+    run = shared.resolve("run");
+    TrainedModelTest command = new TrainedModelTest();
+    assertThat(command.train(run)).as(command.text(command.err)).isZero();
+  }
+
+  private int train(Path into) {
+    return moe(
+        "",
+        "train",
+        "--config",
+        "tiny",
+        "--data",
+        data.toString(),
+        "--out",
+        into.toString(),
+        "--engine",
+        "local",
+        "--steps",
+        "" + STEPS,
+        "--set",
+        "train.seq_len=64",
+        "--set",
+        "train.lr=0.01",
+        "--set",
+        "train.eval_every=0",
+        "--set",
+        "train.checkpoint_every=100",
+        "--set",
+        "cluster.gemm_backend=openblas");
+  }
+
+  @Test
+  @DisplayName("a prompt is continued, and drafting tokens changes nothing")
+  void generates() throws IOException {
+    JsonNode plain = generated("--speculative", "off");
+    assertThat(plain.path("text").asText()).isEqualTo(" stop");
+    assertThat(plain.path("finishReason").asText()).isEqualTo("stop");
+    assertThat(plain.path("promptIds").size()).isEqualTo(21);
+    assertThat(plain.path("logProbabilities").size()).isEqualTo(plain.path("tokenIds").size());
+    assertThat(plain.path("draftAcceptance").isNull()).isTrue();
+    JsonNode drafted = generated("--speculative", "on");
+    assertThat(drafted.path("text")).isEqualTo(plain.path("text"));
+    assertThat(drafted.path("draftAcceptance").asDouble()).isBetween(0.0, 1.0);
+  }
+
+  private JsonNode generated(String... options) throws IOException {
+    List<String> words =
+        new ArrayList<>(
+            List.of(
+                "generate",
+                "--checkpoint",
+                run.toString(),
+                "--prompt",
+                "User: red\n\nAssistant:",
+                "--stop",
+                "\n",
+                "--max-tokens",
+                "12",
+                "--json"));
+    words.addAll(List.of(options));
+    out.reset();
+    assertThat(moe("", words.toArray(String[]::new))).as(text(err)).isZero();
+    return JSON.readTree(text(out));
+  }
+
+  @Test
+  @DisplayName("several prompts of a file are written at a time")
+  void generatesSeveral() throws IOException {
+    Path prompts = folder.resolve("prompts.txt");
+    Files.writeString(prompts, "User: red\\n\\nAssistant:\nUser: green\\n\\nAssistant:\n");
+    assertThat(
+            moe(
+                "",
+                "generate",
+                "--checkpoint=" + run.resolve(NEWEST),
+                "--prompts=" + prompts,
+                "--stop=\n"))
+        .as(text(err))
+        .isZero();
+    assertThat(text(out).lines())
+        .containsSubsequence("--- 1: User: red", "Assistant: stop")
+        .containsSubsequence("--- 2: User: green", "Assistant: go");
+  }
+
+  @Test
+  @DisplayName("a chat over a pipe answers turn by turn, forgets, and ends with the input")
+  void chats() {
+    assertThat(moe("red\n\n green \n/reset\nred\n", "chat", "--checkpoint", run.toString()))
+        .as(text(err))
+        .isZero();
+    assertThat(text(out).lines().map(String::strip).filter(line -> !line.isEmpty()))
+        .containsExactly(">  stop", "> >  go", "> >  stop", ">");
+    assertThat(text(err)).contains("context of 128 tokens").contains("forgotten");
+  }
+
+  @Test
+  @DisplayName("a message that the context has no room for is refused, and the chat goes on")
+  void chatsOn() {
+    String tooLong = "red ".repeat(40);
+    assertThat(moe(tooLong + "\nred\n/exit\ngreen\n", "chat", "--checkpoint", run.toString()))
+        .as(text(err))
+        .isZero();
+    assertThat(text(err))
+        .contains("context is full: the conversation would have ")
+        .contains("expected fewer than max_position_embeddings=128; start anew with /reset");
+    assertThat(text(out)).contains(">  stop").doesNotContain("go");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '~',
+      textBlock =
+          """
+          generate --checkpoint nowhere --prompt red ~ no model: nowhere holds none, expected the folder of a run
+          chat --checkpoint nowhere ~ no model: nowhere holds none, expected the folder of a run
+          generate --checkpoint RUN --prompt= ~ empty prompt: got no text, expected at least one character; write some
+          generate --checkpoint RUN --prompt red --max-tokens 126 ~ context overflow: got a prompt of 3 tokens and max tokens 126, expected at most max_position_embeddings=128 together
+          """)
+  @DisplayName("wrong input is one sentence and status 2")
+  void refusesWrongInput(String line, String sentence) {
+    String[] words = line.replace("RUN", run.toString()).split(" ");
+    assertThat(moe("", words)).isEqualTo(2);
+    assertThat(text(err)).startsWith("moe: " + sentence).hasLineCount(1);
+    assertThat(text(out)).isEmpty();
+  }
+
+  @Test
+  @DisplayName("damaged weights are named: an older checkpoint writes, or none does")
+  void namesDamagedWeights() throws IOException {
+    Path copy = folder.resolve("run");
+    FileUtils.copyDirectory(run.toFile(), copy.toFile());
+    damage(copy.resolve(NEWEST));
+    String[] words = {"generate", "--checkpoint=" + copy, "--prompt=User: red", "--max-tokens=4"};
+    assertThat(moe("", words)).as(text(err)).isZero();
+    assertThat(text(err))
+        .contains("note: " + copy.resolve(NEWEST) + "/model/replicated.safetensors is damaged")
+        .contains("an older checkpoint is used");
+
+    damage(copy.resolve(OLDER));
+    for (String command : List.of("generate", "chat")) {
+      words[0] = command;
+      String[] ofCommand = command.equals("chat") ? new String[] {words[0], words[1]} : words;
+      err.reset();
+      out.reset();
+      assertThat(moe("red\n", ofCommand)).isEqualTo(2);
+      assertThat(text(err))
+          .startsWith("moe: " + copy.resolve(NEWEST) + "/model/replicated.safetensors is damaged")
+          .hasLineCount(1);
+      assertThat(text(out)).isEmpty();
+    }
+  }
+
+  private static void damage(Path checkpoint) throws IOException {
+    Path file = checkpoint.resolve("model/replicated.safetensors");
+    byte[] bytes = Files.readAllBytes(file);
+    bytes[bytes.length / 2] ^= 1;
+    Files.write(file, bytes);
+  }
+
+  @Test
+  @DisplayName("a training stopped before its summary ends when it is typed again")
+  void endsAStoppedTraining() throws IOException {
+    Path copy = folder.resolve("run");
+    FileUtils.copyDirectory(run.toFile(), copy.toFile());
+    JsonNode unbroken = JSON.readTree(copy.resolve("summary.json").toFile());
+    Files.delete(copy.resolve("summary.json"));
+    FileUtils.deleteDirectory(copy.resolve("plots").toFile());
+
+    assertThat(train(copy)).as(text(err)).isZero();
+
+    JsonNode ended = JSON.readTree(copy.resolve("summary.json").toFile());
+    assertThat(ended.path("resumedFromStep").asInt()).isEqualTo(STEPS);
+    for (String field :
+        List.of("steps", "tokens", "weightsSha256", "validationLoss", "validationBitsPerByte")) {
+      assertThat(ended.path(field)).as(field).isEqualTo(unbroken.path(field));
+    }
+    assertThat(ended.path("tokensPerSecond").asDouble()).isPositive();
+    try (Stream<String> lines = Files.lines(copy.resolve("metrics.jsonl"))) {
+      assertThat(lines).hasSize(STEPS);
+    }
+    assertThat(text(err)).contains("no step is left: evaluating and ending the run");
+
+    err.reset();
+    assertThat(train(copy)).isEqualTo(2);
+    assertThat(text(err)).contains("holds a run that has finished its 120 steps");
+  }
+
+  private String text(ByteArrayOutputStream printed) {
+    return printed.toString(StandardCharsets.UTF_8);
+  }
+
+  private int moe(String typed, String... words) {
+    PrintStream toOut = new PrintStream(out, true, StandardCharsets.UTF_8);
+    PrintStream toErr = new PrintStream(err, true, StandardCharsets.UTF_8);
+    ByteArrayInputStream in = new ByteArrayInputStream(typed.getBytes(StandardCharsets.UTF_8));
+    return Main.run(words, new SparkJobs(in, toOut, toErr), toOut, toErr);
+  }
+}
