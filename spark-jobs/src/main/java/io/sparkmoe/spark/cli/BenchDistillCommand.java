@@ -32,7 +32,7 @@ final class BenchDistillCommand implements Callable<Integer> {
       names = "--out",
       required = true,
       paramLabel = "DIR",
-      description = "New folder for the teacher and the table.")
+      description = "New folder for the teacher, its rows and the table.")
   private String out;
 
   @Option(

@@ -9,13 +9,19 @@ import io.sparkmoe.config.ResolvedConfig;
 import io.sparkmoe.data.InMemoryRowSource;
 import io.sparkmoe.data.RowOrder;
 import io.sparkmoe.data.TokenRow;
+import io.sparkmoe.data.Tokenizer;
+import io.sparkmoe.data.Tokenizers;
+import io.sparkmoe.distill.DistillationInfo;
+import io.sparkmoe.distill.TeacherIdentity;
 import io.sparkmoe.distill.student.CharacterText;
 import io.sparkmoe.distill.student.DistillationStudy;
 import io.sparkmoe.distill.student.StudyArm;
 import io.sparkmoe.distill.student.StudyTable;
+import io.sparkmoe.distill.student.TaughtRow;
 import io.sparkmoe.io.Store;
 import io.sparkmoe.model.Parameters;
 import io.sparkmoe.model.Part;
+import io.sparkmoe.spark.data.DistillationFiles;
 import io.sparkmoe.spark.data.HadoopStore;
 import io.sparkmoe.train.CheckpointEvaluation;
 import io.sparkmoe.train.CheckpointState;
@@ -33,15 +39,20 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import java.time.Instant;
+import java.time.temporal.ChronoUnit;
+import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
 
 /**
- * {@code moe bench distill}: trains a teacher on a text, lets it read the text for its top-k, and
- * trains students towards it in several ways, all in this process.
+ * {@code moe bench distill}: trains a teacher on a text, lets it read the text for its top-k, which
+ * becomes distillation rows in Parquet, and trains students towards them in several ways, all in
+ * this process.
  */
 public final class StudyJob {
 
@@ -52,6 +63,9 @@ public final class StudyJob {
 
   /** Folder of the teacher's checkpoint in the study's; an interrupted study goes on from it. */
   private static final String TEACHER = "teacher";
+
+  /** Folder of the distillation rows; {@code moe distill} takes it too. */
+  private static final String TAUGHT = "taught";
 
   private static final String TABLE = "table.txt";
   private static final String REPORT = "study.json";
@@ -86,11 +100,12 @@ public final class StudyJob {
     int threads =
         options.threads() > 0 ? options.threads() : Runtime.getRuntime().availableProcessors();
     try (Store folder = HadoopStore.open(options.out(), new Configuration());
-        Store ofTeacher = HadoopStore.open(options.out() + "/" + TEACHER, new Configuration())) {
+        Store ofTeacher = HadoopStore.open(options.out() + "/" + TEACHER, new Configuration());
+        Store ofRows = HadoopStore.open(options.out() + "/" + TAUGHT, new Configuration())) {
       requireNoOther(folder);
       double teacherNats = teacherNats(teacher, text, ofTeacher, threads);
       err.printf(Locale.ROOT, "teacher: %.4f nats on held-out text%n", teacherNats);
-      List<List<TokenRow>> taught = teach(ofTeacher, text, seqLen, threads, teacher);
+      Taught taught = teach(ofTeacher, ofRows, text, threads, teacher);
       err.printf(
           Locale.ROOT,
           "teacher: has read %d rows, %.0f s so far%n",
@@ -99,8 +114,8 @@ public final class StudyJob {
       DistillationStudy study =
           new DistillationStudy(
               seed -> config(options.student().apply(seed), text),
-              taught.get(0),
-              taught.get(1),
+              taught.stored(),
+              taught.whole(),
               text.validation());
       StudyTable table =
           new StudyTable(
@@ -136,7 +151,8 @@ public final class StudyJob {
   }
 
   private void requireNoOther(Store folder) throws IOException {
-    List<String> present = folder.list("").stream().filter(name -> !name.equals(TEACHER)).toList();
+    List<String> present =
+        folder.list("").stream().filter(name -> !List.of(TEACHER, TAUGHT).contains(name)).toList();
     if (!present.isEmpty()) {
       throw new IllegalArgumentException(
           "--out "
@@ -208,12 +224,68 @@ public final class StudyJob {
         .meanLoss();
   }
 
-  private List<List<TokenRow>> teach(
-      Store folder, CharacterText text, int seqLen, int threads, RunConfig teacher)
+  /**
+   * Training rows with what the teacher says about them.
+   *
+   * @param stored its top-k, as Parquet gave it back
+   * @param whole all of its vocabulary, which no dataset stores: the ceiling of what is stored
+   */
+  private record Taught(List<TokenRow> stored, List<TokenRow> whole) {}
+
+  private Taught teach(
+      Store folder, Store ofRows, CharacterText text, int threads, RunConfig teacher)
       throws IOException {
+    List<List<TokenRow>> read;
+    TeacherIdentity identity;
     try (CheckpointReader checkpoint = new CheckpointStore(folder).open(teacher.train().steps())) {
-      return TeacherForcing.teach(
-          checkpoint, text.train(), seqLen, new int[] {options.topK(), text.vocabSize()}, threads);
+      identity =
+          new TeacherIdentity(
+              checkpoint.location(),
+              checkpoint.manifest().weightsSha256(),
+              text.tokenizerSha256(),
+              text.vocabSize());
+      int[] topKs = {options.topK(), text.vocabSize()};
+      read =
+          TeacherForcing.teach(checkpoint, text.train(), teacher.train().seqLen(), topKs, threads);
+    }
+    writeRows(ofRows, text, read.get(0), identity);
+    List<TokenRow> stored = new ArrayList<>();
+    DistillationFiles.read(
+        ofRows,
+        new Configuration(),
+        row -> stored.add(TaughtRow.withTeacher(text.train().get(stored.size()), row)));
+    return new Taught(stored, read.get(1));
+  }
+
+  private void writeRows(
+      Store ofRows, CharacterText text, List<TokenRow> rows, TeacherIdentity teacher)
+      throws IOException {
+    long numTokens = rows.stream().mapToLong(row -> row.numTokens() - 1).sum();
+    DistillationInfo info =
+        new DistillationInfo(
+            DistillationInfo.FORMAT_VERSION,
+            teacher.name(),
+            teacher.revision(),
+            teacher.tokenizerSha256(),
+            teacher.vocabSize(),
+            options.topK(),
+            rows.size(),
+            rows.size(),
+            0,
+            rows.size() + numTokens,
+            0,
+            Map.of(),
+            rows.size(),
+            numTokens);
+    Instant now = Instant.now().truncatedTo(ChronoUnit.MILLIS);
+    try (Tokenizer tokenizer = Tokenizers.fromJson(text.tokenizerJson())) {
+      DistillationFiles.write(
+          ofRows,
+          rows.stream()
+              .map(row -> TaughtRow.toDistillationRow(row, tokenizer, teacher, now))
+              .iterator(),
+          text.tokenizerJson(),
+          info);
     }
   }
 

@@ -7,7 +7,7 @@ import java.util.function.IntFunction;
  * What {@code moe bench distill} is asked for.
  *
  * @param text file with the text
- * @param out new folder for the teacher and the table
+ * @param out new folder for the teacher, its rows and the table
  * @param teacher configuration of the teacher; its vocabulary is the text's
  * @param student configuration of the students, by seed
  * @param seeds students of each arm
