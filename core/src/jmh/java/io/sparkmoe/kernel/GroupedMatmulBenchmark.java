@@ -63,7 +63,7 @@ public class GroupedMatmulBenchmark {
 
   private void run(Kernels kernels, Tensor x, Tensor y, int[] starts, Products products) {
     kernels.groupedMatmul(y, x, w, true, starts, false);
-    kernels.groupedWeightGradient(dw, y, x, starts);
+    kernels.groupedWeightGradient(dw, y, x, starts, true);
     kernels.groupedMatmul(x, y, w, false, starts, false);
     products.add(3.0 * x.rows() * D * F);
   }

@@ -46,8 +46,11 @@ public interface Kernels {
   void groupedMatmul(
       Tensor c, Tensor a, Tensor b, boolean transposeB, int[] rowStarts, boolean accumulate);
 
-  /** {@code dw[e] += dy[rows of e]^T x[rows of e]}: dw (E, n, k), dy (rows, n), x (rows, k). */
-  void groupedWeightGradient(Tensor dw, Tensor dy, Tensor x, int[] rowStarts);
+  /**
+   * {@code dw[e] = dy[rows of e]^T x[rows of e]}, or {@code +=} with {@code accumulate}: dw (E, n,
+   * k), dy (rows, n), x (rows, k). Experts without rows are left as they are.
+   */
+  void groupedWeightGradient(Tensor dw, Tensor dy, Tensor x, int[] rowStarts, boolean accumulate);
 
   /** What is done with one group of rows. */
   @FunctionalInterface

@@ -45,12 +45,16 @@ public final class ReferenceKernels implements Kernels {
   }
 
   @Override
-  public void groupedWeightGradient(Tensor dw, Tensor dy, Tensor x, int[] rowStarts) {
+  public void groupedWeightGradient(
+      Tensor dw, Tensor dy, Tensor x, int[] rowStarts, boolean accumulate) {
     KernelArguments.groupedWeightGradient(dw, dy, x, rowStarts);
     int n = dy.cols();
     int k = x.cols();
     for (int e = 0; e < dw.dim(0); e++) {
       int first = rowStarts[e];
+      if (first == rowStarts[e + 1]) {
+        continue;
+      }
       product(
           dw,
           e * n * k,
@@ -63,7 +67,7 @@ public final class ReferenceKernels implements Kernels {
           x,
           first * k,
           false,
-          true);
+          accumulate);
     }
   }
 

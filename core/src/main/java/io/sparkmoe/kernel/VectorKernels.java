@@ -69,10 +69,11 @@ public final class VectorKernels implements Kernels {
   }
 
   @Override
-  public void groupedWeightGradient(Tensor dw, Tensor dy, Tensor x, int[] rowStarts) {
+  public void groupedWeightGradient(
+      Tensor dw, Tensor dy, Tensor x, int[] rowStarts, boolean accumulate) {
     KernelArguments.product(dw, dy, x);
     KernelArguments.groupedWeightGradient(dw, dy, x, rowStarts);
-    matmul.groupedWeightGradient(dw, dy, x, rowStarts);
+    matmul.groupedWeightGradient(dw, dy, x, rowStarts, accumulate);
   }
 
   @Override

@@ -146,7 +146,7 @@ final class VectorMatmul {
         });
   }
 
-  void groupedWeightGradient(Tensor dw, Tensor dy, Tensor x, int[] rowStarts) {
+  void groupedWeightGradient(Tensor dw, Tensor dy, Tensor x, int[] rowStarts, boolean accumulate) {
     int n = dy.cols();
     int k = x.cols();
     int[] tasks = new int[dw.dim(0)];
@@ -163,7 +163,8 @@ final class VectorMatmul {
           int height = tasks[e] == 1 ? n : Math.min(GRADIENT_ROWS, n - from);
           if (tasks[e] == 1) {
             int rows = rowStarts[e + 1] - first;
-            fetch(dy, first * n, rows * n, x, first * k, rows * k, dw, e * n * k, n * k);
+            int read = accumulate ? n * k : 0;
+            fetch(dy, first * n, rows * n, x, first * k, rows * k, dw, e * n * k, read);
           }
           multiply(
               x.type(),
@@ -178,7 +179,7 @@ final class VectorMatmul {
               k,
               Lanes.address(dw, e * n * k + from * k),
               k,
-              true);
+              accumulate);
         });
   }
 

@@ -15,6 +15,7 @@ final class ExactExperts implements Experts {
   private final Kernels kernels;
   private final Weight gateUp;
   private final Weight down;
+  private final ZeroGradients zeroGradients;
 
   /**
    * @param input token of each row, (R, D)
@@ -40,6 +41,12 @@ final class ExactExperts implements Experts {
     this.kernels = kernels;
     this.gateUp = gateUp;
     this.down = down;
+    this.zeroGradients = new ZeroGradients(down.value().dim(0));
+  }
+
+  /** The gradients of all experts are zero. */
+  void gradientsAreZero() {
+    zeroGradients.all();
   }
 
   @Override
@@ -95,6 +102,7 @@ final class ExactExperts implements Experts {
   private void backward(
       Tensor dInput, Tensor dHidden, Tensor dRowWeights, Tensor dOutputs, Kept own, int e) {
     int[] starts = own.rows.starts();
+    boolean accumulate = zeroGradients.accumulate(e);
     // forward: outputs[token] += weight * output
     kernels.gatherDot(dRowWeights, own.output, dOutputs, own.rows.token());
     Tensor dOutput = own.output;
@@ -103,13 +111,13 @@ final class ExactExperts implements Experts {
     kernels.groupedMatmul(
         dHidden, dOutput, ExpertRows.matrix(down.value(), e), false, starts, false);
     kernels.groupedWeightGradient(
-        ExpertRows.matrix(down.gradient(), e), dOutput, own.hidden, starts);
+        ExpertRows.matrix(down.gradient(), e), dOutput, own.hidden, starts, accumulate);
     Tensor dGateUp = own.gateUp;
     kernels.swiGluBackward(dGateUp, dHidden, own.gateUp);
     // forward: product = input gateUp^T
     kernels.groupedMatmul(
         dInput, dGateUp, ExpertRows.matrix(gateUp.value(), e), false, starts, false);
     kernels.groupedWeightGradient(
-        ExpertRows.matrix(gateUp.gradient(), e), dGateUp, own.input, starts);
+        ExpertRows.matrix(gateUp.gradient(), e), dGateUp, own.input, starts, accumulate);
   }
 }

@@ -7,6 +7,8 @@ import io.sparkmoe.kernel.Weight;
 import io.sparkmoe.tensor.Allocator;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Map;
 
 /**
@@ -16,6 +18,7 @@ import java.util.Map;
 public final class ExactLayers implements Layers {
 
   private final Kernels kernels;
+  private final List<ExactExperts> experts = new ArrayList<>();
 
   public ExactLayers(Kernels kernels) {
     this.kernels = kernels;
@@ -93,7 +96,9 @@ public final class ExactLayers implements Layers {
 
   @Override
   public Experts experts(Weight gateUp, Weight down) {
-    return new ExactExperts(kernels, gateUp, down);
+    ExactExperts made = new ExactExperts(kernels, gateUp, down);
+    experts.add(made);
+    return made;
   }
 
   /** The backward reads the input itself, so it is kept. */
@@ -126,9 +131,11 @@ public final class ExactLayers implements Layers {
     return Map.of();
   }
 
-  /** The weights themselves are read, so there is nothing to renew. */
+  /** The weights themselves are read, so only the gradients matter. */
   @Override
-  public void weightsChanged() {}
+  public void optimized() {
+    experts.forEach(ExactExperts::gradientsAreZero);
+  }
 
   @Override
   public void close() {}

@@ -22,6 +22,7 @@ final class Fp8GatedNetwork {
   private final Kernels kernels;
   private final Fp8Weight gateUp;
   private final Fp8Weight down;
+  private final ZeroGradients zeroGradients;
 
   /**
    * @param gateUp gate_proj and up_proj of each network one after the other, (e, 2F, D)
@@ -32,6 +33,12 @@ final class Fp8GatedNetwork {
     this.kernels = quantizer.kernels();
     this.gateUp = gateUp;
     this.down = down;
+    this.zeroGradients = new ZeroGradients(down.dim(0));
+  }
+
+  /** The gradients of all networks are zero. */
+  void gradientsAreZero() {
+    zeroGradients.all();
   }
 
   /** Rounds the weights if they changed; before several networks run at once. */
@@ -119,6 +126,7 @@ final class Fp8GatedNetwork {
     int rows = dOutput.rows();
     int f = innerWidth();
     int[] starts = {0, rows};
+    boolean accumulate = zeroGradients.accumulate(e);
     try (Scope scratch = scope.inner()) {
       Tensor dGateUp = scratch.allocate(DType.BF16, rows, 2 * f);
       Tensor dGateUpTransposed = scratch.allocate(DType.BF16, rows, 2 * f);
@@ -149,11 +157,12 @@ final class Fp8GatedNetwork {
               inner);
         }
         kernels.groupedWeightGradient(
-            down.gradient(e), dOutputTransposed, hiddenTransposed, starts);
+            down.gradient(e), dOutputTransposed, hiddenTransposed, starts, accumulate);
       }
       // forward: product = input gateUp^T
       kernels.groupedMatmul(dInput, dGateUp, gateUp.operand(e), false, starts, add);
-      kernels.groupedWeightGradient(gateUp.gradient(e), dGateUpTransposed, inputTransposed, starts);
+      kernels.groupedWeightGradient(
+          gateUp.gradient(e), dGateUpTransposed, inputTransposed, starts, accumulate);
     }
   }
 

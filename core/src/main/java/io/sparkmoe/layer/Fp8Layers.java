@@ -33,6 +33,7 @@ public final class Fp8Layers implements Layers {
   private final Scope operands;
   private final List<Fp8Weight> weights = new ArrayList<>();
   private final List<Bf16Head> heads = new ArrayList<>();
+  private final List<Fp8GatedNetwork> networks = new ArrayList<>();
 
   /**
    * @param recipe what is rounded how
@@ -98,8 +99,11 @@ public final class Fp8Layers implements Layers {
     int f = down.value().dim(2);
     int d = down.value().dim(1);
     // gate_proj and up_proj are two matrices: no block holds values of both.
-    return new Fp8GatedNetwork(
-        quantizer, weight(gateUp, 2 * e, f, d), weight(down, down.value().shape()));
+    Fp8GatedNetwork network =
+        new Fp8GatedNetwork(
+            quantizer, weight(gateUp, 2 * e, f, d), weight(down, down.value().shape()));
+    networks.add(network);
+    return network;
   }
 
   private Fp8Weight weight(Weight weight, int... matrices) {
@@ -143,9 +147,10 @@ public final class Fp8Layers implements Layers {
   }
 
   @Override
-  public void weightsChanged() {
+  public void optimized() {
     weights.forEach(Fp8Weight::changed);
     heads.forEach(Bf16Head::changed);
+    networks.forEach(Fp8GatedNetwork::gradientsAreZero);
   }
 
   @Override

@@ -98,8 +98,10 @@ public interface Layers extends AutoCloseable {
   /** What was counted since {@link #countRounding}, by kind of tensor; empty without rounding. */
   Map<Fp8TensorKind, Fp8Statistics> rounding();
 
-  /** To be called whenever weights got new values, after an optimizer step above all. */
-  void weightsChanged();
+  /**
+   * To be called after an optimizer step: the weights have new values, and all gradients are zero.
+   */
+  void optimized();
 
   /** Gives back what is kept of the weights. */
   @Override

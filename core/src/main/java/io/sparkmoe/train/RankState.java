@@ -95,7 +95,7 @@ final class RankState implements AutoCloseable {
   /** Takes an optimizer step, see {@link AdamW#step}. */
   void optimize(int step, double learningRate, double gradientScale) {
     optimizer.step(step, learningRate, gradientScale);
-    layers.weightsChanged();
+    layers.optimized();
   }
 
   LanguageModel model() {

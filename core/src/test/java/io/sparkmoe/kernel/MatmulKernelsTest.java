@@ -90,17 +90,20 @@ class MatmulKernelsTest {
     }
   }
 
+  // Experts without rows keep what they have, also where the others are written anew.
   @Test
   void groupedWeightGradients() {
     int rows = 1300;
     int e = ROW_STARTS.length - 1;
-    twins.agree(
-        "grouped weight gradient",
-        700,
-        (k, t) -> k.groupedWeightGradient(t[0], t[1], t[2], ROW_STARTS),
-        twins.mixed(e, 75, 19),
-        twins.mixed(rows, 75),
-        twins.mixed(rows, 19));
+    for (boolean accumulate : new boolean[] {true, false}) {
+      twins.agree(
+          "grouped weight gradient, accumulate " + accumulate,
+          700,
+          (k, t) -> k.groupedWeightGradient(t[0], t[1], t[2], ROW_STARTS, accumulate),
+          twins.mixed(e, 75, 19),
+          twins.mixed(rows, 75),
+          twins.mixed(rows, 19));
+    }
   }
 
   // Law: a product of rounded operands is FP32 arithmetic on what their codes stand for.
@@ -128,7 +131,7 @@ class MatmulKernelsTest {
     twins.agree(
         "grouped weight gradient",
         700,
-        (k, t) -> k.groupedWeightGradient(t[0], t[1], t[2], ROW_STARTS),
+        (k, t) -> k.groupedWeightGradient(t[0], t[1], t[2], ROW_STARTS, true),
         twins.mixed(e, 90, 70),
         dy,
         x);

@@ -129,7 +129,7 @@ class SpecialTensorsTest {
         twins.mixed(3, 19, D));
     agree(
         "groupedWeightGradient",
-        (k, t) -> k.groupedWeightGradient(t[0], t[1], t[2], starts),
+        (k, t) -> k.groupedWeightGradient(t[0], t[1], t[2], starts, true),
         twins.mixed(3, 19, D),
         y,
         x);

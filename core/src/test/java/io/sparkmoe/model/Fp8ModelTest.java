@@ -103,7 +103,7 @@ class Fp8ModelTest {
         }
       }
       assertThat(fp8.model.evaluate(1, 1, batch, fp8.arena).mainSum()).isEqualTo(before);
-      fp8.layers.weightsChanged();
+      fp8.layers.optimized();
       assertThat(fp8.model.evaluate(1, 2, batch, fp8.arena).mainSum()).isNotEqualTo(before);
     }
   }
