@@ -71,17 +71,30 @@ class BenchDistillTest {
     assertThat(info.path("rows").asInt()).isEqualTo(51);
     assertSameNumbers(Files.readString(text), study);
 
-    assertThat(
-            moe(
+    assertThat(distill(study, "--steps=2")).as(err.toString(StandardCharsets.UTF_8)).isZero();
+    String summary = Files.readString(folder.resolve("student/summary.json"));
+
+    err.reset();
+    assertThat(distill(study, "--steps=3", "--set=distill.temperature=2")).isEqualTo(2);
+    assertThat(err.toString(StandardCharsets.UTF_8))
+        .hasLineCount(1)
+        .startsWith("moe: distill failed: checkpoint ")
+        .contains("was trained with distill.temperature=1.0, this run has 2.0; set");
+    assertThat(folder.resolve("student/summary.json")).hasContent(summary);
+    assertThat(distill(study, "--steps=3")).as(err.toString(StandardCharsets.UTF_8)).isZero();
+  }
+
+  private int distill(Path study, String... options) {
+    List<String> words =
+        new ArrayList<>(
+            List.of(
                 "distill",
                 "--config=tiny",
                 "--data=" + study.resolve("taught"),
                 "--out=" + folder.resolve("student"),
-                "--engine=local",
-                "--steps=2"))
-        .as(err.toString(StandardCharsets.UTF_8))
-        .isZero();
-    assertThat(folder.resolve("student/summary.json")).exists();
+                "--engine=local"));
+    words.addAll(List.of(options));
+    return moe(words.toArray(String[]::new));
   }
 
   /** The rows in Parquet are what the teacher says when it reads the text again, to the bit. */
