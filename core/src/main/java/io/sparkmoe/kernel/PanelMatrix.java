@@ -95,6 +95,11 @@ public record PanelMatrix(Tensor values, Tensor scales, int count, int outputs, 
     return Math.max(1, GROUP_BYTES / type.sizeBytes());
   }
 
+  /** Inputs with the zeros that fill the last group. */
+  int depth() {
+    return padded(values.type(), inputs);
+  }
+
   private static int padded(DType type, int inputs) {
     int group = group(type);
     return (inputs + group - 1) / group * group;
@@ -107,7 +112,7 @@ public record PanelMatrix(Tensor values, Tensor scales, int count, int outputs, 
 
   /** Element of {@code values} that holds output 0 of a panel for input 0. */
   int start(int matrix, int panel) {
-    return (matrix * panels() + panel) * padded(values.type(), inputs) * WIDTH;
+    return (matrix * panels() + panel) * depth() * WIDTH;
   }
 
   /** Element of {@code values} that holds a weight. */

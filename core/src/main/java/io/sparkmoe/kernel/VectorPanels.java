@@ -1,20 +1,19 @@
 package io.sparkmoe.kernel;
 
+import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
 import jdk.incubator.vector.FloatVector;
 
 /**
- * Fast products with {@link PanelMatrix}. A tile is up to eight rows by a panel's two registers:
- * every weight is loaded once for all its rows, every sum is one chain of fused multiply-adds in
- * ascending order of inputs, whatever the number of rows. Weights narrower than a float are decoded
- * in registers for one or two rows, and once a panel for more ({@link VectorPackedPanels}). M rows,
- * O outputs, I inputs.
+ * Fast products with {@link PanelMatrix}: cuts them into pieces for threads, and pieces into tiles
+ * of up to eight rows by two registers of a panel's outputs ({@link PanelTile}). A sum has the same
+ * bits for any number of rows. M rows, O outputs, I inputs.
  */
 final class VectorPanels {
 
-  /** Rows of the largest tile: sixteen sums, two weights and an input fit the 32 registers. */
-  private static final int TILE_ROWS = 8;
+  /** Panels that share their FP8 scales. */
+  private static final int SCALE_PANELS = Fp8Granularity.SCALE_COLUMNS / PanelMatrix.WIDTH;
 
   /** Rows of a piece: a panel stays in the inner caches while they pass. */
   private static final int PIECE_ROWS = 128;
@@ -29,11 +28,30 @@ final class VectorPanels {
   private static final int PACK_ALONE = 1 << 14;
 
   private final Parallel parallel;
-  private final ThreadLocal<Scratch> scratch = ThreadLocal.withInitial(Scratch::new);
-  private final ThreadLocal<float[]> inputTiles = ThreadLocal.withInitial(() -> new float[0]);
+  private final ThreadLocal<Workspace> workspaces = ThreadLocal.withInitial(Workspace::new);
+
+  // Tiles of 1, 2, 4 and 8 rows. No static fields: the compiler would know, and inline, them.
+  private final PanelTile[] wide = {
+    VectorWideTiles::one, VectorWideTiles::two, VectorWideTiles::four, VectorWideTiles::eight
+  };
+  private final VectorPackedTiles bfloat16 = new VectorPackedTiles(DType.BF16);
+  private final VectorPackedTiles fp8 = new VectorPackedTiles(DType.F8_E4M3);
 
   VectorPanels(Parallel parallel) {
     this.parallel = parallel;
+  }
+
+  /** A thread's memory. */
+  private static final class Workspace {
+
+    /** Packed inputs of a call by this thread; the pieces of the call read them. */
+    float[] inputs = new float[0];
+
+    /** Packed inputs times the scales of a panel. */
+    float[] scaled = new float[0];
+
+    /** Of a tile. */
+    final float[] sums = new float[PanelTile.MOST_ROWS * PanelMatrix.WIDTH];
   }
 
   void pack(PanelMatrix panels, int matrix, Tensor w) {
@@ -92,30 +110,20 @@ final class VectorPanels {
     int grain = panelsOfPiece(w, blockRows, w.panels());
     int across = Pieces.count(w.panels(), grain);
     int down = Pieces.count(rows, PIECE_ROWS);
-    Strided in = new Strided(x.bytes(), 0, w.inputs(), null);
-    Strided out = new Strided(y.bytes(), 0, w.outputs(), null);
-    float[] tiles = tiles(rows, w.inputs());
+    StridedRows in = new StridedRows(x.bytes(), 0, w.inputs(), null);
+    StridedRows out = new StridedRows(y.bytes(), 0, w.outputs(), null);
+    float[] inputs = inputs(rows, w);
     packInputs(
         down,
         rows * w.inputs(),
-        block ->
-            packRows(tiles, in, w.inputs(), block * PIECE_ROWS, rowsEnd(block, PIECE_ROWS, rows)));
+        block -> in.pack(inputs, w, block * PIECE_ROWS, Math.min(rows, (block + 1) * PIECE_ROWS)));
+    Product product = new Product(out, inputs, w, accumulate);
     forEach(
         across * down,
         piece -> {
-          int block = piece / across;
-          int firstPanel = piece % across * grain;
-          product(
-              out,
-              in,
-              tiles,
-              w,
-              0,
-              firstPanel,
-              Math.min(w.panels(), firstPanel + grain),
-              block * PIECE_ROWS,
-              rowsEnd(block, PIECE_ROWS, rows),
-              accumulate);
+          int row = piece / across * PIECE_ROWS;
+          int panel = piece % across * grain;
+          product.run(0, panel, panel + grain, row, Math.min(rows, row + PIECE_ROWS));
         });
   }
 
@@ -132,71 +140,59 @@ final class VectorPanels {
     }
     int grain = panelsOfPiece(w, y.rows() / used, used * w.panels());
     int across = Pieces.count(w.panels(), grain);
-    Strided in = new Strided(x.bytes(), 0, w.inputs(), index);
-    Strided out = new Strided(y.bytes(), 0, w.outputs(), null);
-    float[] tiles = tiles(y.rows(), w.inputs());
+    StridedRows in = new StridedRows(x.bytes(), 0, w.inputs(), index);
+    StridedRows out = new StridedRows(y.bytes(), 0, w.outputs(), null);
+    float[] inputs = inputs(y.rows(), w);
     packInputs(
         used,
         y.rows() * w.inputs(),
-        i -> packRows(tiles, in, w.inputs(), rowStarts[matrices[i]], rowStarts[matrices[i] + 1]));
+        i -> in.pack(inputs, w, rowStarts[matrices[i]], rowStarts[matrices[i] + 1]));
+    Product product = new Product(out, inputs, w, false);
     forEach(
         used * across,
         piece -> {
           int matrix = matrices[piece / across];
-          int firstPanel = piece % across * grain;
-          product(
-              out,
-              in,
-              tiles,
-              w,
-              matrix,
-              firstPanel,
-              Math.min(w.panels(), firstPanel + grain),
-              rowStarts[matrix],
-              rowStarts[matrix + 1],
-              false);
+          int panel = piece % across * grain;
+          product.run(matrix, panel, panel + grain, rowStarts[matrix], rowStarts[matrix + 1]);
         });
   }
 
   void perHead(Tensor y, Tensor x, PanelMatrix w) {
     int heads = w.count();
     int rows = y.dim(0);
-    int blockRows =
-        Math.min(
-            PIECE_ROWS,
-            Math.max(TILE_ROWS, PIECE_WORK / (w.panels() * w.inputs() * PanelMatrix.WIDTH)));
+    int work = PIECE_WORK / (w.panels() * w.inputs() * PanelMatrix.WIDTH);
+    int blockRows = Math.min(PIECE_ROWS, Math.max(PanelTile.MOST_ROWS, work));
     int blocks = Pieces.count(rows, blockRows);
-    float[] tiles = tiles(heads * rows, w.inputs());
+    float[] inputs = inputs(heads * rows, w);
     forEach(
         heads * blocks,
         piece -> {
           int head = piece / blocks;
-          int first = piece % blocks * blockRows;
-          int end = Math.min(rows, first + blockRows);
           // Row m of head h is number h * rows + m of the packed ones.
           int shift = head * rows;
-          Strided in =
-              new Strided(x.bytes(), (head - shift * heads) * x.cols(), heads * x.cols(), null);
-          Strided out =
-              new Strided(y.bytes(), (head - shift * heads) * y.cols(), heads * y.cols(), null);
-          packRows(tiles, in, w.inputs(), shift + first, shift + end);
-          product(out, in, tiles, w, head, 0, w.panels(), shift + first, shift + end, false);
+          int first = shift + piece % blocks * blockRows;
+          int end = Math.min(shift + rows, first + blockRows);
+          StridedRows in = headRows(x, head, heads, shift);
+          in.pack(inputs, w, first, end);
+          new Product(headRows(y, head, heads, shift), inputs, w, false)
+              .run(head, 0, w.panels(), first, end);
         });
   }
 
-  private static int rowsEnd(int block, int blockRows, int rows) {
-    return Math.min(rows, (block + 1) * blockRows);
+  /** Rows of one head of (M, H, X), of which row 0 has number {@code shift}. */
+  private static StridedRows headRows(Tensor x, int head, int heads, int shift) {
+    return new StridedRows(x.bytes(), (head - shift * heads) * x.cols(), heads * x.cols(), null);
   }
 
-  /** The calling thread's memory for packed inputs; the pieces of its call read it. */
-  private float[] tiles(int rows, int inputs) {
-    int size = Math.multiplyExact(rows, inputs);
-    float[] memory = inputTiles.get();
-    if (memory.length < size) {
-      memory = new float[size + size / 2];
-      inputTiles.set(memory);
-    }
-    return memory;
+  /** The calling thread's memory for packed inputs. */
+  private float[] inputs(int rows, PanelMatrix w) {
+    Workspace own = workspaces.get();
+    own.inputs = grown(own.inputs, Math.multiplyExact(rows, w.depth()));
+    return own.inputs;
+  }
+
+  private static float[] grown(float[] memory, int size) {
+    return memory.length < size ? new float[size + size / 2] : memory;
   }
 
   private void packInputs(int pieces, int elements, Parallel.Body body) {
@@ -206,39 +202,6 @@ final class VectorPanels {
       }
     } else {
       forEach(pieces, body);
-    }
-  }
-
-  /**
-   * Copies rows tile by tile, within a tile input by input, so that a product reads its inputs one
-   * after the other: element (row first + r, i) of a tile of R rows at {@code first * inputs + i *
-   * R + r}.
-   */
-  private static void packRows(float[] to, Strided x, int inputs, int first, int end) {
-    for (int row = first; row < end; ) {
-      int rows = tileRows(end - row);
-      for (int r = 0; r < rows; r++) {
-        int from = x.at(row + r);
-        int at = row * inputs + r;
-        if (rows == 1) {
-          copy(to, at, x.memory, from, inputs);
-        } else {
-          for (int i = 0; i < inputs; i++) {
-            to[at + i * rows] = Lanes.get(x.memory, from + i);
-          }
-        }
-      }
-      row += rows;
-    }
-  }
-
-  private static void copy(float[] to, int at, ByteBuffer from, int start, int count) {
-    int bound = Lanes.FLOATS.loopBound(count);
-    for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      Lanes.load(from, start + i).intoArray(to, at + i);
-    }
-    for (int i = bound; i < count; i++) {
-      to[at + i] = Lanes.get(from, start + i);
     }
   }
 
@@ -261,218 +224,105 @@ final class VectorPanels {
     return Math.min(w.panels(), Math.max(Math.max(1, work), all / MOST_PIECES));
   }
 
-  /**
-   * Rows of a tensor.
-   *
-   * @param start element where row 0 starts
-   * @param stride elements between rows
-   * @param index I32, number of each row; null = its own
-   */
-  private record Strided(ByteBuffer memory, int start, int stride, Tensor index) {
-    int at(int row) {
-      return start + (index == null ? row : index.getInt(row)) * stride;
-    }
-  }
+  /** A product over packed inputs, as its pieces see it. */
+  private final class Product {
+    private final StridedRows y;
+    private final float[] inputs;
+    private final PanelMatrix w;
+    private final boolean accumulate;
 
-  /** Rows [firstRow, endRow) by the panels [firstPanel, endPanel) of one matrix. */
-  private void product(
-      Strided y,
-      Strided x,
-      float[] tiles,
-      PanelMatrix w,
-      int matrix,
-      int firstPanel,
-      int endPanel,
-      int firstRow,
-      int endRow,
-      boolean accumulate) {
-    float[] sums = new float[TILE_ROWS * PanelMatrix.WIDTH];
-    int[] starts = new int[TILE_ROWS];
-    boolean packed = w.group() > 1;
-    boolean unpacked = packed && endRow - firstRow > VectorPackedPanels.ROWS;
-    ByteBuffer weights =
-        unpacked ? scratch.get().floats(w.inputs() * PanelMatrix.WIDTH) : w.values().bytes();
-    for (int panel = firstPanel; panel < endPanel; panel++) {
-      int start = unpacked ? 0 : w.start(matrix, panel);
-      if (unpacked) {
-        VectorPackedPanels.unpack(weights, w, matrix, panel);
-      }
-      int column = panel * PanelMatrix.WIDTH;
-      int width = Math.min(PanelMatrix.WIDTH, w.outputs() - column);
-      for (int row = firstRow; row < endRow; ) {
-        int rows = tileRows(endRow - row);
-        for (int r = 0; packed && r < rows; r++) {
-          starts[r] = x.at(row + r);
+    Product(StridedRows y, float[] inputs, PanelMatrix w, boolean accumulate) {
+      this.y = y;
+      this.inputs = inputs;
+      this.w = w;
+      this.accumulate = accumulate;
+    }
+
+    /** Rows [firstRow, endRow) by those of the panels [firstPanel, endPanel) that there are. */
+    void run(int matrix, int firstPanel, int endPanel, int firstRow, int endRow) {
+      Workspace own = workspaces.get();
+      boolean scaled = w.scales() != null;
+      for (int panel = firstPanel; panel < Math.min(endPanel, w.panels()); panel++) {
+        if (scaled && (panel == firstPanel || panel % SCALE_PANELS == 0)) {
+          scale(own, matrix, panel, firstRow, endRow);
         }
-        for (int lane = 0; lane < PanelMatrix.WIDTH; lane += 2 * Lanes.LENGTH) {
-          if (packed && !unpacked) {
-            VectorPackedPanels.tile(sums, lane, rows, x.memory, starts, w, matrix, panel);
+        int column = panel * PanelMatrix.WIDTH;
+        int width = Math.min(PanelMatrix.WIDTH, w.outputs() - column);
+        for (int row = firstRow; row < endRow; ) {
+          int rows = PanelTile.rows(endRow - row);
+          if (scaled) {
+            tile(own.sums, rows, own.scaled, (row - firstRow) * w.depth(), matrix, panel);
           } else {
-            tile(sums, lane, rows, tiles, row * w.inputs(), weights, start + lane, w.inputs());
+            tile(own.sums, rows, inputs, row * w.depth(), matrix, panel);
           }
+          for (int r = 0; r < rows; r++) {
+            emit(own.sums, r * PanelMatrix.WIDTH, y.at(row + r) + column, width);
+          }
+          row += rows;
         }
-        for (int r = 0; r < rows; r++) {
-          emit(y.memory, y.at(row + r) + column, sums, r * PanelMatrix.WIDTH, width, accumulate);
+      }
+    }
+
+    /** Packed rows times the scales of a panel. */
+    private void scale(Workspace own, int matrix, int panel, int firstRow, int endRow) {
+      int from = firstRow * w.depth();
+      own.scaled = grown(own.scaled, endRow * w.depth() - from);
+      for (int row = firstRow; row < endRow; ) {
+        int rows = PanelTile.rows(endRow - row);
+        for (int block = 0; block < Fp8Tensor.scalesPerRow(w.inputs()); block++) {
+          int first = block * PanelMatrix.SCALE_INPUTS;
+          int count = rows * Math.min(PanelMatrix.SCALE_INPUTS, w.depth() - first);
+          int at = row * w.depth() + rows * first;
+          float factor = w.scale(matrix, panel, block) * VectorPackedTiles.E4M3_FACTOR;
+          multiply(own.scaled, at - from, inputs, at, count, factor);
         }
         row += rows;
       }
     }
-  }
 
-  private static int tileRows(int left) {
-    return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
-  }
-
-  private static void emit(
-      ByteBuffer y, int at, float[] sums, int start, int width, boolean accumulate) {
-    int bound = Lanes.FLOATS.loopBound(width);
-    for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      FloatVector sum = FloatVector.fromArray(Lanes.FLOATS, sums, start + i);
-      Lanes.store(y, at + i, accumulate ? sum.add(Lanes.load(y, at + i)) : sum);
+    /**
+     * @param from element of {@code x} where a tile of {@code rows} starts
+     */
+    private void tile(float[] sums, int rows, float[] x, int from, int matrix, int panel) {
+      PanelTile tile = tiles(w.values().type())[Integer.numberOfTrailingZeros(rows)];
+      ByteBuffer weights = w.values().bytes();
+      int start = w.start(matrix, panel) / w.group();
+      for (int lane = 0; lane < PanelMatrix.WIDTH; lane += 2 * Lanes.LENGTH) {
+        tile.sum(sums, lane, x, from, weights, start + lane, w.depth());
+      }
     }
-    for (int i = bound; i < width; i++) {
-      Lanes.set(y, at + i, accumulate ? sums[start + i] + Lanes.get(y, at + i) : sums[start + i]);
+
+    /**
+     * @param start of the row in {@code sums}
+     * @param at element of y
+     */
+    private void emit(float[] sums, int start, int at, int width) {
+      ByteBuffer to = y.memory();
+      float factor = w.scales() == null ? 1 : VectorPackedTiles.E4M3_FACTOR;
+      int bound = Lanes.FLOATS.loopBound(width);
+      for (int i = 0; i < bound; i += Lanes.LENGTH) {
+        FloatVector sum = FloatVector.fromArray(Lanes.FLOATS, sums, start + i).mul(factor);
+        Lanes.store(to, at + i, accumulate ? sum.add(Lanes.load(to, at + i)) : sum);
+      }
+      for (int i = bound; i < width; i++) {
+        float sum = sums[start + i] * factor;
+        Lanes.set(to, at + i, accumulate ? sum + Lanes.get(to, at + i) : sum);
+      }
     }
   }
 
-  /**
-   * @param from element of x where the packed tile starts
-   * @param at element of w where the panel's lane starts
-   */
-  private static void tile(
-      float[] sums, int lane, int rows, float[] x, int from, ByteBuffer w, int at, int inputs) {
-    switch (rows) {
-      case 8 -> eight(sums, lane, x, from, w, at, inputs);
-      case 4 -> four(sums, lane, x, from, w, at, inputs);
-      case 2 -> two(sums, lane, x, from, w, at, inputs);
-      default -> one(sums, lane, x, from, w, at, inputs);
+  /** {@code y = x * factor}, which the compiler makes vectors of. */
+  private static void multiply(float[] y, int yAt, float[] x, int xAt, int count, float factor) {
+    for (int i = 0; i < count; i++) {
+      y[yAt + i] = x[xAt + i] * factor;
     }
   }
 
-  private static void one(
-      float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int inputs) {
-    FloatVector a0 = VectorMath.zero();
-    FloatVector b0 = VectorMath.zero();
-    for (int i = 0, p = at, q = from; i < inputs; i++, p += PanelMatrix.WIDTH, q++) {
-      FloatVector a = Lanes.load(w, p);
-      FloatVector b = Lanes.load(w, p + Lanes.LENGTH);
-      FloatVector s = VectorMath.splat(x[q]);
-      a0 = s.fma(a, a0);
-      b0 = s.fma(b, b0);
-    }
-    put(sums, lane, a0, b0);
-  }
-
-  private static void two(
-      float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int inputs) {
-    FloatVector a0 = VectorMath.zero();
-    FloatVector b0 = VectorMath.zero();
-    FloatVector a1 = VectorMath.zero();
-    FloatVector b1 = VectorMath.zero();
-    for (int i = 0, p = at, q = from; i < inputs; i++, p += PanelMatrix.WIDTH, q += 2) {
-      FloatVector a = Lanes.load(w, p);
-      FloatVector b = Lanes.load(w, p + Lanes.LENGTH);
-      FloatVector s = VectorMath.splat(x[q]);
-      a0 = s.fma(a, a0);
-      b0 = s.fma(b, b0);
-      s = VectorMath.splat(x[q + 1]);
-      a1 = s.fma(a, a1);
-      b1 = s.fma(b, b1);
-    }
-    put(sums, lane, a0, b0);
-    put(sums, lane + PanelMatrix.WIDTH, a1, b1);
-  }
-
-  private static void four(
-      float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int inputs) {
-    FloatVector a0 = VectorMath.zero();
-    FloatVector b0 = VectorMath.zero();
-    FloatVector a1 = VectorMath.zero();
-    FloatVector b1 = VectorMath.zero();
-    FloatVector a2 = VectorMath.zero();
-    FloatVector b2 = VectorMath.zero();
-    FloatVector a3 = VectorMath.zero();
-    FloatVector b3 = VectorMath.zero();
-    for (int i = 0, p = at, q = from; i < inputs; i++, p += PanelMatrix.WIDTH, q += 4) {
-      FloatVector a = Lanes.load(w, p);
-      FloatVector b = Lanes.load(w, p + Lanes.LENGTH);
-      FloatVector s = VectorMath.splat(x[q]);
-      a0 = s.fma(a, a0);
-      b0 = s.fma(b, b0);
-      s = VectorMath.splat(x[q + 1]);
-      a1 = s.fma(a, a1);
-      b1 = s.fma(b, b1);
-      s = VectorMath.splat(x[q + 2]);
-      a2 = s.fma(a, a2);
-      b2 = s.fma(b, b2);
-      s = VectorMath.splat(x[q + 3]);
-      a3 = s.fma(a, a3);
-      b3 = s.fma(b, b3);
-    }
-    put(sums, lane, a0, b0);
-    put(sums, lane + PanelMatrix.WIDTH, a1, b1);
-    put(sums, lane + 2 * PanelMatrix.WIDTH, a2, b2);
-    put(sums, lane + 3 * PanelMatrix.WIDTH, a3, b3);
-  }
-
-  private static void eight(
-      float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int inputs) {
-    FloatVector a0 = VectorMath.zero();
-    FloatVector b0 = VectorMath.zero();
-    FloatVector a1 = VectorMath.zero();
-    FloatVector b1 = VectorMath.zero();
-    FloatVector a2 = VectorMath.zero();
-    FloatVector b2 = VectorMath.zero();
-    FloatVector a3 = VectorMath.zero();
-    FloatVector b3 = VectorMath.zero();
-    FloatVector a4 = VectorMath.zero();
-    FloatVector b4 = VectorMath.zero();
-    FloatVector a5 = VectorMath.zero();
-    FloatVector b5 = VectorMath.zero();
-    FloatVector a6 = VectorMath.zero();
-    FloatVector b6 = VectorMath.zero();
-    FloatVector a7 = VectorMath.zero();
-    FloatVector b7 = VectorMath.zero();
-    for (int i = 0, p = at, q = from; i < inputs; i++, p += PanelMatrix.WIDTH, q += 8) {
-      FloatVector a = Lanes.load(w, p);
-      FloatVector b = Lanes.load(w, p + Lanes.LENGTH);
-      FloatVector s = VectorMath.splat(x[q]);
-      a0 = s.fma(a, a0);
-      b0 = s.fma(b, b0);
-      s = VectorMath.splat(x[q + 1]);
-      a1 = s.fma(a, a1);
-      b1 = s.fma(b, b1);
-      s = VectorMath.splat(x[q + 2]);
-      a2 = s.fma(a, a2);
-      b2 = s.fma(b, b2);
-      s = VectorMath.splat(x[q + 3]);
-      a3 = s.fma(a, a3);
-      b3 = s.fma(b, b3);
-      s = VectorMath.splat(x[q + 4]);
-      a4 = s.fma(a, a4);
-      b4 = s.fma(b, b4);
-      s = VectorMath.splat(x[q + 5]);
-      a5 = s.fma(a, a5);
-      b5 = s.fma(b, b5);
-      s = VectorMath.splat(x[q + 6]);
-      a6 = s.fma(a, a6);
-      b6 = s.fma(b, b6);
-      s = VectorMath.splat(x[q + 7]);
-      a7 = s.fma(a, a7);
-      b7 = s.fma(b, b7);
-    }
-    put(sums, lane, a0, b0);
-    put(sums, lane + PanelMatrix.WIDTH, a1, b1);
-    put(sums, lane + 2 * PanelMatrix.WIDTH, a2, b2);
-    put(sums, lane + 3 * PanelMatrix.WIDTH, a3, b3);
-    put(sums, lane + 4 * PanelMatrix.WIDTH, a4, b4);
-    put(sums, lane + 5 * PanelMatrix.WIDTH, a5, b5);
-    put(sums, lane + 6 * PanelMatrix.WIDTH, a6, b6);
-    put(sums, lane + 7 * PanelMatrix.WIDTH, a7, b7);
-  }
-
-  private static void put(float[] sums, int at, FloatVector a, FloatVector b) {
-    a.intoArray(sums, at);
-    b.intoArray(sums, at + Lanes.LENGTH);
+  private PanelTile[] tiles(DType type) {
+    return switch (type) {
+      case BF16 -> bfloat16.tiles;
+      case F8_E4M3 -> fp8.tiles;
+      default -> wide;
+    };
   }
 }
