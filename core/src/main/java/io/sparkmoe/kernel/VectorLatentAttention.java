@@ -71,13 +71,19 @@ final class VectorLatentAttention {
     int seen = view.length() - view.rows() + own + 1;
     int at = (firstRow + own) * heads + head;
     ByteBuffer entries = view.entries().bytes();
-    ByteBuffer scores = scratch.get().floats(seen);
+    int wholeVectors = wholeVectors(seen);
+    ByteBuffer scores = scratch.get().floats(wholeVectors);
     for (int j = 0; j < seen; j++) {
       float score = (float) VectorRows.dot(query.bytes(), at * width, entries, j * width, width);
       Lanes.set(scores, j, score);
     }
-    VectorAttention.softmaxRow(scores, 0, seen, seen, scale);
+    VectorAttention.softmaxRow(scores, 0, seen, wholeVectors, scale);
     mix(context.bytes(), at * latent, scores, entries, width, latent, seen);
+  }
+
+  /** Room for a row of scores, so that its softmax ends without single elements. */
+  private static int wholeVectors(int seen) {
+    return Pieces.count(seen, Lanes.LENGTH) * Lanes.LENGTH;
   }
 
   /** y = sum_j p[j] entry[j] over the first {@code latent} channels, j ascending. */

@@ -311,9 +311,13 @@ final class VectorPanels {
     }
   }
 
-  /** {@code y = x * factor}, which the compiler makes vectors of. */
+  /** {@code y = x * factor}. */
   private static void multiply(float[] y, int yAt, float[] x, int xAt, int count, float factor) {
-    for (int i = 0; i < count; i++) {
+    int bound = Lanes.FLOATS.loopBound(count);
+    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+      FloatVector.fromArray(Lanes.FLOATS, x, xAt + i).mul(factor).intoArray(y, yAt + i);
+    }
+    for (int i = bound; i < count; i++) {
       y[yAt + i] = x[xAt + i] * factor;
     }
   }

@@ -90,6 +90,30 @@ class PanelMatrixTest {
     }
   }
 
+  /** Law: factors that decoding moves to inputs and sums are exact over all usual magnitudes. */
+  @ParameterizedTest
+  @EnumSource(Held.class)
+  void inputsOfEveryMagnitudeGiveTheSumsOverDecodedWeights(Held held) {
+    int inputs = 130;
+    Tensor w = weights(70, inputs);
+    PanelMatrix packed = pack(held, w, fast);
+    PanelMatrix decoded = pack(Held.F32, rounded(held, w), fast);
+    for (int exponent = -8; exponent <= 14; exponent++) {
+      Tensor x = gaussian(11, inputs);
+      for (int i = 0; i < x.size(); i++) {
+        x.set(i, x.get(i) * Math.pow(10, exponent));
+      }
+      Tensor y = gaussian(11, 70);
+      Tensor expected = scope.allocate(DType.F32, 11, 70);
+      expected.copyFrom(y);
+      fast.linear(y, x, packed, true);
+      fast.linear(expected, x, decoded, true);
+      assertThat(y.toFloatArray())
+          .as("%s, 10^%d, seed %d", held, exponent, SEED)
+          .containsExactly(expected.toFloatArray());
+    }
+  }
+
   /** Law: a row's bits do not depend on the rows beside it; two-token verification relies on it. */
   @ParameterizedTest
   @EnumSource(Held.class)
