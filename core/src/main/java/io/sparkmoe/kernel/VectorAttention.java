@@ -1,8 +1,6 @@
 package io.sparkmoe.kernel;
 
 import io.sparkmoe.tensor.Tensor;
-import java.nio.ByteBuffer;
-import jdk.incubator.vector.FloatVector;
 
 /**
  * Fast causal attention: a block of queries against the keys up to its last one, so the scores of a
@@ -23,7 +21,14 @@ final class VectorAttention {
 
   private final Gemm gemm;
   private final Parallel parallel;
-  private final ThreadLocal<Tile> tiles = ThreadLocal.withInitial(Tile::new);
+  private final ThreadLocal<AttentionTile> tiles =
+      ThreadLocal.withInitial(() -> new AttentionTile(QUERIES));
+
+  /** Held in fields that are not static, so that the compiler does not know which one it meets. */
+  private final AttentionTile.Pass softmax = AttentionTile::softmax;
+
+  private final AttentionTile.Pass probabilities = AttentionTile::probabilities;
+  private final AttentionTile.Pass scoreGradients = AttentionTile::scoreGradients;
 
   VectorAttention(Gemm gemm, Parallel parallel) {
     this.gemm = gemm;
@@ -63,101 +68,6 @@ final class VectorAttention {
     }
   }
 
-  /**
-   * One pass over the rows of a block. Passes are called through one interface, and held in fields
-   * that are not static, for the reason that {@link VectorFp8} gives: the compiler must not know
-   * which one it meets.
-   */
-  @FunctionalInterface
-  private interface Pass {
-    void run(Tile tile);
-  }
-
-  private final Pass softmax =
-      tile -> {
-        for (int i = 0; i < tile.queries; i++) {
-          int at = i * tile.keys;
-          tile.logSums[i] = softmaxRow(tile.values, at, tile.seen(i), tile.keys, tile.scale);
-          tile.clearUnseen(at, i);
-        }
-      };
-
-  private final Pass probabilities =
-      tile -> {
-        for (int i = 0; i < tile.queries; i++) {
-          int at = i * tile.keys;
-          probabilityRow(tile.values, at, tile.seen(i), tile.keys, tile.scale, tile.logSums[i]);
-          tile.clearUnseen(at, i);
-        }
-      };
-
-  private final Pass scoreGradients =
-      tile -> {
-        for (int i = 0; i < tile.queries; i++) {
-          int at = i * tile.keys;
-          scoreGradientRow(
-              tile.values,
-              tile.gradients + at,
-              at,
-              tile.seen(i),
-              tile.keys,
-              tile.scale,
-              tile.deltas[i]);
-          tile.clearUnseen(tile.gradients + at, i);
-        }
-      };
-
-  /** A thread's block of scores, and of their gradients: (queries, keys) each. */
-  private static final class Tile {
-
-    private final Scratch scratch = new Scratch();
-
-    /** Of the scaled scores of each query. */
-    final float[] logSums = new float[QUERIES];
-
-    /** What the softmax's backward subtracts, of each query. */
-    final float[] deltas = new float[QUERIES];
-
-    ByteBuffer values;
-    int first;
-    int queries;
-    int keys;
-    float scale;
-
-    /** Element at which the gradients start. */
-    int gradients;
-
-    void open(int firstQuery, int count, int parts, float scoreScale) {
-      first = firstQuery;
-      queries = count;
-      keys = firstQuery + count;
-      scale = scoreScale;
-      gradients = QUERIES * keys;
-      values = scratch.floats(parts * gradients);
-    }
-
-    long scoresAt() {
-      return scratch.address();
-    }
-
-    long gradientsAt() {
-      return scratch.address() + (long) gradients * Float.BYTES;
-    }
-
-    /** Keys that query i may see. */
-    int seen(int i) {
-      return first + i + 1;
-    }
-
-    void clearUnseen(int row, int i) {
-      Lanes.clear(values, row + seen(i), keys - seen(i));
-    }
-
-    void run(Pass pass) {
-      pass.run(this);
-    }
-  }
-
   private void forwardBlock(
       Head head,
       int first,
@@ -171,7 +81,7 @@ final class VectorAttention {
     int v = head.shape.valueSize();
     int queries = Math.min(QUERIES, head.shape.length() - first);
     int keys = first + queries;
-    Tile tile = tiles.get();
+    AttentionTile tile = tiles.get();
     tile.open(first, queries, 1, scale);
     timesTransposed(
         tile.scoresAt(),
@@ -197,51 +107,6 @@ final class VectorAttention {
         keys,
         Lanes.address(value, head.row(0) * v),
         v);
-  }
-
-  /**
-   * {@code x = softmax(scale x)} over the first {@code count} of {@code width} elements; what comes
-   * after them is undefined.
-   *
-   * @return log(sum(exp(scale x)))
-   */
-  static float softmaxRow(ByteBuffer x, int start, int count, int width, float scale) {
-    int bound = vectorsOver(count, width);
-    // Scores of later keys in the last vector must count nothing; a loop over single elements
-    // would cost more than all vectors of a short row.
-    for (int i = count; i < bound; i++) {
-      Lanes.set(x, start + i, Float.NEGATIVE_INFINITY);
-    }
-    int end = Math.max(bound, count);
-    float largest = VectorLoss.largest(x, start, end) * scale;
-    FloatVector sums = VectorMath.zero();
-    FloatVector factor = VectorMath.splat(scale);
-    FloatVector shift = VectorMath.splat(-largest);
-    for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      FloatVector e = VectorMath.exp(VectorMath.fma(Lanes.load(x, start + i), factor, shift));
-      Lanes.store(x, start + i, e);
-      sums = sums.add(e);
-    }
-    float sum = VectorMath.sum(sums);
-    for (int i = bound; i < count; i++) {
-      float e = VectorMath.exp(Math.fma(Lanes.get(x, start + i), scale, -largest));
-      Lanes.set(x, start + i, e);
-      sum += e;
-    }
-    float inverse = 1 / sum;
-    for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      Lanes.store(x, start + i, Lanes.load(x, start + i).mul(inverse));
-    }
-    for (int i = bound; i < count; i++) {
-      Lanes.set(x, start + i, Lanes.get(x, start + i) * inverse);
-    }
-    return (float) (largest + Math.log(sum));
-  }
-
-  /** Elements in whole vectors that cover {@code count}, or fewer where a row is not as wide. */
-  private static int vectorsOver(int count, int width) {
-    return Math.min(
-        Lanes.FLOATS.loopBound(width), Pieces.count(count, Lanes.LENGTH) * Lanes.LENGTH);
   }
 
   /**
@@ -302,7 +167,7 @@ final class VectorAttention {
     int v = head.shape.valueSize();
     int queries = Math.min(QUERIES, head.shape.length() - first);
     int keys = first + queries;
-    Tile tile = tiles.get();
+    AttentionTile tile = tiles.get();
     tile.open(first, queries, 2, scale);
     long p = tile.scoresAt();
     long dp = tile.gradientsAt();
@@ -343,38 +208,6 @@ final class VectorAttention {
     times(Lanes.address(dQuery, head.row(first) * n), n, queries, n, keys, dp, keys, keyAt, n);
     transposedTimes(
         Lanes.address(dKey, head.row(0) * n), n, keys, n, queries, dp, keys, queryAt, n);
-  }
-
-  /**
-   * forward: p = exp(scale x - logSumExp); so x becomes p, in the first {@code count} of {@code
-   * width} elements; what comes after them is undefined.
-   */
-  private static void probabilityRow(
-      ByteBuffer x, int start, int count, int width, float scale, float logSumExp) {
-    int bound = vectorsOver(count, width);
-    FloatVector factor = VectorMath.splat(scale);
-    FloatVector shift = VectorMath.splat(-logSumExp);
-    for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      Lanes.store(
-          x, start + i, VectorMath.exp(VectorMath.fma(Lanes.load(x, start + i), factor, shift)));
-    }
-    for (int i = bound; i < count; i++) {
-      Lanes.set(x, start + i, VectorMath.exp(Math.fma(Lanes.get(x, start + i), scale, -logSumExp)));
-    }
-  }
-
-  /** {@code dp = scale p (dp - delta)}, likewise. */
-  private static void scoreGradientRow(
-      ByteBuffer values, int dpStart, int pStart, int count, int width, float scale, float delta) {
-    int bound = vectorsOver(count, width);
-    for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      FloatVector change = Lanes.load(values, dpStart + i).sub(delta);
-      Lanes.store(values, dpStart + i, Lanes.load(values, pStart + i).mul(change).mul(scale));
-    }
-    for (int i = bound; i < count; i++) {
-      float change = Lanes.get(values, dpStart + i) - delta;
-      Lanes.set(values, dpStart + i, Lanes.get(values, pStart + i) * change * scale);
-    }
   }
 
   /** c (rows, keys) = a b^T, in strips of keys. */

@@ -77,7 +77,7 @@ final class VectorLatentAttention {
       float score = (float) VectorRows.dot(query.bytes(), at * width, entries, j * width, width);
       Lanes.set(scores, j, score);
     }
-    VectorAttention.softmaxRow(scores, 0, seen, wholeVectors, scale);
+    AttentionTile.softmaxRow(scores, 0, seen, wholeVectors, scale);
     mix(context.bytes(), at * latent, scores, entries, width, latent, seen);
   }
 
@@ -146,7 +146,7 @@ final class VectorLatentAttention {
     }
     for (int i = 0; i < queries; i++) {
       int visible = past + first + i + 1;
-      VectorAttention.softmaxRow(tile, i * seen, visible, seen, scale);
+      AttentionTile.softmaxRow(tile, i * seen, visible, seen, scale);
       Lanes.clear(tile, i * seen + visible, seen - visible);
     }
     for (int k = 0; k < seen; k += ENTRIES) {
