@@ -25,6 +25,10 @@ final class VectorLatentAttention {
   private final Parallel parallel;
   private final ThreadLocal<Scratch> scratch = ThreadLocal.withInitial(Scratch::new);
 
+  private final Pass[] passes = {
+    VectorLatentAttention::score, VectorLatentAttention::softmax, VectorLatentAttention::mix
+  };
+
   VectorLatentAttention(Gemm gemm, Parallel parallel) {
     this.gemm = gemm;
     this.parallel = parallel;
@@ -70,15 +74,60 @@ final class VectorLatentAttention {
     int latent = context.cols();
     int seen = view.length() - view.rows() + own + 1;
     int at = (firstRow + own) * heads + head;
-    ByteBuffer entries = view.entries().bytes();
-    int wholeVectors = wholeVectors(seen);
-    ByteBuffer scores = scratch.get().floats(wholeVectors);
-    for (int j = 0; j < seen; j++) {
-      float score = (float) VectorRows.dot(query.bytes(), at * width, entries, j * width, width);
-      Lanes.set(scores, j, score);
+    Row row =
+        new Row(
+            query.bytes(),
+            at * width,
+            view.entries().bytes(),
+            width,
+            seen,
+            scale,
+            scratch.get().floats(wholeVectors(seen)),
+            context.bytes(),
+            at * latent,
+            latent);
+    for (Pass pass : passes) {
+      pass.run(row);
     }
-    AttentionTile.softmaxRow(scores, 0, seen, wholeVectors, scale);
-    mix(context.bytes(), at * latent, scores, entries, width, latent, seen);
+  }
+
+  /** One pass over a row; called through one interface for the reason that VectorFp8 gives. */
+  @FunctionalInterface
+  private interface Pass {
+    void run(Row row);
+  }
+
+  /**
+   * One head of a new row.
+   *
+   * @param queryAt element of {@code query} where the head's channels start
+   * @param entries what the cache holds, {@code width} elements each
+   * @param seen entries up to the row's own
+   * @param scores one for each entry seen, then probabilities
+   * @param contextAt element of {@code context} where the result of {@code latent} channels starts
+   */
+  private record Row(
+      ByteBuffer query,
+      int queryAt,
+      ByteBuffer entries,
+      int width,
+      int seen,
+      float scale,
+      ByteBuffer scores,
+      ByteBuffer context,
+      int contextAt,
+      int latent) {}
+
+  private static void score(Row row) {
+    int width = row.width;
+    for (int j = 0; j < row.seen; j++) {
+      float score = VectorRows.dot(row.query, row.queryAt, row.entries, j * width, width);
+      Lanes.set(row.scores, j, score);
+    }
+  }
+
+  private static void softmax(Row row) {
+    AttentionTile.softmaxRow(row.scores, 0, row.seen, wholeVectors(row.seen), row.scale);
   }
 
   /** Room for a row of scores, so that its softmax ends without single elements. */
@@ -87,8 +136,14 @@ final class VectorLatentAttention {
   }
 
   /** y = sum_j p[j] entry[j] over the first {@code latent} channels, j ascending. */
-  private static void mix(
-      ByteBuffer y, int yAt, ByteBuffer p, ByteBuffer entries, int width, int latent, int seen) {
+  private static void mix(Row row) {
+    ByteBuffer y = row.context;
+    int yAt = row.contextAt;
+    ByteBuffer p = row.scores;
+    ByteBuffer entries = row.entries;
+    int width = row.width;
+    int latent = row.latent;
+    int seen = row.seen;
     int step = 2 * Lanes.LENGTH;
     int i = 0;
     for (; i + step <= latent; i += step) {
