@@ -102,12 +102,18 @@ public final class Preflight {
       throws InterruptedException {
     SparkContext context = sc.sc();
     long end = System.nanoTime() + deadline.toNanos();
+    ClusterShape shape = ClusterShape.of(sc.getConf());
+    // An executor offers its slots before it is listed; without it, ranks would seem to share one.
+    int expected =
+        shape.kind() == ClusterShape.Kind.LOCAL ? 0 : Math.min(numRanks, shape.numExecutors());
     int slots = slots(context);
-    while (slots < numRanks) {
+    while (slots < numRanks || executors(context) < expected) {
       if (System.nanoTime() > end) {
+        if (slots >= numRanks) {
+          break;
+        }
         throw new PreflightException(
-            tooFewExecutors(
-                ClusterShape.of(sc.getConf()), executors(context), deadline, slots, numRanks));
+            tooFewExecutors(shape, executors(context), deadline, slots, numRanks));
       }
       Thread.sleep(POLL_MILLIS);
       slots = slots(context);
