@@ -69,6 +69,15 @@ public interface Kernels {
    */
   void forEachGroup(int[] rowStarts, GroupBody body);
 
+  /** {@link #forEachGroup} with one group after the other, in ascending order. */
+  static void forEachGroupInTurn(int[] rowStarts, GroupBody body) {
+    for (int g = 0; g + 1 < rowStarts.length; g++) {
+      if (rowStarts[g] < rowStarts[g + 1]) {
+        body.run(g);
+      }
+    }
+  }
+
   // ---- element-wise
 
   /** {@code y += x}, any equal shapes. */

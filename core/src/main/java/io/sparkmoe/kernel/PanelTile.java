@@ -1,6 +1,7 @@
 package io.sparkmoe.kernel;
 
 import java.nio.ByteBuffer;
+import jdk.incubator.vector.FloatVector;
 
 /**
  * The inner loop of a product with {@link PanelMatrix} for one number of rows and one type of
@@ -30,4 +31,10 @@ interface PanelTile {
    * @param inputs of whole groups
    */
   void sum(float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int inputs);
+
+  /** Stores two vectors of sums. */
+  static void put(float[] sums, int at, FloatVector a, FloatVector b) {
+    a.intoArray(sums, at);
+    b.intoArray(sums, at + Lanes.LENGTH);
+  }
 }

@@ -105,11 +105,7 @@ public final class ReferenceKernels implements Kernels {
 
   @Override
   public void forEachGroup(int[] rowStarts, GroupBody body) {
-    for (int g = 0; g + 1 < rowStarts.length; g++) {
-      if (rowStarts[g] < rowStarts[g + 1]) {
-        body.run(g);
-      }
-    }
+    Kernels.forEachGroupInTurn(rowStarts, body);
   }
 
   // ---- element-wise

@@ -29,18 +29,15 @@ final class VectorBfloat16 {
         parallel,
         f32.size(),
         Pieces.GRAIN,
-        (first, end) -> narrow(to, first, from, first, end - first));
-  }
-
-  /** Narrows {@code count} elements. */
-  static void narrow(ByteBuffer bf16, int toIndex, ByteBuffer f32, int index, int count) {
-    int bound = Lanes.FLOATS.loopBound(count);
-    for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      Lanes.storeUpperHalves(bf16, toIndex + i, round(Lanes.loadInts(f32, index + i)));
-    }
-    for (int i = bound; i < count; i++) {
-      Lanes.setBfloat16(bf16, toIndex + i, Lanes.get(f32, index + i));
-    }
+        (first, end) -> {
+          int bound = Lanes.bound(first, end);
+          for (int i = first; i < bound; i += Lanes.LENGTH) {
+            Lanes.storeUpperHalves(to, i, round(Lanes.loadInts(from, i)));
+          }
+          for (int i = bound; i < end; i++) {
+            Lanes.setBfloat16(to, i, Lanes.get(from, i));
+          }
+        });
   }
 
   /** The upper 16 bits become the nearest BF16, ties to even. */

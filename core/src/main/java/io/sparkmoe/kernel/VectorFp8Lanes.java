@@ -292,7 +292,12 @@ final class VectorFp8Lanes {
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
       Lanes.storeInts(largest, i, Lanes.loadInts(largest, i).max(magnitude(x, index + i)));
     }
-    for (int i = bound; i < count; i++) {
+    raiseFrom(bound, largest, x, index, count);
+  }
+
+  /** {@link #raise} from column {@code first} on, one by one. */
+  private static void raiseFrom(int first, ByteBuffer largest, ByteBuffer x, int index, int count) {
+    for (int i = first; i < count; i++) {
       int at = i * Integer.BYTES;
       largest.putInt(at, Math.max(largest.getInt(at), magnitude(Lanes.get(x, index + i))));
     }
@@ -308,12 +313,8 @@ final class VectorFp8Lanes {
       IntVector second = magnitude(x, at + 2 * stride).max(magnitude(x, at + 3 * stride));
       Lanes.storeInts(largest, i, Lanes.loadInts(largest, i).max(first).max(second));
     }
-    for (int r = 0; bound < count && r < 4; r++) {
-      for (int i = bound; i < count; i++) {
-        int at = i * Integer.BYTES;
-        int magnitude = magnitude(Lanes.get(x, index + r * stride + i));
-        largest.putInt(at, Math.max(largest.getInt(at), magnitude));
-      }
+    for (int r = 0; r < 4; r++) {
+      raiseFrom(bound, largest, x, index + r * stride, count);
     }
   }
 

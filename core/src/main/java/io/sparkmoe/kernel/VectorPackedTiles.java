@@ -75,7 +75,7 @@ final class VectorPackedTiles {
       a0 = s.fma(front.and(mask).reinterpretAsFloats(), a0);
       b0 = s.fma(back.and(mask).reinterpretAsFloats(), b0);
     }
-    put(sums, lane, a0, b0);
+    PanelTile.put(sums, lane, a0, b0);
   }
 
   private static void oneFp8(
@@ -100,7 +100,7 @@ final class VectorPackedTiles {
       a0 = s.fma(code(front, mask), a0);
       b0 = s.fma(code(back, mask), b0);
     }
-    put(sums, lane, a0, b0);
+    PanelTile.put(sums, lane, a0, b0);
   }
 
   // More rows: any type.
@@ -134,8 +134,8 @@ final class VectorPackedTiles {
       a1 = s.fma(a, a1);
       b1 = s.fma(b, b1);
     }
-    put(sums, lane, a0, b0);
-    put(sums, lane + PanelMatrix.WIDTH, a1, b1);
+    PanelTile.put(sums, lane, a0, b0);
+    PanelTile.put(sums, lane + PanelMatrix.WIDTH, a1, b1);
   }
 
   private void four(float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int inputs) {
@@ -167,10 +167,10 @@ final class VectorPackedTiles {
       a3 = s.fma(a, a3);
       b3 = s.fma(b, b3);
     }
-    put(sums, lane, a0, b0);
-    put(sums, lane + PanelMatrix.WIDTH, a1, b1);
-    put(sums, lane + 2 * PanelMatrix.WIDTH, a2, b2);
-    put(sums, lane + 3 * PanelMatrix.WIDTH, a3, b3);
+    PanelTile.put(sums, lane, a0, b0);
+    PanelTile.put(sums, lane + PanelMatrix.WIDTH, a1, b1);
+    PanelTile.put(sums, lane + 2 * PanelMatrix.WIDTH, a2, b2);
+    PanelTile.put(sums, lane + 3 * PanelMatrix.WIDTH, a3, b3);
   }
 
   private void eight(
@@ -223,14 +223,14 @@ final class VectorPackedTiles {
       a7 = s.fma(a, a7);
       b7 = s.fma(b, b7);
     }
-    put(sums, lane, a0, b0);
-    put(sums, lane + PanelMatrix.WIDTH, a1, b1);
-    put(sums, lane + 2 * PanelMatrix.WIDTH, a2, b2);
-    put(sums, lane + 3 * PanelMatrix.WIDTH, a3, b3);
-    put(sums, lane + 4 * PanelMatrix.WIDTH, a4, b4);
-    put(sums, lane + 5 * PanelMatrix.WIDTH, a5, b5);
-    put(sums, lane + 6 * PanelMatrix.WIDTH, a6, b6);
-    put(sums, lane + 7 * PanelMatrix.WIDTH, a7, b7);
+    PanelTile.put(sums, lane, a0, b0);
+    PanelTile.put(sums, lane + PanelMatrix.WIDTH, a1, b1);
+    PanelTile.put(sums, lane + 2 * PanelMatrix.WIDTH, a2, b2);
+    PanelTile.put(sums, lane + 3 * PanelMatrix.WIDTH, a3, b3);
+    PanelTile.put(sums, lane + 4 * PanelMatrix.WIDTH, a4, b4);
+    PanelTile.put(sums, lane + 5 * PanelMatrix.WIDTH, a5, b5);
+    PanelTile.put(sums, lane + 6 * PanelMatrix.WIDTH, a6, b6);
+    PanelTile.put(sums, lane + 7 * PanelMatrix.WIDTH, a7, b7);
   }
 
   /** Group of an input; {@code at} is that of input 0. */
@@ -254,10 +254,5 @@ final class VectorPackedTiles {
   /** E4M3 codes at the top of their lanes. */
   private static FloatVector code(IntVector codes, IntVector mask) {
     return codes.lanewise(VectorOperators.ASHR, E4M3_SIGN_BITS).and(mask).reinterpretAsFloats();
-  }
-
-  private static void put(float[] sums, int at, FloatVector a, FloatVector b) {
-    a.intoArray(sums, at);
-    b.intoArray(sums, at + Lanes.LENGTH);
   }
 }

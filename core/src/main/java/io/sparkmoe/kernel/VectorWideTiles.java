@@ -19,7 +19,7 @@ final class VectorWideTiles {
       a0 = s.fma(Lanes.load(w, p), a0);
       b0 = s.fma(Lanes.load(w, p + Lanes.LENGTH), b0);
     }
-    put(sums, lane, a0, b0);
+    PanelTile.put(sums, lane, a0, b0);
   }
 
   static void two(float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int inputs) {
@@ -37,8 +37,8 @@ final class VectorWideTiles {
       a1 = s.fma(a, a1);
       b1 = s.fma(b, b1);
     }
-    put(sums, lane, a0, b0);
-    put(sums, lane + PanelMatrix.WIDTH, a1, b1);
+    PanelTile.put(sums, lane, a0, b0);
+    PanelTile.put(sums, lane + PanelMatrix.WIDTH, a1, b1);
   }
 
   static void four(float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int inputs) {
@@ -66,10 +66,10 @@ final class VectorWideTiles {
       a3 = s.fma(a, a3);
       b3 = s.fma(b, b3);
     }
-    put(sums, lane, a0, b0);
-    put(sums, lane + PanelMatrix.WIDTH, a1, b1);
-    put(sums, lane + 2 * PanelMatrix.WIDTH, a2, b2);
-    put(sums, lane + 3 * PanelMatrix.WIDTH, a3, b3);
+    PanelTile.put(sums, lane, a0, b0);
+    PanelTile.put(sums, lane + PanelMatrix.WIDTH, a1, b1);
+    PanelTile.put(sums, lane + 2 * PanelMatrix.WIDTH, a2, b2);
+    PanelTile.put(sums, lane + 3 * PanelMatrix.WIDTH, a3, b3);
   }
 
   static void eight(float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int inputs) {
@@ -117,18 +117,13 @@ final class VectorWideTiles {
       a7 = s.fma(a, a7);
       b7 = s.fma(b, b7);
     }
-    put(sums, lane, a0, b0);
-    put(sums, lane + PanelMatrix.WIDTH, a1, b1);
-    put(sums, lane + 2 * PanelMatrix.WIDTH, a2, b2);
-    put(sums, lane + 3 * PanelMatrix.WIDTH, a3, b3);
-    put(sums, lane + 4 * PanelMatrix.WIDTH, a4, b4);
-    put(sums, lane + 5 * PanelMatrix.WIDTH, a5, b5);
-    put(sums, lane + 6 * PanelMatrix.WIDTH, a6, b6);
-    put(sums, lane + 7 * PanelMatrix.WIDTH, a7, b7);
-  }
-
-  private static void put(float[] sums, int at, FloatVector a, FloatVector b) {
-    a.intoArray(sums, at);
-    b.intoArray(sums, at + Lanes.LENGTH);
+    PanelTile.put(sums, lane, a0, b0);
+    PanelTile.put(sums, lane + PanelMatrix.WIDTH, a1, b1);
+    PanelTile.put(sums, lane + 2 * PanelMatrix.WIDTH, a2, b2);
+    PanelTile.put(sums, lane + 3 * PanelMatrix.WIDTH, a3, b3);
+    PanelTile.put(sums, lane + 4 * PanelMatrix.WIDTH, a4, b4);
+    PanelTile.put(sums, lane + 5 * PanelMatrix.WIDTH, a5, b5);
+    PanelTile.put(sums, lane + 6 * PanelMatrix.WIDTH, a6, b6);
+    PanelTile.put(sums, lane + 7 * PanelMatrix.WIDTH, a7, b7);
   }
 }

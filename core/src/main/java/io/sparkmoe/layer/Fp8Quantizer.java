@@ -55,14 +55,10 @@ final class Fp8Quantizer {
    * {@link Kernels#forEachGroup}; one after the other while it counts, for the sake of the sums.
    */
   void forEachGroup(int[] rowStarts, Kernels.GroupBody body) {
-    if (!counting) {
+    if (counting) {
+      Kernels.forEachGroupInTurn(rowStarts, body);
+    } else {
       kernels.forEachGroup(rowStarts, body);
-      return;
-    }
-    for (int g = 0; g + 1 < rowStarts.length; g++) {
-      if (rowStarts[g] < rowStarts[g + 1]) {
-        body.run(g);
-      }
     }
   }
 

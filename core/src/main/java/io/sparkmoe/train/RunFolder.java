@@ -44,8 +44,14 @@ public final class RunFolder {
    * checkpoint is committed but whose summary is missing did not.
    */
   public boolean isFinished(int steps) throws IOException {
+    return finishedSteps() >= steps;
+  }
+
+  /** Steps of the run that came to its end here, -1 without one. */
+  private int finishedSteps() throws IOException {
     return store.exists(RunSummary.FILE)
-        && JSON.readTree(store.readText(RunSummary.FILE)).path("steps").asInt() >= steps;
+        ? JSON.readTree(store.readText(RunSummary.FILE)).path("steps").asInt()
+        : -1;
   }
 
   /**
@@ -92,12 +98,16 @@ public final class RunFolder {
   /** A finished run may only be taken up from an earlier step. */
   private void requireUnfinished(int steps, Resume resume) throws IOException {
     boolean fromItsEnd = resume.mode() != Resume.Mode.CHECKPOINT || resume.step() >= steps;
-    if (fromItsEnd && isFinished(steps)) {
+    if (!fromItsEnd) {
+      return;
+    }
+    int finished = finishedSteps();
+    if (finished >= steps) {
       throw new IllegalArgumentException(
           "--out "
               + store.location()
               + " holds a run that has finished its "
-              + JSON.readTree(store.readText(RunSummary.FILE)).path("steps").asInt()
+              + finished
               + " steps, train.steps is "
               + steps
               + "; raise train.steps to train on");
