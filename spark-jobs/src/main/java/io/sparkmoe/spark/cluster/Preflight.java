@@ -103,23 +103,21 @@ public final class Preflight {
     SparkContext context = sc.sc();
     long end = System.nanoTime() + deadline.toNanos();
     ClusterShape shape = ClusterShape.of(sc.getConf());
-    // An executor offers its slots before it is listed; without it, ranks would seem to share one.
-    int expected =
-        shape.kind() == ClusterShape.Kind.LOCAL ? 0 : Math.min(numRanks, shape.numExecutors());
+    // One executor may have room for all ranks, and the others come later; how many is -1 where
+    // only
+    // the cluster knows, and then room is enough.
+    int expected = Math.min(numRanks, shape.numExecutors());
     int slots = slots(context);
-    while (slots < numRanks || executors(context) < expected) {
-      if (System.nanoTime() > end) {
-        if (slots >= numRanks) {
-          break;
-        }
-        throw new PreflightException(
-            tooFewExecutors(shape, executors(context), deadline, slots, numRanks));
-      }
+    int executors = executors(context, shape);
+    while ((slots < numRanks || executors < expected) && System.nanoTime() - end < 0) {
       Thread.sleep(POLL_MILLIS);
       slots = slots(context);
+      executors = executors(context, shape);
+    }
+    if (slots < numRanks) {
+      throw new PreflightException(tooFewExecutors(shape, executors, deadline, slots, numRanks));
     }
     List<String> remarks = new ArrayList<>();
-    int executors = Math.max(1, executors(context));
     if (executors < numRanks) {
       remarks.add(
           numRanks
@@ -329,9 +327,12 @@ public final class Preflight {
     return context.maxNumConcurrentTasks(context.resourceProfileManager().defaultResourceProfile());
   }
 
-  /** Executors that have registered; the driver is listed among them and not counted. */
-  private static int executors(SparkContext context) {
-    return context.statusTracker().getExecutorInfos().length - 1;
+  /**
+   * Executor processes, from the same table of the scheduler as {@link #slots}: Spark's status API
+   * lists one some time after its slots are offered. A local master's only process is the driver.
+   */
+  private static int executors(SparkContext context, ClusterShape shape) {
+    return shape.kind() == ClusterShape.Kind.LOCAL ? 1 : context.getExecutorIds().size();
   }
 
   private static String mib(long bytes) {
