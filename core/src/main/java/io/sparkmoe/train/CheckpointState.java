@@ -76,7 +76,38 @@ public final class CheckpointState {
               + config.train().steps()
               + "; raise train.steps to train on");
     }
+    notes.addAll(changedSettings(reader, config));
     return notes;
+  }
+
+  /**
+   * Settings that a run may change when it goes on, such as the learning rate, the seed or the
+   * wires; it then ends with other bits than an unbroken one.
+   *
+   * @return one sentence that names them all, or none
+   */
+  private static List<String> changedSettings(CheckpointReader reader, RunConfig config) {
+    List<String> changes = new ArrayList<>();
+    JsonNode then = reader.manifest().config();
+    JsonNode now = RunConfigJson.toJson(config);
+    for (String section : List.of(RunConfigJson.TRAIN, RunConfigJson.CLUSTER)) {
+      for (Map.Entry<String, JsonNode> key : now.path(section).properties()) {
+        JsonNode stored = then.path(section).path(key.getKey());
+        if (!stored.isMissingNode() && !stored.equals(key.getValue())) {
+          changes.add(
+              section
+                  + "."
+                  + key.getKey()
+                  + " was "
+                  + stored.asText()
+                  + ", is "
+                  + key.getValue().asText());
+        }
+      }
+    }
+    return changes.isEmpty()
+        ? List.of()
+        : List.of("settings changed since the checkpoint: " + String.join("; ", changes));
   }
 
   /** A key that the checkpoint's program did not know yet counts as its default. */
@@ -145,7 +176,8 @@ public final class CheckpointState {
 
   /** A key of the checkpoint's {@code train:}; checkpoints from before there was one lack it. */
   private static <E extends Enum<E>> E choice(CheckpointReader reader, String key, E absent) {
-    String name = reader.manifest().config().path("train").path(key).asText(lower(absent));
+    String name =
+        reader.manifest().config().path(RunConfigJson.TRAIN).path(key).asText(lower(absent));
     return Enum.valueOf(absent.getDeclaringClass(), name.toUpperCase(Locale.ROOT));
   }
 

@@ -24,6 +24,12 @@ public final class RunConfigJson {
           .enable(DeserializationFeature.FAIL_ON_MISSING_CREATOR_PROPERTIES)
           .build();
 
+  /** Section of a {@link TrainConfig}. */
+  static final String TRAIN = "train";
+
+  /** Section of a {@link ClusterConfig}. */
+  static final String CLUSTER = "cluster";
+
   /** Section of a {@link DistillConfig}. */
   static final String DISTILL = "distill";
 
@@ -33,8 +39,8 @@ public final class RunConfigJson {
   public static ObjectNode toJson(RunConfig config) {
     ObjectNode root = JSON.createObjectNode();
     root.set("model", modelKeys(config.model()));
-    root.set("train", JSON.valueToTree(config.train()));
-    root.set("cluster", JSON.valueToTree(config.cluster()));
+    root.set(TRAIN, JSON.valueToTree(config.train()));
+    root.set(CLUSTER, JSON.valueToTree(config.cluster()));
     root.set(DISTILL, toJson(config.distill()));
     return root;
   }
@@ -52,8 +58,8 @@ public final class RunConfigJson {
   public static RunConfig fromJson(JsonNode root) {
     return new RunConfig(
         HuggingFaceConfig.fromJson(root.path("model"), note -> {}),
-        section(root, "train", TrainConfig.class),
-        section(root, "cluster", ClusterConfig.class),
+        section(root, TRAIN, TrainConfig.class),
+        section(root, CLUSTER, ClusterConfig.class),
         section(root, DISTILL, DistillConfig.class));
   }
 

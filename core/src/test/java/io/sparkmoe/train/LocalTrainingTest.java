@@ -211,17 +211,36 @@ class LocalTrainingTest {
     bytes[bytes.length / 2] ^= 1;
     Files.write(newest, bytes);
     List<String> notes = new ArrayList<>();
-    RunListener listener =
-        new RunListener() {
-          @Override
-          public void onStart(int resumedFromStep, List<String> said) {
-            notes.addAll(said);
-          }
-        };
     RunResult resumed =
-        new TinyRun().ranks(2).with("checkpoint_every", 5).in(folder).listener(listener).run();
+        new TinyRun().ranks(2).with("checkpoint_every", 5).in(folder).listener(said(notes)).run();
     assertThat(resumed.resumedFromStep()).isEqualTo(5);
     assertThat(notes).anyMatch(note -> note.contains("step-00000010/model/replicated.safetensors"));
+  }
+
+  @Test
+  @DisplayName("what a resumed run has otherwise than its checkpoint is named, in one sentence")
+  void namesChangedSettings() throws Exception {
+    new TinyRun().with("steps", 10).in(folder).run();
+    List<String> notes = new ArrayList<>();
+    new TinyRun().with("seed", 12).with("lr", 1e-3).in(folder).listener(said(notes)).run();
+    assertThat(notes)
+        .filteredOn(note -> note.startsWith("settings changed"))
+        .singleElement()
+        .asString()
+        .startsWith("settings changed since the checkpoint: train.")
+        .contains("train.steps was 10, is 20", "train.seed was 11, is 12")
+        .contains("train.lr was 0.003, is 0.001")
+        .doesNotContain("cluster.");
+  }
+
+  /** Keeps what a run says when it starts. */
+  private static RunListener said(List<String> notes) {
+    return new RunListener() {
+      @Override
+      public void onStart(int resumedFromStep, List<String> said) {
+        notes.addAll(said);
+      }
+    };
   }
 
   @Test
