@@ -245,7 +245,7 @@ public final class ConfigKeys {
     table.choice(
         "gemm_backend",
         "auto",
-        "Matrix library of all ranks; auto = oneDNN, unless the driver measures another as clearly faster on the run's precision; onednn-f32 widens BF16 inputs.",
+        "Matrix library of all ranks; auto = oneDNN, unless the driver measures another as clearly faster on the run's precision; onednn-f32 never multiplies BF16.",
         "auto",
         "onednn",
         "onednn-f32",

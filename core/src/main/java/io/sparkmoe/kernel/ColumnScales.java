@@ -1,5 +1,6 @@
 package io.sparkmoe.kernel;
 
+import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.PowerOfTwoScale;
 import java.nio.ByteBuffer;
 
@@ -38,9 +39,11 @@ final class ColumnScales {
   /**
    * Rounds the same block by them.
    *
-   * @param to BF16 written; row r of the block starts at element {@code toIndex + r * toStride}
+   * @param type of what is written, F32 or BF16
+   * @param to written; row r of the block starts at element {@code toIndex + r * toStride}
    */
   void round(
+      DType type,
       ByteBuffer to,
       int toIndex,
       int toStride,
@@ -50,15 +53,13 @@ final class ColumnScales {
       int height,
       int count) {
     for (int r = 0; r < height; r++) {
-      lanes.roundColumns(
-          to,
-          toIndex + r * toStride,
-          values,
-          index + r * stride,
-          count,
-          inverses,
-          factors,
-          fitBfloat16);
+      int toRow = toIndex + r * toStride;
+      int row = index + r * stride;
+      if (type == DType.BF16) {
+        lanes.roundColumnsToBfloat16(to, toRow, values, row, count, inverses, factors, fitBfloat16);
+      } else {
+        lanes.roundColumns(to, toRow, values, row, count, inverses, factors);
+      }
     }
   }
 }

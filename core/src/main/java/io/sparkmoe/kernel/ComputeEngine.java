@@ -29,12 +29,13 @@ public final class ComputeEngine implements AutoCloseable {
       DecodeKernels decodeKernels,
       Parallel parallel,
       GemmBackends.Choice gemm,
-      DType inputs) {
+      DType measured) {
     this.kernels = kernels;
     this.decodeKernels = decodeKernels;
     this.parallel = parallel;
     this.gemm = gemm;
-    this.inputs = inputs;
+    // Another library than the one that was hoped for may multiply F32 only.
+    this.inputs = measured == DType.BF16 ? gemm.gemm().operandType() : measured;
   }
 
   /**
@@ -51,7 +52,7 @@ public final class ComputeEngine implements AutoCloseable {
    * @param name prefix of the thread names, such as "rank 1"
    * @param gemmBackend "onednn", "onednn-f32", "openblas", "reference", or "auto": measures what is
    *     available and takes the first in order of preference that no other beats clearly
-   * @param inputs F32 or BF16, of the products that matter most to the run
+   * @param inputs F32 or BF16, of the products that matter most to the run: what auto measures
    * @param threads compute threads, the caller's included
    */
   public static ComputeEngine open(String name, String gemmBackend, DType inputs, int threads) {

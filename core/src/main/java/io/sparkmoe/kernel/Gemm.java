@@ -1,5 +1,7 @@
 package io.sparkmoe.kernel;
 
+import io.sparkmoe.tensor.DType;
+
 /**
  * A matrix library: one single-threaded product of row-major matrices given by address, of F32 or
  * BF16 inputs. Implementations are thread-safe and give the same bits for the same shapes and
@@ -49,6 +51,12 @@ public interface Gemm extends AutoCloseable {
       long c,
       int ldc,
       boolean accumulate);
+
+  /**
+   * Type that values of fewer bits are best given in: BF16 where such products are faster than F32
+   * ones, F32 otherwise.
+   */
+  DType operandType();
 
   /** Name as shown and stored: "onednn", "onednn-f32", "openblas" or "reference". */
   String name();

@@ -48,6 +48,24 @@ public final class GemmBackends {
    */
   public record Choice(Gemm gemm, Map<String, Double> gflops) {}
 
+  /**
+   * {@link Gemm#operandType} of a backend before it is opened; of {@link #AUTO}, that of the
+   * preferred one.
+   *
+   * @param name as {@link #open(String, DType)} takes it
+   */
+  public static DType operandType(String name) {
+    if (!name.equals(AUTO) && !name.equals(OneDnnGemm.NAME)) {
+      return DType.F32;
+    }
+    try {
+      return OneDnnGemm.bestOperandType();
+    } catch (LinkageError e) {
+      LOG.debug("oneDNN does not load on this machine, so another library's operands are F32", e);
+      return DType.F32;
+    }
+  }
+
   private static Map<String, Supplier<Gemm>> backends() {
     Map<String, Supplier<Gemm>> backends = new LinkedHashMap<>();
     backends.put(OneDnnGemm.NAME, () -> new OneDnnGemm(true));

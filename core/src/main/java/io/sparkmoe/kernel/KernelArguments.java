@@ -53,7 +53,7 @@ final class KernelArguments {
 
   static void gatedFp8(Tensor hidden, Fp8Tensor kept, Tensor gateUp, Tensor weight) {
     weightedSwiGlu(hidden, gateUp, weight);
-    typed(hidden, DType.BF16);
+    operandTyped(hidden);
     keptGateUp(kept, hidden);
   }
 
@@ -68,9 +68,9 @@ final class KernelArguments {
       int[] rowStarts) {
     weightedSwiGluBackward(dGateUp, dWeight, hiddenTransposed, dHidden, dGateUp, weight);
     sameSize(dGateUpTransposed, dGateUp);
-    typed(dGateUp, DType.BF16);
-    typed(dGateUpTransposed, DType.BF16);
-    typed(hiddenTransposed, DType.BF16);
+    operandTyped(dGateUp);
+    operandTyped(dGateUpTransposed);
+    operandTyped(hiddenTransposed);
     keptGateUp(kept, dHidden);
     requireGroups(dHidden, rowStarts);
     equal(
@@ -163,9 +163,16 @@ final class KernelArguments {
     sameSize(values, x.codes());
   }
 
-  private static void operand(Tensor operand, Tensor x) {
-    typed(operand, DType.BF16);
+  /** A tensor that takes the values of x as products read them. */
+  static void operand(Tensor operand, Tensor x) {
+    operandTyped(operand);
     sameSize(operand, x);
+  }
+
+  private static void operandTyped(Tensor operand) {
+    if (operand.type() != DType.F32) {
+      typed(operand, DType.BF16);
+    }
   }
 
   private static void requireGroups(Tensor x, int[] rowStarts) {

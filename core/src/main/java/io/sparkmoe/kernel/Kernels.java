@@ -1,5 +1,6 @@
 package io.sparkmoe.kernel;
 
+import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
 
 /**
@@ -16,6 +17,13 @@ import io.sparkmoe.tensor.Tensor;
  * Kernels allocate no tensors.
  */
 public interface Kernels {
+
+  /**
+   * Type of operands: tensors in which products read FP8 and BF16 values, exactly. BF16 where the
+   * matrix library multiplies it faster than F32, F32 otherwise. All kernels that write operands
+   * take both.
+   */
+  DType operandType();
 
   // ---- matrix products: the two inputs are BF16 with an F32 result, or all three of one type
 
@@ -339,9 +347,10 @@ public interface Kernels {
    * activation kernel, which exists to divide safely, costs precision and would erase gradients. A
    * tile of zeros has scale 1. Scales are taken over finite values; what is not finite becomes NaN,
    * so that a diverged value is still seen. The operand is exact: a code's 4 bits fit BF16's 8
-   * (below 2^-126 it is rounded to BF16's subnormal numbers).
+   * (below 2^-126 a BF16 operand is rounded to its subnormal numbers).
    *
-   * @param operand BF16 (R, N) written: what matrix products read; null where only codes are wanted
+   * @param operand BF16 or F32 (R, N) written: what matrix products read; null where only codes are
+   *     wanted
    * @param kept (R, N) written: the same values as codes and scales, of the scaling's format; null
    *     where only the operand is wanted. Not with {@link Fp8Granularity#TILE_128X1}
    * @param x F32 or BF16 (R, N); (E, R, N) is E matrices
@@ -357,7 +366,7 @@ public interface Kernels {
       Fp8Scaling scaling,
       Fp8Statistics statistics);
 
-  /** {@link #quantize} of what {@code x} (R, N) stands for, written to operand BF16 (R, N). */
+  /** {@link #quantize} of what {@code x} (R, N) stands for, written to operand (R, N). */
   void requantize(
       Tensor operand, Fp8Tensor x, int[] rowStarts, Fp8Scaling scaling, Fp8Statistics statistics);
 
@@ -368,7 +377,7 @@ public interface Kernels {
    * {@link #weightedSwiGlu} between two products in FP8, in E4M3 tiles of 1x128: the products
    * before it are kept and its result is rounded.
    *
-   * @param hidden BF16 (R, F) written: operand of {@code weight * silu(gate) * up}
+   * @param hidden operand (R, F) written: {@code weight * silu(gate) * up}
    * @param kept (2R, F) written: every row of gateUp as two, its gate and its up
    * @param gateUp (R, 2F)
    * @param weight (R), null = one
@@ -379,9 +388,9 @@ public interface Kernels {
    * Backward of {@link #gatedFp8}, from what that kept: the gradient of gateUp, rounded either way,
    * and the activation once more, rounded for the weight gradient, all in E4M3.
    *
-   * @param dGateUp BF16 (R, 2F) written, in tiles of 1x128 of gate and of up
-   * @param dGateUpTransposed BF16 (R, 2F) written, in tiles of 128x1 within groups
-   * @param hiddenTransposed BF16 (R, F) written, likewise
+   * @param dGateUp operand (R, 2F) written, in tiles of 1x128 of gate and of up
+   * @param dGateUpTransposed operand (R, 2F) written, in tiles of 128x1 within groups
+   * @param hiddenTransposed operand (R, F) written, likewise
    * @param dWeight (R) written; null where weight is
    * @param dHidden gradient of {@code weight * silu(gate) * up}, (R, F)
    * @param kept (2R, F)
@@ -400,8 +409,8 @@ public interface Kernels {
 
   // ---- conversions
 
-  /** F32 to BF16, nearest even. */
-  void toBfloat16(Tensor bf16, Tensor f32);
+  /** F32 to the nearest BF16 values, ties to even, in a BF16 tensor or an F32 one. */
+  void toBfloat16(Tensor rounded, Tensor f32);
 
   /** BF16 to F32. */
   void fromBfloat16(Tensor f32, Tensor bf16);

@@ -81,6 +81,11 @@ final class Lanes {
     return wide.lanewise(VectorOperators.LSHL, Short.SIZE).reinterpretAsFloats();
   }
 
+  /** Stores every lane with its lower 16 bits zero: of a float, as a BF16 number in F32. */
+  static void storeUpperBits(ByteBuffer memory, int index, IntVector values) {
+    storeInts(memory, index, values.and(0xFFFF0000));
+  }
+
   /** Stores the upper 16 bits of every lane, which of a float are a BF16 number. */
   static void storeUpperHalves(ByteBuffer memory, int index, IntVector values) {
     IntVector halves = values.lanewise(VectorOperators.LSHR, Short.SIZE);

@@ -1,5 +1,6 @@
 package io.sparkmoe.kernel;
 
+import io.sparkmoe.tensor.DType;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Queue;
@@ -57,6 +58,21 @@ final class OneDnnGemm extends WideningGemm {
    */
   OneDnnGemm(boolean nativeBfloat16) {
     this.nativeBfloat16 = nativeBfloat16;
+  }
+
+  /**
+   * BF16 where the processor multiplies it (AVX512-BF16, AMX); elsewhere oneDNN has an emulation,
+   * which is slower than F32.
+   */
+  static DType bestOperandType() {
+    int bfloat16 = dnnl.dnnl_cpu_isa_avx512_core_bf16;
+    boolean has = (dnnl.dnnl_get_effective_cpu_isa() & bfloat16) == bfloat16;
+    return has ? DType.BF16 : DType.F32;
+  }
+
+  @Override
+  public DType operandType() {
+    return nativeBfloat16 ? bestOperandType() : DType.F32;
   }
 
   private Session openSession() {

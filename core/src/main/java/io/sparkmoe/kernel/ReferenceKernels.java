@@ -1,5 +1,6 @@
 package io.sparkmoe.kernel;
 
+import io.sparkmoe.tensor.Bfloat16;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
 
@@ -9,6 +10,11 @@ import io.sparkmoe.tensor.Tensor;
  * Legend as in {@link Kernels}.
  */
 public final class ReferenceKernels implements Kernels {
+
+  @Override
+  public DType operandType() {
+    return DType.BF16;
+  }
 
   // ---- matrix products
 
@@ -552,9 +558,11 @@ public final class ReferenceKernels implements Kernels {
   // ---- conversions
 
   @Override
-  public void toBfloat16(Tensor bf16, Tensor f32) {
-    KernelArguments.typed(bf16, DType.BF16);
-    copyValues(bf16, f32);
+  public void toBfloat16(Tensor rounded, Tensor f32) {
+    KernelArguments.operand(rounded, f32);
+    for (int i = 0; i < f32.size(); i++) {
+      rounded.set(i, Bfloat16.decode(Bfloat16.encode((float) f32.get(i))));
+    }
   }
 
   @Override

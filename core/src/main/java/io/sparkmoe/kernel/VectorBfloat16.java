@@ -1,5 +1,7 @@
 package io.sparkmoe.kernel;
 
+import io.sparkmoe.tensor.Bfloat16;
+import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
 import jdk.incubator.vector.IntVector;
@@ -22,22 +24,35 @@ final class VectorBfloat16 {
     this.parallel = parallel;
   }
 
-  void narrow(Tensor bf16, Tensor f32) {
-    ByteBuffer to = bf16.bytes();
+  /** To a BF16 tensor or an F32 one. */
+  void round(Tensor rounded, Tensor f32) {
+    ByteBuffer to = rounded.bytes();
     ByteBuffer from = f32.bytes();
-    Pieces.forEach(
-        parallel,
-        f32.size(),
-        Pieces.GRAIN,
-        (first, end) -> {
-          int bound = Lanes.bound(first, end);
-          for (int i = first; i < bound; i += Lanes.LENGTH) {
-            Lanes.storeUpperHalves(to, i, round(Lanes.loadInts(from, i)));
-          }
-          for (int i = bound; i < end; i++) {
-            Lanes.setBfloat16(to, i, Lanes.get(from, i));
-          }
-        });
+    Pieces.Range range =
+        rounded.type() == DType.BF16
+            ? (first, end) -> narrow(to, from, first, end)
+            : (first, end) -> round(to, from, first, end);
+    Pieces.forEach(parallel, f32.size(), Pieces.GRAIN, range);
+  }
+
+  private static void narrow(ByteBuffer bf16, ByteBuffer f32, int first, int end) {
+    int bound = Lanes.bound(first, end);
+    for (int i = first; i < bound; i += Lanes.LENGTH) {
+      Lanes.storeUpperHalves(bf16, i, round(Lanes.loadInts(f32, i)));
+    }
+    for (int i = bound; i < end; i++) {
+      Lanes.setBfloat16(bf16, i, Lanes.get(f32, i));
+    }
+  }
+
+  private static void round(ByteBuffer rounded, ByteBuffer f32, int first, int end) {
+    int bound = Lanes.bound(first, end);
+    for (int i = first; i < bound; i += Lanes.LENGTH) {
+      Lanes.storeUpperBits(rounded, i, round(Lanes.loadInts(f32, i)));
+    }
+    for (int i = bound; i < end; i++) {
+      Lanes.set(rounded, i, Bfloat16.decode(Bfloat16.encode(Lanes.get(f32, i))));
+    }
   }
 
   /** The upper 16 bits become the nearest BF16, ties to even. */

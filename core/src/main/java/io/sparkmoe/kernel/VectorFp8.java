@@ -136,7 +136,7 @@ final class VectorFp8 {
   private void quantize(
       Tensor operand, Fp8Tensor kept, int n, Step read, int[] groups, Fp8Scaling scaling) {
     VectorFp8Lanes lanes = formats.get(scaling.format());
-    Step round = operand == null ? null : round(operand, n, lanes);
+    Step round = operand == null ? null : roundStep(operand, n, lanes);
     Step encode = kept == null ? null : encode(kept, n, lanes);
     switch (scaling.granularity()) {
       case TILE_1X128 -> {
@@ -304,6 +304,22 @@ final class VectorFp8 {
 
   // ---- writing
 
+  private static Step roundStep(Tensor operand, int n, VectorFp8Lanes lanes) {
+    return operand.type() == DType.BF16
+        ? roundToBfloat16(operand, n, lanes)
+        : round(operand, n, lanes);
+  }
+
+  private static Step roundToBfloat16(Tensor operand, int n, VectorFp8Lanes lanes) {
+    ByteBuffer bytes = operand.bytes();
+    return work -> {
+      for (int r = 0; r < work.height(); r++) {
+        lanes.roundToBfloat16(
+            bytes, work.at(r, n), work.values, work.valuesAt(r), work.block.count, work.scales[r]);
+      }
+    };
+  }
+
   private static Step round(Tensor operand, int n, VectorFp8Lanes lanes) {
     ByteBuffer bytes = operand.bytes();
     return work -> {
@@ -320,6 +336,7 @@ final class VectorFp8 {
         work.columns
             .get(lanes.format())
             .round(
+                operand.type(),
                 bytes,
                 work.at(0, n),
                 n,

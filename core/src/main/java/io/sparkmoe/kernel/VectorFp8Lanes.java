@@ -69,8 +69,22 @@ final class VectorFp8Lanes {
 
   // ---- one scale
 
-  /** {@code to = round(x / scale) * scale} in BF16. */
+  /** {@code to = round(x / scale) * scale} in F32. */
   void round(ByteBuffer to, int toIndex, ByteBuffer x, int index, int count, byte scale) {
+    float factor = PowerOfTwoScale.value(scale);
+    float inverse = PowerOfTwoScale.reciprocal(scale);
+    FloatVector factors = VectorMath.splat(factor);
+    int bound = Lanes.FLOATS.loopBound(count);
+    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+      Lanes.storeInts(to, toIndex + i, rounded(Lanes.load(x, index + i).mul(inverse), factors));
+    }
+    for (int i = bound; i < count; i++) {
+      Lanes.set(to, toIndex + i, rounded(Lanes.get(x, index + i), inverse, factor));
+    }
+  }
+
+  /** {@code to = round(x / scale) * scale} in BF16. */
+  void roundToBfloat16(ByteBuffer to, int toIndex, ByteBuffer x, int index, int count, byte scale) {
     float factor = PowerOfTwoScale.value(scale);
     float inverse = PowerOfTwoScale.reciprocal(scale);
     FloatVector factors = VectorMath.splat(factor);
@@ -136,12 +150,32 @@ final class VectorFp8Lanes {
 
   // ---- one scale a column
 
+  /** {@link #round} with the scale of every column. */
+  void roundColumns(
+      ByteBuffer to,
+      int toIndex,
+      ByteBuffer x,
+      int index,
+      int count,
+      ByteBuffer inverses,
+      ByteBuffer factors) {
+    int bound = Lanes.FLOATS.loopBound(count);
+    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+      FloatVector v = Lanes.load(x, index + i).mul(Lanes.load(inverses, i));
+      Lanes.storeInts(to, toIndex + i, rounded(v, Lanes.load(factors, i)));
+    }
+    for (int i = bound; i < count; i++) {
+      float value = rounded(Lanes.get(x, index + i), Lanes.get(inverses, i), Lanes.get(factors, i));
+      Lanes.set(to, toIndex + i, value);
+    }
+  }
+
   /**
-   * {@link #round} with the scale of every column.
+   * {@link #roundToBfloat16} with the scale of every column.
    *
    * @param fit whether all scales are {@link #fitsBfloat16}
    */
-  void roundColumns(
+  void roundColumnsToBfloat16(
       ByteBuffer to,
       int toIndex,
       ByteBuffer x,

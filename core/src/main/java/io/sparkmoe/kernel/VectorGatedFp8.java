@@ -1,5 +1,6 @@
 package io.sparkmoe.kernel;
 
+import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Fp8Format;
 import io.sparkmoe.tensor.PowerOfTwoScale;
 import io.sparkmoe.tensor.Tensor;
@@ -220,6 +221,7 @@ final class VectorGatedFp8 {
   }
 
   private Step roundRows(Tensor operand, int offset, Room room) {
+    DType type = operand.type();
     ByteBuffer to = operand.bytes();
     int n = operand.cols();
     return work -> {
@@ -228,7 +230,11 @@ final class VectorGatedFp8 {
         int largest = VectorFp8Lanes.largestBits(values, r * TILE, work.count);
         byte scale = PowerOfTwoScale.of(Float.intBitsToFloat(largest), codes.format());
         int at = (work.row + r) * n + offset + work.column;
-        codes.round(to, at, values, r * TILE, work.count, scale);
+        if (type == DType.BF16) {
+          codes.roundToBfloat16(to, at, values, r * TILE, work.count, scale);
+        } else {
+          codes.round(to, at, values, r * TILE, work.count, scale);
+        }
       }
     };
   }
@@ -242,6 +248,7 @@ final class VectorGatedFp8 {
     int n = operand.cols();
     return work ->
         work.columns.round(
+            operand.type(),
             to,
             work.row * n + offset + work.column,
             n,

@@ -14,6 +14,7 @@ import io.sparkmoe.tensor.Tensor;
  */
 public final class VectorKernels implements Kernels {
 
+  private final DType operandType;
   private final VectorMatmul matmul;
   private final VectorElementwise elementwise;
   private final VectorWeightedSwiGlu gated;
@@ -34,6 +35,7 @@ public final class VectorKernels implements Kernels {
    * @param parallel threads; stay the caller's
    */
   public VectorKernels(Gemm gemm, Parallel parallel) {
+    operandType = gemm.operandType();
     matmul = new VectorMatmul(gemm, parallel);
     elementwise = new VectorElementwise(parallel);
     gated = new VectorWeightedSwiGlu(parallel);
@@ -48,6 +50,11 @@ public final class VectorKernels implements Kernels {
     adamW = new VectorAdamW(parallel);
     bfloat16 = new VectorBfloat16(parallel);
     fp8 = new VectorFp8(parallel);
+  }
+
+  @Override
+  public DType operandType() {
+    return operandType;
   }
 
   // ---- matrix products
@@ -404,11 +411,10 @@ public final class VectorKernels implements Kernels {
   // ---- conversions
 
   @Override
-  public void toBfloat16(Tensor bf16, Tensor f32) {
+  public void toBfloat16(Tensor rounded, Tensor f32) {
     allF32(f32);
-    KernelArguments.typed(bf16, DType.BF16);
-    KernelArguments.sameSize(bf16, f32);
-    bfloat16.narrow(bf16, f32);
+    KernelArguments.operand(rounded, f32);
+    bfloat16.round(rounded, f32);
   }
 
   @Override

@@ -1,5 +1,6 @@
 package io.sparkmoe.kernel;
 
+import io.sparkmoe.tensor.DType;
 import java.nio.ByteBuffer;
 
 /**
@@ -10,6 +11,11 @@ abstract class WideningGemm implements Gemm {
 
   private final ThreadLocal<Scratch> wideA = ThreadLocal.withInitial(Scratch::new);
   private final ThreadLocal<Scratch> wideB = ThreadLocal.withInitial(Scratch::new);
+
+  @Override
+  public DType operandType() {
+    return DType.F32;
+  }
 
   @Override
   public void multiplyBfloat16(

@@ -3,7 +3,6 @@ package io.sparkmoe.layer;
 import io.sparkmoe.kernel.Kernels;
 import io.sparkmoe.kernel.Weight;
 import io.sparkmoe.tensor.Allocator;
-import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
 
@@ -24,16 +23,16 @@ final class Bf16Head implements Projection {
 
   /**
    * @param weight (C, I)
-   * @param allocator owns the weight in BF16
+   * @param allocator owns the weight's BF16 values
    */
   Bf16Head(Kernels kernels, Weight weight, Allocator allocator) {
     this.kernels = kernels;
     this.weight = weight;
-    this.operand = allocator.allocate(DType.BF16, weight.value().shape());
+    this.operand = allocator.allocate(kernels.operandType(), weight.value().shape());
   }
 
   /**
-   * @param x BF16 (T, I)
+   * @param x operand of BF16 values (T, I)
    */
   record Input(Tensor x) implements ProjectionInput, ProjectionInput.ForGradient {
 
@@ -90,7 +89,7 @@ final class Bf16Head implements Projection {
   private void backward(
       Tensor dx, boolean add, Tensor dy, ProjectionInput.ForGradient x, Scope scratch) {
     try (Scope inner = scratch.inner()) {
-      Tensor gradient = inner.allocate(DType.BF16, dy.shape());
+      Tensor gradient = inner.allocate(kernels.operandType(), dy.shape());
       kernels.toBfloat16(gradient, dy);
       kernels.matmul(dx, gradient, false, operand(), false, add);
       kernels.matmul(weight.gradient(), gradient, true, ((Input) x).x, false, true);

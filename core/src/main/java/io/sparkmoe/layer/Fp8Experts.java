@@ -70,7 +70,7 @@ final class Fp8Experts implements Experts {
     ExpertRows rows = kept.rows;
     try (Scope scratch = scope.inner()) {
       Tensor gradient = quantizer.operand(Fp8TensorKind.GRADIENT, dOutputs, null, scratch);
-      Tensor tokens = scratch.allocate(DType.BF16, kept.tokens.codes().shape());
+      Tensor tokens = scratch.allocate(kernels.operandType(), kept.tokens.codes().shape());
       kernels.dequantize(tokens, kept.tokens);
       Tensor dInput = scratch.allocate(DType.F32, rows.count(), dTokens.cols());
       quantizer.forEachGroup(
@@ -112,7 +112,7 @@ final class Fp8Experts implements Experts {
 
   /** The token of each row, (R, D). */
   private Tensor gather(Tensor tokens, ExpertRows rows, Scope scope) {
-    Tensor gathered = scope.allocate(DType.BF16, rows.count(), tokens.cols());
+    Tensor gathered = scope.allocate(kernels.operandType(), rows.count(), tokens.cols());
     kernels.gatherRows(gathered, tokens, rows.token());
     return gathered;
   }

@@ -12,7 +12,7 @@ import io.sparkmoe.tensor.Tensor;
  * weight's gradient. Of the inner values only the products before the activation are kept, in FP8;
  * the backward computes the activation again from them [1, section 3.3.3].
  *
- * <p>Legend: R rows, e networks, D model width, F inner width. All operands are BF16.
+ * <p>Legend: R rows, e networks, D model width, F inner width.
  *
  * <p>[1] DeepSeek-V3 technical report.
  */
@@ -76,7 +76,7 @@ final class Fp8GatedNetwork {
     int f = innerWidth();
     int[] starts = {0, rows};
     try (Scope scratch = scope.inner()) {
-      Tensor operand = scratch.allocate(DType.BF16, rows, f);
+      Tensor operand = scratch.allocate(kernels.operandType(), rows, f);
       try (Scope inner = scratch.inner()) {
         Tensor product = inner.allocate(DType.F32, rows, 2 * f);
         kernels.groupedMatmul(product, input, gateUp.operand(e), true, starts, false);
@@ -128,13 +128,13 @@ final class Fp8GatedNetwork {
     int[] starts = {0, rows};
     boolean accumulate = zeroGradients.accumulate(e);
     try (Scope scratch = scope.inner()) {
-      Tensor dGateUp = scratch.allocate(DType.BF16, rows, 2 * f);
-      Tensor dGateUpTransposed = scratch.allocate(DType.BF16, rows, 2 * f);
+      Tensor dGateUp = scratch.allocate(kernels.operandType(), rows, 2 * f);
+      Tensor dGateUpTransposed = scratch.allocate(kernels.operandType(), rows, 2 * f);
       try (Scope inner = scratch.inner()) {
         // forward: output = hidden down^T
         Tensor dHidden = inner.allocate(DType.F32, rows, f);
         kernels.groupedMatmul(dHidden, dOutput, down.operand(e), false, starts, false);
-        Tensor hiddenTransposed = inner.allocate(DType.BF16, rows, f);
+        Tensor hiddenTransposed = inner.allocate(kernels.operandType(), rows, f);
         if (quantizer.fusesGated()) {
           kernels.gatedFp8Backward(
               dGateUp,

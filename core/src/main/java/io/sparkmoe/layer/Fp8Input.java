@@ -10,12 +10,12 @@ import io.sparkmoe.tensor.Tensor;
  * <p>Legend: T tokens, I width.
  *
  * @param kept for the backward, (T, I)
- * @param operand BF16 (T, I), during the forward
+ * @param operand (T, I), during the forward
  */
 record Fp8Input(Fp8Quantizer quantizer, Fp8Tensor kept, Tensor operand) implements ProjectionInput {
 
   /**
-   * @param operand BF16 (T, I), rounded along the tokens
+   * @param operand (T, I), rounded along the tokens
    */
   record Transposed(Tensor operand) implements ForGradient {
 

@@ -19,9 +19,9 @@ import java.util.Map;
  * are FP32. What the backward needs of an input is kept as codes and scales.
  *
  * <p>Scales are powers of two, so an FP8 value is exactly a BF16 number and a product of two exact
- * in FP32: one BF16 product over the whole inner size gives what [1] gets by scaling partial sums
- * of every 128 elements, up to the order of summation. The head and the attention core read BF16
- * values; embedding, gate and norms stay as they are.
+ * in FP32: one product of BF16 values over the whole inner size gives what [1] gets by scaling
+ * partial sums of every 128 elements, up to the order of summation. The head and the attention core
+ * read BF16 values; embedding, gate and norms stay as they are.
  *
  * <p>Legend: T tokens, I input width, O output width, F width, e local experts, D model width.
  *
@@ -121,7 +121,7 @@ public final class Fp8Layers implements Layers {
   @Override
   public ProjectionInput input(Tensor x, Scope saved, Scope scratch) {
     Fp8Tensor kept = quantizer.allocate(Fp8TensorKind.INPUT, saved, x.shape());
-    Tensor operand = scratch.allocate(DType.BF16, x.shape());
+    Tensor operand = scratch.allocate(kernels().operandType(), x.shape());
     quantizer.quantize(Fp8TensorKind.INPUT, operand, kept, x, null);
     return new Fp8Input(quantizer, kept, operand);
   }
@@ -141,7 +141,7 @@ public final class Fp8Layers implements Layers {
 
   @Override
   public ProjectionInput headInput(Tensor x, Scope scope) {
-    Tensor rounded = scope.allocate(DType.BF16, x.shape());
+    Tensor rounded = scope.allocate(kernels().operandType(), x.shape());
     kernels().toBfloat16(rounded, x);
     return new Bf16Head.Input(rounded);
   }

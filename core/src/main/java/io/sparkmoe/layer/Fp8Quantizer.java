@@ -5,15 +5,14 @@ import io.sparkmoe.kernel.Fp8Statistics;
 import io.sparkmoe.kernel.Fp8Tensor;
 import io.sparkmoe.kernel.Kernels;
 import io.sparkmoe.tensor.Allocator;
-import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
 import java.util.EnumMap;
 import java.util.Map;
 
 /**
  * Rounds tensors to FP8 by the recipe of one model, and counts what the rounding did while asked
- * to. What it returns are operands: BF16 tensors that hold FP8 values exactly, as products read
- * them.
+ * to. What it returns are operands ({@link Kernels#operandType}): they hold FP8 values exactly, as
+ * products read them.
  *
  * <p>Legend: R rows, N columns.
  */
@@ -90,7 +89,7 @@ final class Fp8Quantizer {
   /**
    * Rounds x.
    *
-   * @param operand BF16 written, or null
+   * @param operand written, or null
    * @param kept written, or null
    * @param rowStarts groups of rows that share no scale, null = one group
    */
@@ -105,14 +104,14 @@ final class Fp8Quantizer {
    * @param rowStarts groups of rows that share no scale, null = one group
    */
   Tensor operand(Fp8TensorKind kind, Tensor x, int[] rowStarts, Allocator allocator) {
-    Tensor operand = allocator.allocate(DType.BF16, x.shape());
+    Tensor operand = allocator.allocate(kernels.operandType(), x.shape());
     quantize(kind, operand, null, x, rowStarts);
     return operand;
   }
 
   /** The operand of what is kept, rounded once more by the scaling of {@code kind}. */
   Tensor operand(Fp8TensorKind kind, Fp8Tensor x, int[] rowStarts, Allocator allocator) {
-    Tensor operand = allocator.allocate(DType.BF16, x.codes().shape());
+    Tensor operand = allocator.allocate(kernels.operandType(), x.codes().shape());
     kernels.requantize(operand, x, rowStarts, scaling(kind), counter(kind));
     return operand;
   }

@@ -2,7 +2,6 @@ package io.sparkmoe.layer;
 
 import io.sparkmoe.kernel.Weight;
 import io.sparkmoe.tensor.Allocator;
-import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
 
 /**
@@ -26,10 +25,10 @@ final class Fp8Weight {
     this.quantizer = quantizer;
     this.weight = weight;
     this.matrices = matrices.clone();
-    this.operand = allocator.allocate(DType.BF16, weight.value().shape());
+    this.operand = allocator.allocate(quantizer.kernels().operandType(), weight.value().shape());
   }
 
-  /** BF16 in the weight's shape. */
+  /** In the weight's shape. */
   Tensor operand() {
     if (!current) {
       quantizer.quantize(
@@ -43,7 +42,7 @@ final class Fp8Weight {
     return operand;
   }
 
-  /** BF16 of one of the matrices of (E, O, I), as (1, O, I). */
+  /** One of the matrices of (E, O, I), as (1, O, I). */
   Tensor operand(int e) {
     return ExpertRows.matrix(operand(), e);
   }

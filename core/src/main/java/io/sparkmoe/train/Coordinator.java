@@ -75,7 +75,7 @@ public final class Coordinator {
    */
   private RunResult run(DriverCheckpoint checkpoints, KeepAlive reading) throws IOException {
     String backend = checkpoints.gemmBackend().orElse(config.cluster().gemmBackend());
-    DType inputs = config.train().precision().productInputs();
+    DType inputs = config.train().precision().productInputs(backend);
     try (ComputeEngine engine = ComputeEngine.open("driver", backend, inputs, settings.threads());
         Arena arena = new Arena("driver", settings.memoryLimitBytes());
         GateOwner gates = new GateOwner(config.model(), config.train(), engine.kernels(), arena);

@@ -1,21 +1,28 @@
 package io.sparkmoe.train;
 
 import io.sparkmoe.parallel.Wire;
+import io.sparkmoe.tensor.DType;
 import io.sparkmoe.train.AllocationLedger.Frame;
 
 /**
  * Of {@code Fp8Layers} with the recipe whose gated networks are fused: what is kept is codes and
- * scales, products read BF16.
+ * scales.
+ *
+ * @param operands type in which products read it
  */
-record Fp8LayerMemory(AllocationLedger ledger) implements LayerMemory {
+record Fp8LayerMemory(AllocationLedger ledger, DType operands) implements LayerMemory {
 
   private static void codes(Frame frame, long rows, long columns) {
     frame.bytes(rows * columns);
     frame.bytes(rows * (Wire.FP8.bytes(columns) - columns));
   }
 
+  private void operand(Frame frame, long elements) {
+    frame.bytes(elements * operands.sizeBytes());
+  }
+
   private static void bfloat16(Frame frame, long elements) {
-    frame.bytes(Wire.BF16.bytes(elements));
+    frame.bytes(elements * DType.BF16.sizeBytes());
   }
 
   @Override
@@ -26,12 +33,12 @@ record Fp8LayerMemory(AllocationLedger ledger) implements LayerMemory {
   @Override
   public void input(Frame saved, Frame scratch, long rows, long columns) {
     codes(saved, rows, columns);
-    bfloat16(scratch, rows * columns);
+    operand(scratch, rows * columns);
   }
 
   @Override
   public void forGradient(Frame scratch, long rows, long columns) {
-    bfloat16(scratch, rows * columns);
+    operand(scratch, rows * columns);
   }
 
   @Override
@@ -48,15 +55,15 @@ record Fp8LayerMemory(AllocationLedger ledger) implements LayerMemory {
   public void projectionBackward(long rows, long columns) {
     for (int direction = 0; direction < 2; direction++) {
       try (Frame scratch = ledger.open()) {
-        bfloat16(scratch, rows * columns);
+        operand(scratch, rows * columns);
       }
     }
   }
 
   @Override
   public void head(Frame scratch, long rows, long width, long columns) {
-    bfloat16(scratch, rows * width);
-    bfloat16(scratch, rows * columns);
+    operand(scratch, rows * width);
+    operand(scratch, rows * columns);
   }
 
   @Override
@@ -71,7 +78,7 @@ record Fp8LayerMemory(AllocationLedger ledger) implements LayerMemory {
   public void feedForward(Frame saved, long rows, long inner) {
     codes(saved, 2 * rows, inner);
     try (Frame scratch = ledger.open()) {
-      bfloat16(scratch, rows * inner);
+      operand(scratch, rows * inner);
       try (Frame products = ledger.open()) {
         products.words(2 * rows * inner);
       }
@@ -82,7 +89,7 @@ record Fp8LayerMemory(AllocationLedger ledger) implements LayerMemory {
   public void feedForwardBackward(long rows, long width, long inner) {
     try (Frame scratch = ledger.open()) {
       for (int operand = 0; operand < 3; operand++) {
-        bfloat16(scratch, rows * width);
+        operand(scratch, rows * width);
       }
       networkBackward(rows, inner);
     }
@@ -101,7 +108,7 @@ record Fp8LayerMemory(AllocationLedger ledger) implements LayerMemory {
   public void expertsBackward(long arrivals, long rows, long width, long inner) {
     try (Frame scratch = ledger.open()) {
       for (int operand = 0; operand < 2; operand++) {
-        bfloat16(scratch, arrivals * width);
+        operand(scratch, arrivals * width);
       }
       scratch.words(rows * width);
     }
@@ -110,11 +117,11 @@ record Fp8LayerMemory(AllocationLedger ledger) implements LayerMemory {
   private void networkBackward(long rows, long inner) {
     try (Frame scratch = ledger.open()) {
       for (int direction = 0; direction < 2; direction++) {
-        bfloat16(scratch, 2 * rows * inner);
+        operand(scratch, 2 * rows * inner);
       }
       try (Frame hidden = ledger.open()) {
         hidden.words(rows * inner);
-        bfloat16(hidden, rows * inner);
+        operand(hidden, rows * inner);
       }
     }
   }

@@ -10,11 +10,15 @@ import io.sparkmoe.train.AllocationLedger.Frame;
  */
 interface LayerMemory {
 
-  /** The layers of that precision. */
-  static LayerMemory of(Precision precision, AllocationLedger ledger) {
+  /**
+   * The layers of that precision.
+   *
+   * @param gemmBackend name of the matrix library, or how it is chosen
+   */
+  static LayerMemory of(Precision precision, String gemmBackend, AllocationLedger ledger) {
     return switch (precision) {
       case FP32 -> new ExactLayerMemory(ledger);
-      case FP8 -> new Fp8LayerMemory(ledger);
+      case FP8 -> new Fp8LayerMemory(ledger, precision.productInputs(gemmBackend));
     };
   }
 

@@ -47,7 +47,7 @@ final class PassMemory {
       int seqLen,
       double imbalance) {
     this.model = model;
-    this.layers = LayerMemory.of(precision, ledger);
+    this.layers = LayerMemory.of(precision, cluster.gemmBackend(), ledger);
     this.recomputes = recompute == Recompute.LAYER;
     this.cluster = cluster;
     this.numRanks = numRanks;

@@ -1,5 +1,6 @@
 package io.sparkmoe.train;
 
+import io.sparkmoe.kernel.GemmBackends;
 import io.sparkmoe.kernel.Kernels;
 import io.sparkmoe.layer.ExactLayers;
 import io.sparkmoe.layer.Fp8Layers;
@@ -17,7 +18,7 @@ import io.sparkmoe.tensor.DType;
  */
 public enum Precision {
   /** Everything in FP32. */
-  FP32(Wire.FP32, DType.F32, 0) {
+  FP32(Wire.FP32, DType.F32) {
     @Override
     public Layers layers(Kernels kernels, Fp8Recipe recipe, Arena arena) {
       return new ExactLayers(kernels);
@@ -35,7 +36,7 @@ public enum Precision {
   },
 
   /** FP8 inputs of all products of linear layers, {@link Fp8Layers}. */
-  FP8(Wire.BF16, DType.BF16, DType.BF16.sizeBytes()) {
+  FP8(Wire.BF16, DType.BF16) {
     @Override
     public Layers layers(Kernels kernels, Fp8Recipe recipe, Arena arena) {
       return new Fp8Layers(kernels, recipe, arena);
@@ -54,12 +55,10 @@ public enum Precision {
 
   private final Wire gateWire;
   private final DType moments;
-  private final int operandBytes;
 
-  Precision(Wire gateWire, DType moments, int operandBytes) {
+  Precision(Wire gateWire, DType moments) {
     this.gateWire = gateWire;
     this.moments = moments;
-    this.operandBytes = operandBytes;
   }
 
   /**
@@ -76,9 +75,13 @@ public enum Precision {
   /** What the optimizer's weights are rounded to after a step; they are stored as FP32 anyway. */
   public abstract DType masterWeights(Fp8Recipe recipe);
 
-  /** What the products of linear layers read: what a matrix library is chosen for. */
-  public DType productInputs() {
-    return this == FP8 ? DType.BF16 : DType.F32;
+  /**
+   * What the products of linear layers read: what a matrix library is chosen for.
+   *
+   * @param gemmBackend its name, or how it is chosen
+   */
+  public DType productInputs(String gemmBackend) {
+    return this == FP8 ? GemmBackends.operandType(gemmBackend) : DType.F32;
   }
 
   /** Format of hidden states on their way to the driver's gates. */
@@ -86,9 +89,13 @@ public enum Precision {
     return gateWire;
   }
 
-  /** Bytes that layers keep beside every element of a weight. */
-  public int operandBytes() {
-    return operandBytes;
+  /**
+   * Bytes that layers keep beside every element of a weight.
+   *
+   * @param gemmBackend name of the matrix library, or how it is chosen
+   */
+  public int operandBytes(String gemmBackend) {
+    return this == FP8 ? productInputs(gemmBackend).sizeBytes() : 0;
   }
 
   /** Type of AdamW's moments. */

@@ -1,5 +1,6 @@
 package io.sparkmoe.train;
 
+import io.sparkmoe.checkpoint.CheckpointReader;
 import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.model.Parameters;
 import io.sparkmoe.model.Part;
@@ -8,6 +9,7 @@ import io.sparkmoe.parallel.ClusterConfig;
 import io.sparkmoe.parallel.ClusterConfig.GatePlacement;
 import io.sparkmoe.parallel.ExpertPlacement;
 import io.sparkmoe.parallel.Wire;
+import java.io.IOException;
 import java.util.EnumSet;
 
 /**
@@ -65,7 +67,7 @@ public record RankMemory(
         (trained + gates) * FP32_BYTES,
         (trained + gates) * FP32_BYTES,
         trained * momentBytes(config),
-        trained * config.train().precision().operandBytes(),
+        trained * config.train().precision().operandBytes(config.cluster().gemmBackend()),
         reductionElements(config, numRanks, replicated) * FP32_BYTES,
         pass(config, numRanks, 1).training(),
         pass(config, numRanks, numRanks == 1 ? 1 : LIMIT_IMBALANCE).training());
@@ -96,15 +98,22 @@ public record RankMemory(
   /**
    * Of a process that only evaluates.
    *
+   * @param checkpoint of a model, and of the matrix library that reads it
    * @param rows sequences of a pass
    */
   public static RankMemory ofEvaluation(
-      ModelConfig model, Precision precision, int seqLen, int rows) {
-    ClusterConfig alone = ClusterConfig.defaults().withGatePlacement(GatePlacement.EXECUTOR);
+      CheckpointReader checkpoint, Precision precision, int seqLen, int rows) throws IOException {
+    ModelConfig model = checkpoint.model();
+    String gemmBackend = checkpoint.manifest().gemmBackend();
+    ClusterConfig alone =
+        ClusterConfig.defaults()
+            .withGemmBackend(gemmBackend)
+            .withGatePlacement(GatePlacement.EXECUTOR);
     long weights = Parameters.numElements(model, EnumSet.allOf(Part.class));
     AllocationLedger pass =
         new PassMemory(model, precision, Recompute.NONE, alone, 1, rows, seqLen, 1).evaluation();
-    return of(weights * FP32_BYTES, 0, 0, weights * precision.operandBytes(), 0, pass, pass);
+    long operands = weights * precision.operandBytes(gemmBackend);
+    return of(weights * FP32_BYTES, 0, 0, operands, 0, pass, pass);
   }
 
   private static RankMemory of(

@@ -1,6 +1,7 @@
 package io.sparkmoe.train;
 
-import io.sparkmoe.model.ModelConfig;
+import io.sparkmoe.checkpoint.CheckpointReader;
+import java.io.IOException;
 
 /**
  * Physical memory that a process of a run comes to hold at its peak, from the config alone: what
@@ -52,8 +53,9 @@ public record ResidentMemory(long arenaBytes, long heapBytes, long wireBytes, lo
 
   /** Of a process that only evaluates, with so many sequences in a pass. */
   public static ResidentMemory evaluation(
-      ModelConfig model, Precision precision, int seqLen, int rows) {
-    return withoutSpark(RankMemory.ofEvaluation(model, precision, seqLen, rows).expectedBytes());
+      CheckpointReader checkpoint, Precision precision, int seqLen, int rows) throws IOException {
+    return withoutSpark(
+        RankMemory.ofEvaluation(checkpoint, precision, seqLen, rows).expectedBytes());
   }
 
   /** Of an executor with one rank, the one that holds most experts. */

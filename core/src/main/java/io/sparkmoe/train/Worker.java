@@ -71,7 +71,7 @@ public final class Worker {
     RunStart start =
         Protocol.receive(communicator, Communicator.DRIVER, Message.START, 0, RunStart.class);
     String name = "rank " + communicator.rank();
-    DType inputs = config.train().precision().productInputs();
+    DType inputs = config.train().precision().productInputs(start.gemmBackend());
     try (ComputeEngine engine =
             ComputeEngine.open(name, start.gemmBackend(), inputs, settings.threads());
         Arena arena = new Arena(name, settings.memoryLimitBytes());

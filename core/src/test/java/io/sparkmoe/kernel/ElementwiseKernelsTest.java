@@ -330,7 +330,11 @@ class ElementwiseKernelsTest {
       }
       Tensor bf16 = twins.unwritten(DType.BF16, ROWS, d);
       twins.agree("toBfloat16", 0, (k, t) -> k.toBfloat16(t[0], t[1]), bf16, f32);
+      Tensor inF32 = twins.unwritten(ROWS, d);
+      twins.agree("toBfloat16 in F32", 0, (k, t) -> k.toBfloat16(t[0], t[1]), inF32, f32);
       new ReferenceKernels().toBfloat16(bf16, f32);
+      new ReferenceKernels().toBfloat16(inF32, f32);
+      assertThat(inF32.toFloatArray()).isEqualTo(bf16.toFloatArray());
       twins.agree(
           "fromBfloat16", 0, (k, t) -> k.fromBfloat16(t[0], t[1]), twins.unwritten(ROWS, d), bf16);
     }

@@ -8,6 +8,7 @@ import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Fp8Format;
 import io.sparkmoe.tensor.PowerOfTwoScale;
 import io.sparkmoe.tensor.Tensor;
+import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -81,8 +82,13 @@ class Fp8KernelsTest {
             String name = scaling + " of " + rows + "x" + n;
             Tensor x = rows(rows, n);
             Tensor operand = twins.unwritten(DType.BF16, rows, n);
-            twins.sameBits(
-                name, (k, t) -> k.quantize(t[0], null, t[1], rowStarts, scaling, null), operand, x);
+            for (Tensor written : List.of(operand, twins.unwritten(rows, n))) {
+              twins.sameBits(
+                  name + " to " + written.type(),
+                  (k, t) -> k.quantize(t[0], null, t[1], rowStarts, scaling, null),
+                  written,
+                  x);
+            }
             if (granularity != Fp8Granularity.TILE_128X1) {
               twins.sameBits(
                   name + " with codes",
@@ -122,12 +128,14 @@ class Fp8KernelsTest {
             scales);
       }
       new ReferenceKernels().dequantize(bf16, new Fp8Tensor(codes, scales));
-      twins.sameBits(
-          "requantise " + format + " of " + n + " columns",
-          (k, t) -> k.requantize(t[0], new Fp8Tensor(t[1], t[2]), rowStarts, columns, null),
-          twins.unwritten(DType.BF16, rows, n),
-          codes,
-          scales);
+      for (DType type : new DType[] {DType.F32, DType.BF16}) {
+        twins.sameBits(
+            "requantise " + format + " of " + n + " columns to " + type,
+            (k, t) -> k.requantize(t[0], new Fp8Tensor(t[1], t[2]), rowStarts, columns, null),
+            twins.unwritten(type, rows, n),
+            codes,
+            scales);
+      }
       twins.sameBits(
           "requantise BF16 of " + n + " columns",
           (k, t) -> k.quantize(t[0], null, t[1], rowStarts, columns, null),
@@ -147,14 +155,17 @@ class Fp8KernelsTest {
       x.setFloat(i, (float) (x.get(i) * Math.pow(10, 4 * (i / n) - 16)));
     }
     Tensor operand = twins.unwritten(DType.BF16, 9, n);
+    Tensor inF32 = twins.unwritten(9, n);
     Fp8Tensor kept =
         new Fp8Tensor(twins.unwritten(format.type(), 9, n), twins.unwritten(DType.U8, 9, 6));
     new ReferenceKernels().quantize(operand, kept, x, null, scaling, null);
+    new ReferenceKernels().quantize(inF32, null, x, null, scaling, null);
     for (int i = 0; i < x.size(); i++) {
       byte scale = kept.scales().bytes().get(i / n * 6 + i % n / 128);
       float value = (float) kept.codes().get(i) * PowerOfTwoScale.value(scale);
       assertThat(Bfloat16.decode(Bfloat16.encode(value))).isEqualTo(value);
       assertThat((float) operand.get(i)).isEqualTo(value);
+      assertThat(inF32.getFloat(i)).isEqualTo(value);
       // Half of the last of the mantissa's bits, or half of the smallest step of the tile.
       double step = format == Fp8Format.E4M3 ? 0x1p-4 : 0x1p-3;
       double least = Math.max(step * Math.abs(x.get(i)), PowerOfTwoScale.value(scale) * 0x1p-10);

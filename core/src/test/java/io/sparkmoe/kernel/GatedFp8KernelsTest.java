@@ -8,7 +8,8 @@ import io.sparkmoe.tensor.Fp8Format;
 import io.sparkmoe.tensor.Tensor;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /**
  * Law: the fused kernels give the bits of the kernels that they are made of, one after the other. R
@@ -39,8 +40,8 @@ class GatedFp8KernelsTest {
     gemm.close();
   }
 
-  private Tensor operand(int... shape) {
-    return twins.unwritten(DType.BF16, shape);
+  private Tensor operand(DType type, int... shape) {
+    return twins.unwritten(type, shape);
   }
 
   private Fp8Tensor kept(int f) {
@@ -53,21 +54,22 @@ class GatedFp8KernelsTest {
     assertThat(actual.toFloatArray()).as(what).isEqualTo(expected.toFloatArray());
   }
 
-  @Test
-  void forwardIsActivationBetweenTwoRoundings() {
+  @ParameterizedTest
+  @EnumSource(names = {"F32", "BF16"})
+  void forwardIsActivationBetweenTwoRoundings(DType type) {
     for (Kernels kernels : both) {
       for (int f : WIDTHS) {
         Tensor gateUp = twins.mixed(R, 2 * f);
         Tensor weight = twins.mixed(R);
         for (Tensor weights : new Tensor[] {weight, null}) {
           Fp8Tensor kept = kept(f);
-          Tensor hidden = operand(R, f);
+          Tensor hidden = operand(type, R, f);
           kernels.gatedFp8(hidden, kept, gateUp, weights);
           Fp8Tensor keptAlone = kept(f);
           kernels.quantize(null, keptAlone, gateUp.reshape(2 * R, f), null, ROWS, null);
           Tensor wide = twins.unwritten(R, f);
           kernels.weightedSwiGlu(wide, gateUp, weights);
-          Tensor hiddenAlone = operand(R, f);
+          Tensor hiddenAlone = operand(type, R, f);
           kernels.quantize(hiddenAlone, null, wide, null, ROWS, null);
           assertSameBits("hidden, F=" + f, hidden, hiddenAlone);
           assertSameBits("codes, F=" + f, kept.codes(), keptAlone.codes());
@@ -77,17 +79,18 @@ class GatedFp8KernelsTest {
     }
   }
 
-  @Test
-  void backwardIsDerivativeBetweenRoundings() {
+  @ParameterizedTest
+  @EnumSource(names = {"F32", "BF16"})
+  void backwardIsDerivativeBetweenRoundings(DType type) {
     for (Kernels kernels : both) {
       for (int f : WIDTHS) {
         Fp8Tensor kept = kept(f);
         kernels.quantize(null, kept, twins.mixed(2 * R, f), null, ROWS, null);
         Tensor weight = twins.mixed(R);
         Tensor dHidden = twins.mixed(R, f);
-        Tensor dGateUp = operand(R, 2 * f);
-        Tensor dTransposed = operand(R, 2 * f);
-        Tensor hTransposed = operand(R, f);
+        Tensor dGateUp = operand(type, R, 2 * f);
+        Tensor dTransposed = operand(type, R, 2 * f);
+        Tensor hTransposed = operand(type, R, f);
         Tensor dWeight = twins.unwritten(R);
         kernels.gatedFp8Backward(
             dGateUp, dTransposed, hTransposed, dWeight, dHidden, kept, weight, GROUPS);
@@ -97,13 +100,13 @@ class GatedFp8KernelsTest {
         Tensor h = twins.unwritten(R, f);
         Tensor dWeightAlone = twins.unwritten(R);
         kernels.weightedSwiGluBackward(wide, dWeightAlone, h, dHidden, wide, weight);
-        Tensor alone = operand(2 * R, f);
+        Tensor alone = operand(type, 2 * R, f);
         kernels.quantize(alone, null, wide.reshape(2 * R, f), null, ROWS, null);
         assertSameBits("dGateUp, F=" + f, dGateUp, alone);
-        Tensor transposedAlone = operand(R, 2 * f);
+        Tensor transposedAlone = operand(type, R, 2 * f);
         kernels.quantize(transposedAlone, null, wide, GROUPS, COLUMNS, null);
         assertSameBits("dGateUp transposed, F=" + f, dTransposed, transposedAlone);
-        Tensor hAlone = operand(R, f);
+        Tensor hAlone = operand(type, R, f);
         kernels.quantize(hAlone, null, h, GROUPS, COLUMNS, null);
         assertSameBits("hidden transposed, F=" + f, hTransposed, hAlone);
         for (int r = 0; r < R; r++) {

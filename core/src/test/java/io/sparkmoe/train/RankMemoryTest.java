@@ -25,22 +25,30 @@ import org.junit.jupiter.params.provider.ValueSource;
 class RankMemoryTest {
 
   private static final String[] SMALL = {
-    "train.batch_sequences=4", "train.seq_len=64", "model.vocab_size=512"
+    "train.batch_sequences=4",
+    "train.seq_len=64",
+    "model.vocab_size=512",
+    "cluster.gemm_backend=openblas"
   };
 
   @ParameterizedTest
   @CsvSource({
-    "tiny,fp32",
-    "quickstart,fp32",
-    "bench-small,fp32",
-    "tiny,fp8",
-    "quickstart,fp8",
-    "bench-small,fp8"
+    "tiny,fp32,openblas",
+    "quickstart,fp32,openblas",
+    "bench-small,fp32,openblas",
+    "tiny,fp8,openblas",
+    "quickstart,fp8,openblas",
+    "bench-small,fp8,openblas",
+    "bench-small,fp8,onednn"
   })
   @DisplayName("one rank's arena holds what the estimate says")
-  void oneRank(String preset, String precision) throws Exception {
+  void oneRank(String preset, String precision, String gemmBackend) throws Exception {
     RunConfig config =
-        config(preset, "cluster.gate_placement=executor", "train.precision=" + precision);
+        config(
+            preset,
+            "cluster.gate_placement=executor",
+            "cluster.gemm_backend=" + gemmBackend,
+            "train.precision=" + precision);
     long owned = RankThreads.run(1, end -> ownedAfterSteps(config, end)).get(0);
     assertThat((double) owned).isCloseTo(owned(config, 1), Percentage.withPercentage(4));
   }
@@ -93,7 +101,7 @@ class RankMemoryTest {
   }
 
   private static long ownedAfterSteps(RunConfig config, Communicator end) {
-    try (ComputeEngine engine = ComputeEngine.open("memory", "openblas", 1);
+    try (ComputeEngine engine = ComputeEngine.open("memory", config.cluster().gemmBackend(), 1);
         Arena arena =
             new Arena("rank " + end.rank(), RankMemory.ofRank(config, end.size()).limitBytes());
         RankState state =

@@ -125,7 +125,7 @@ record Inspection(
     line(text, "gradients", rank.gradientBytes(), "bytes, FP32");
     line(text, "optimizer", rank.momentBytes(), "bytes, two moments");
     if (rank.operandBytes() > 0) {
-      line(text, "operands", rank.operandBytes(), "bytes, weights in BF16 as products read them");
+      line(text, "operands", rank.operandBytes(), "bytes, weights as products read them");
     }
     line(text, "reduction", rank.reductionBytes(), "bytes, what rounding of gradients lost");
     line(text, "activations", rank.passBytes(), "bytes, and scratch of a pass");

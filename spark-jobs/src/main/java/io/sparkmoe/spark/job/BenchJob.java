@@ -8,6 +8,7 @@ import io.sparkmoe.kernel.ComputeEngine;
 import io.sparkmoe.model.ModelFlops;
 import io.sparkmoe.model.Parameters;
 import io.sparkmoe.model.Part;
+import io.sparkmoe.tensor.DType;
 import io.sparkmoe.train.CoordinatorSettings;
 import io.sparkmoe.train.CoordinatorSettings.Resume;
 import io.sparkmoe.train.LocalTraining;
@@ -100,12 +101,9 @@ public final class BenchJob {
   }
 
   private static Peak measurePeak(RunConfig config, int threads) {
-    try (ComputeEngine engine =
-        ComputeEngine.open(
-            "peak",
-            config.cluster().gemmBackend(),
-            config.train().precision().productInputs(),
-            threads)) {
+    String backend = config.cluster().gemmBackend();
+    DType inputs = config.train().precision().productInputs(backend);
+    try (ComputeEngine engine = ComputeEngine.open("peak", backend, inputs, threads)) {
       return new Peak(engine.gemmName(), engine.measurePeakGflops());
     }
   }

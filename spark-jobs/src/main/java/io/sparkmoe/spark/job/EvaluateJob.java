@@ -66,22 +66,23 @@ public final class EvaluateJob {
               precision,
               recipe,
               Runtime.getRuntime().availableProcessors(),
-              rowsPerPass(checkpoint.model(), precision, seqLen));
+              rowsPerPass(checkpoint, precision, seqLen));
       out.println(
           JSON.writeValueAsString(report(checkpoint.model(), precision, evaluation, dataset)));
     }
   }
 
   /** As many as the memory of this machine allows. */
-  private static int rowsPerPass(ModelConfig model, Precision precision, int seqLen) {
+  private static int rowsPerPass(CheckpointReader checkpoint, Precision precision, int seqLen)
+      throws IOException {
     for (int rows = MOST_ROWS_PER_PASS; rows > 1; rows--) {
       if (Preflight.fitsThisMachine(
-          ResidentMemory.evaluation(model, precision, seqLen, rows).bytes())) {
+          ResidentMemory.evaluation(checkpoint, precision, seqLen, rows).bytes())) {
         return rows;
       }
     }
     Preflight.checkThisMachine(
-        ResidentMemory.evaluation(model, precision, seqLen, 1).bytes(),
+        ResidentMemory.evaluation(checkpoint, precision, seqLen, 1).bytes(),
         "free some or take another machine");
     return 1;
   }

@@ -76,7 +76,8 @@ public final class GradientBenchJob {
   /** Weights, their gradients and their operands, with the arena's rounding. */
   private static long memoryBytes(CheckpointReader checkpoint) throws IOException {
     long elements = Parameters.numElements(checkpoint.model(), EnumSet.allOf(Part.class));
-    long bytes = elements * (2 * Float.BYTES + Precision.FP8.operandBytes());
+    int operandBytes = Precision.FP8.operandBytes(checkpoint.manifest().gemmBackend());
+    long bytes = elements * (2 * Float.BYTES + operandBytes);
     return bytes + bytes / 8 + WORK_BYTES;
   }
 
