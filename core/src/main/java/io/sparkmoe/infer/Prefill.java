@@ -2,19 +2,40 @@ package io.sparkmoe.infer;
 
 import io.sparkmoe.infer.InferenceModel.Logits;
 import io.sparkmoe.infer.InferenceModel.Output;
+import io.sparkmoe.model.ModelConfig;
 import java.util.ArrayList;
 import java.util.List;
 
 /** Feeds prompts in blocks, many sequences in one pass. */
 final class Prefill {
 
-  /**
-   * Prompt tokens of one pass over all sequences: enough for every expert to have rows, few enough
-   * for their intermediate results to stay small.
-   */
-  static final int ROWS = 512;
+  /** Prompt tokens of one pass over all sequences, at least and at most. */
+  private static final int LEAST_ROWS = 512;
+
+  private static final int MOST_ROWS = 2048;
+
+  /** Tokens of an expert from which on computing, not reading its weights, takes the time. */
+  private static final int EXPERT_ROWS = 64;
+
+  /** Intermediate results of routed experts that a pass may have, bytes. */
+  private static final long ROUTED_BYTES = 256L << 20;
 
   private Prefill() {}
+
+  /**
+   * Prompt tokens of a pass: enough for an expert to have rows that are worth reading its weights,
+   * few enough for their intermediate results to stay small.
+   */
+  static int rows(ModelConfig model) {
+    if (model.numMoeLayers() == 0) {
+      return LEAST_ROWS;
+    }
+    int topK = model.numExpertsPerTok();
+    long wanted = (long) EXPERT_ROWS * model.numRoutedExperts() / topK;
+    long values = (long) topK * (3 * model.moeIntermediateSize() + model.hiddenSize());
+    long fit = ROUTED_BYTES / (values * Float.BYTES);
+    return (int) Math.max(LEAST_ROWS, Math.min(MOST_ROWS, Math.min(wanted, fit)));
+  }
 
   /** What follows a pass, while its output is valid. */
   @FunctionalInterface
@@ -33,7 +54,7 @@ final class Prefill {
     while (!waiting.isEmpty()) {
       List<Sequence> fed = new ArrayList<>();
       List<Append> appends = new ArrayList<>();
-      int room = ROWS;
+      int room = rows(model.config());
       for (Sequence sequence : waiting) {
         int count = Math.min(room, sequence.promptLeft());
         if (count > 0) {
