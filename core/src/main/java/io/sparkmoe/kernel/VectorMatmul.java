@@ -43,7 +43,7 @@ final class VectorMatmul {
 
   private static final int HEAVY_ROWS = 512;
 
-  /** Operands of one product that are fetched ahead: what fits a core's cache on any server. */
+  /** Weights of one product that are fetched ahead: what fits a core's cache on any server. */
   private static final long FETCH_BYTES = 1 << 20;
 
   private final Gemm gemm;
@@ -128,7 +128,7 @@ final class VectorMatmul {
         (e, task) -> {
           int first = rowStarts[e] + task * EXPERT_ROWS;
           int rows = Math.min(EXPERT_ROWS, rowStarts[e + 1] - first);
-          fetch(a, first * k, rows * k, b, e * n * k, n * k, c, first * n, rows * n);
+          fetch(b, e * n * k, n * k);
           multiply(
               a.type(),
               false,
@@ -161,11 +161,6 @@ final class VectorMatmul {
           int first = rowStarts[e];
           int from = tasks[e] == 1 ? 0 : task * GRADIENT_ROWS;
           int height = tasks[e] == 1 ? n : Math.min(GRADIENT_ROWS, n - from);
-          if (tasks[e] == 1) {
-            int rows = rowStarts[e + 1] - first;
-            int read = accumulate ? n * k : 0;
-            fetch(dy, first * n, rows * n, x, first * k, rows * k, dw, e * n * k, read);
-          }
           multiply(
               x.type(),
               true,
@@ -197,29 +192,13 @@ final class VectorMatmul {
   }
 
   /**
-   * Brings the operands of an expert's product into the core's cache, if they fit. Every expert has
-   * its own, so the library would meet all of them in memory, in an order that the processor does
-   * not foresee; one pass from end to end runs several times as fast.
+   * Brings an expert's weights into the core's cache, if they fit. Every expert has its own, so the
+   * library would meet them in memory, in an order that the processor does not foresee; one pass
+   * from end to end runs several times as fast. The rows were just computed.
    */
-  private void fetch(
-      Tensor a,
-      int aFrom,
-      int aSize,
-      Tensor b,
-      int bFrom,
-      int bSize,
-      Tensor c,
-      int cFrom,
-      int cSize) {
-    long bytes =
-        (long) aSize * a.type().sizeBytes()
-            + (long) bSize * b.type().sizeBytes()
-            + (long) cSize * c.type().sizeBytes();
-    if (bytes <= FETCH_BYTES) {
-      fetched =
-          Lanes.fetch(a, aFrom, aSize)
-              + Lanes.fetch(b, bFrom, bSize)
-              + Lanes.fetch(c, cFrom, cSize);
+  private void fetch(Tensor weights, int from, int size) {
+    if ((long) size * weights.type().sizeBytes() <= FETCH_BYTES) {
+      fetched = Lanes.fetch(weights, from, size);
     }
   }
 
