@@ -112,28 +112,27 @@ public final class GemmBackends {
   }
 
   private static Choice fastest(DType inputs) {
-    Map<String, Double> gflops = new LinkedHashMap<>();
-    Gemm best = null;
+    Map<String, Gemm> opened = new LinkedHashMap<>();
     for (String candidate : BACKENDS.keySet()) {
       // The plain loops cannot win against a library, so they are not worth the wait; and on F32
       // inputs the two ways of oneDNN are one.
-      boolean hopeless = candidate.equals("reference") && best != null;
+      boolean hopeless = candidate.equals("reference") && !opened.isEmpty();
       boolean twice = candidate.equals(OneDnnGemm.NAME_F32) && inputs == DType.F32;
       Gemm gemm = hopeless || twice ? null : openOrWarn(candidate, inputs);
-      if (gemm == null) {
-        continue;
-      }
-      gflops.put(candidate, sampleGflops(gemm, inputs));
-      if (best == null || gflops.get(candidate) > CLEARLY_FASTER * gflops.get(best.name())) {
-        if (best != null) {
-          best.close();
-        }
-        best = gemm;
-      } else {
-        gemm.close();
+      if (gemm != null) {
+        opened.put(candidate, gemm);
       }
     }
-    return new Choice(best, gflops);
+    Map<String, Double> gflops = sampleGflops(opened, inputs);
+    String best = null;
+    for (String candidate : opened.keySet()) {
+      if (best == null || gflops.get(candidate) > CLEARLY_FASTER * gflops.get(best)) {
+        best = candidate;
+      }
+    }
+    Gemm chosen = opened.remove(best);
+    opened.values().forEach(Gemm::close);
+    return new Choice(chosen, gflops);
   }
 
   /** Null when the library does not load. */
@@ -158,21 +157,29 @@ public final class GemmBackends {
     }
   }
 
-  private static double sampleGflops(Gemm gemm, DType inputs) {
-    double inverse = 0;
+  /**
+   * GFLOP/s of every library over the samples, each at the fastest of several short runs. Other
+   * processes can only make a run slower, and the libraries take turns so that none has all of its
+   * runs in a busy moment.
+   */
+  private static Map<String, Double> sampleGflops(Map<String, Gemm> opened, DType inputs) {
+    Map<String, Double> inverses = new LinkedHashMap<>();
+    opened.keySet().forEach(name -> inverses.put(name, 0.0));
     for (int[] sample : SAMPLES) {
-      inverse += 1 / bestGflops(gemm, inputs, sample[0], sample[1], sample[2]);
+      Map<String, Double> best = new LinkedHashMap<>();
+      for (int run = 0; run < SAMPLE_RUNS; run++) {
+        opened.forEach(
+            (name, gemm) ->
+                best.merge(
+                    name,
+                    gflops(
+                        gemm, inputs, sample[0], sample[1], sample[2], SAMPLE_NANOS / SAMPLE_RUNS),
+                    Math::max));
+      }
+      best.forEach((name, gflops) -> inverses.merge(name, 1 / gflops, Double::sum));
     }
-    return SAMPLES.size() / inverse;
-  }
-
-  /** GFLOP/s of the fastest of several short runs: other processes can only make one slower. */
-  private static double bestGflops(Gemm gemm, DType inputs, int m, int n, int k) {
-    double best = 0;
-    for (int run = 0; run < SAMPLE_RUNS; run++) {
-      best = Math.max(best, gflops(gemm, inputs, m, n, k, SAMPLE_NANOS / SAMPLE_RUNS));
-    }
-    return best;
+    inverses.replaceAll((name, inverse) -> SAMPLES.size() / inverse);
+    return inverses;
   }
 
   /**

@@ -93,7 +93,7 @@ public final class CheckpointState {
     for (String section : List.of(RunConfigJson.TRAIN, RunConfigJson.CLUSTER)) {
       for (Map.Entry<String, JsonNode> key : now.path(section).properties()) {
         JsonNode stored = then.path(section).path(key.getKey());
-        if (!stored.isMissingNode() && !stored.equals(key.getValue())) {
+        if (!stored.isMissingNode() && !same(stored, key.getValue())) {
           changes.add(
               section
                   + "."
@@ -128,7 +128,7 @@ public final class CheckpointState {
                 + ", which counts as its default "
                 + stored.asText());
       }
-      if (!stored.equals(key.getValue())) {
+      if (!same(stored, key.getValue())) {
         throw new IllegalArgumentException(
             "checkpoint "
                 + reader.location()
@@ -146,6 +146,11 @@ public final class CheckpointState {
       }
     }
     return notes;
+  }
+
+  /** As a person would write them: a number that was read may be of another width. */
+  private static boolean same(JsonNode stored, JsonNode now) {
+    return stored.asText().equals(now.asText());
   }
 
   private static void requirePrecision(CheckpointReader reader, Precision precision) {

@@ -231,6 +231,15 @@ class LocalTrainingTest {
         .contains("train.steps was 10, is 20", "train.seed was 11, is 12")
         .contains("train.lr was 0.003, is 0.001")
         .doesNotContain("cluster.");
+    notes.clear();
+    new TinyRun()
+        .with("seed", 12)
+        .with("lr", 1e-3)
+        .with("steps", 21)
+        .in(folder)
+        .listener(said(notes))
+        .run();
+    assertThat(notes).contains("settings changed since the checkpoint: train.steps was 20, is 21");
   }
 
   /** Keeps what a run says when it starts. */
