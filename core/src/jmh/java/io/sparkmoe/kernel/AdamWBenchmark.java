@@ -40,6 +40,7 @@ public class AdamWBenchmark {
   private Tensor first;
   private Tensor second;
   private Tensor gradient;
+  private Tensor gradients;
 
   @Setup(Level.Trial)
   public void open(Bench bench) {
@@ -47,6 +48,13 @@ public class AdamWBenchmark {
     first = bench.random(size);
     second = bench.positive(size);
     gradient = bench.random(size);
+    gradients = bench.random(size);
+  }
+
+  /** A step clears the gradient; without a new one the moments would fade to denormal numbers. */
+  @Setup(Level.Invocation)
+  public void refill() {
+    gradient.copyFrom(gradients);
   }
 
   private void run(Kernels kernels, Traffic traffic) {

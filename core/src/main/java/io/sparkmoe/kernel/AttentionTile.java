@@ -9,12 +9,6 @@ import jdk.incubator.vector.FloatVector;
  */
 final class AttentionTile {
 
-  /** One pass over a block; called through one interface for the reason that VectorFp8 gives. */
-  @FunctionalInterface
-  interface Pass {
-    void run(AttentionTile tile);
-  }
-
   private final int mostQueries;
   private final Scratch scratch = new Scratch();
   private ByteBuffer values;
@@ -68,7 +62,7 @@ final class AttentionTile {
     return scratch.address() + (long) gradients * Float.BYTES;
   }
 
-  void run(Pass pass) {
+  void run(Pass<AttentionTile> pass) {
     pass.run(this);
   }
 

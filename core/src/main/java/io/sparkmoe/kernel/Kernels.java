@@ -316,7 +316,7 @@ public interface Kernels {
    * (1-b1) g; v = b2 v + (1-b2) g^2; w = w (1 - lr*decay) - lr * (m/c1) / (sqrt(v/c2) + eps)} with
    * c1 = 1 - b1^t, c2 = 1 - b2^t, as PyTorch. The gradient is set to zero. Moments may be BF16:
    * they are widened, used as they come out of the formula, and rounded to nearest even when
-   * stored.
+   * stored. The fast twin rounds moments to multiples of 2^-103.
    */
   void adamW(
       Tensor weight, Tensor firstMoment, Tensor secondMoment, Tensor gradient, AdamWStep step);

@@ -3,6 +3,7 @@ package io.sparkmoe.kernel;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
+import java.util.List;
 import jdk.incubator.vector.FloatVector;
 
 /** Fast AdamW: one pass over weight, moments and gradient, which it clears on the way. */
@@ -11,11 +12,17 @@ final class VectorAdamW {
   /** Elements of a block. */
   private static final int BLOCK = 4096;
 
+  /**
+   * Added to a moment and taken off again, it leaves multiples of 2^-103. Without gradients a
+   * moment would fade to numbers below 2^-126 and stay there, on which processors compute a hundred
+   * times slower; beside an eps of 1e-12 or more what is lost changes no weight.
+   */
+  private static final float FLOOR = 0x1p-80f;
+
   private final Parallel parallel;
   private final ThreadLocal<Block> blocks = ThreadLocal.withInitial(Block::new);
-  private final Pass[] passes = {
-    VectorAdamW::firstMoment, VectorAdamW::secondMoment, VectorAdamW::weight
-  };
+  private final List<Pass<Block>> passes =
+      List.of(VectorAdamW::firstMoment, VectorAdamW::secondMoment, VectorAdamW::weight);
 
   VectorAdamW(Parallel parallel) {
     this.parallel = parallel;
@@ -72,9 +79,10 @@ final class VectorAdamW {
     for (int i = first; i < bound; i += Lanes.LENGTH) {
       FloatVector gradient = Lanes.load(g, i).mul(c.gradientScale);
       FloatVector mean =
-          VectorMath.fma(gradient, VectorMath.splat(c.rest1), Lanes.load(m, i).mul(c.beta1));
+          floored(
+              VectorMath.fma(gradient, VectorMath.splat(c.rest1), Lanes.load(m, i).mul(c.beta1)));
       FloatVector square =
-          VectorMath.fma(gradient.mul(c.rest2), gradient, Lanes.load(v, i).mul(c.beta2));
+          floored(VectorMath.fma(gradient.mul(c.rest2), gradient, Lanes.load(v, i).mul(c.beta2)));
       FloatVector divisor = square.mul(c.inverseCorrection2).sqrt().add(c.eps);
       FloatVector update = mean.mul(c.rate).div(divisor);
       Lanes.store(m, i, mean);
@@ -84,8 +92,8 @@ final class VectorAdamW {
     }
     for (int i = bound; i < end; i++) {
       float gradient = c.gradientScale * Lanes.get(g, i);
-      float mean = c.beta1 * Lanes.get(m, i) + c.rest1 * gradient;
-      float square = c.beta2 * Lanes.get(v, i) + c.rest2 * gradient * gradient;
+      float mean = floored(c.beta1 * Lanes.get(m, i) + c.rest1 * gradient);
+      float square = floored(c.beta2 * Lanes.get(v, i) + c.rest2 * gradient * gradient);
       Lanes.set(m, i, mean);
       Lanes.set(v, i, square);
       Lanes.set(w, i, Lanes.get(w, i) * c.keep - update(mean, square, c));
@@ -93,17 +101,19 @@ final class VectorAdamW {
     }
   }
 
+  private static FloatVector floored(FloatVector moment) {
+    return moment.add(FLOOR).sub(FLOOR);
+  }
+
+  private static float floored(float moment) {
+    return moment + FLOOR - FLOOR;
+  }
+
   private static float update(float mean, float square, Constants c) {
     return mean * c.rate / ((float) Math.sqrt(square * c.inverseCorrection2) + c.eps);
   }
 
   // ---- moments in BF16: rounded after they were used
-
-  /** One pass over a block; called through one interface for the reason that VectorFp8 gives. */
-  @FunctionalInterface
-  private interface Pass {
-    void run(Block block);
-  }
 
   /** Elements [at, at + count) of the four tensors, and their moments in F32. */
   private static final class Block {
@@ -132,7 +142,7 @@ final class VectorAdamW {
     block.constants = c;
     for (block.at = first; block.at < end; block.at += BLOCK) {
       block.count = Math.min(BLOCK, end - block.at);
-      for (Pass pass : passes) {
+      for (Pass<Block> pass : passes) {
         pass.run(block);
       }
     }
@@ -144,14 +154,16 @@ final class VectorAdamW {
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
       FloatVector gradient = Lanes.load(b.gradient, b.at + i).mul(c.gradientScale);
       FloatVector old = Lanes.loadBfloat16(b.firstMoment, b.at + i);
-      FloatVector mean = VectorMath.fma(gradient, VectorMath.splat(c.rest1), old.mul(c.beta1));
+      FloatVector mean =
+          floored(VectorMath.fma(gradient, VectorMath.splat(c.rest1), old.mul(c.beta1)));
       Lanes.store(b.wideFirst, i, mean);
       Lanes.storeUpperHalves(
           b.firstMoment, b.at + i, VectorBfloat16.round(mean.reinterpretAsInts()));
     }
     for (int i = bound; i < b.count; i++) {
       float gradient = c.gradientScale * Lanes.get(b.gradient, b.at + i);
-      float mean = c.beta1 * Lanes.getBfloat16(b.firstMoment, b.at + i) + c.rest1 * gradient;
+      float old = Lanes.getBfloat16(b.firstMoment, b.at + i);
+      float mean = floored(c.beta1 * old + c.rest1 * gradient);
       Lanes.set(b.wideFirst, i, mean);
       Lanes.setBfloat16(b.firstMoment, b.at + i, mean);
     }
@@ -163,7 +175,8 @@ final class VectorAdamW {
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
       FloatVector gradient = Lanes.load(b.gradient, b.at + i).mul(c.gradientScale);
       FloatVector old = Lanes.loadBfloat16(b.secondMoment, b.at + i);
-      FloatVector square = VectorMath.fma(gradient.mul(c.rest2), gradient, old.mul(c.beta2));
+      FloatVector square =
+          floored(VectorMath.fma(gradient.mul(c.rest2), gradient, old.mul(c.beta2)));
       Lanes.store(b.wideSecond, i, square);
       Lanes.storeUpperHalves(
           b.secondMoment, b.at + i, VectorBfloat16.round(square.reinterpretAsInts()));
@@ -171,7 +184,7 @@ final class VectorAdamW {
     for (int i = bound; i < b.count; i++) {
       float gradient = c.gradientScale * Lanes.get(b.gradient, b.at + i);
       float old = Lanes.getBfloat16(b.secondMoment, b.at + i);
-      float square = c.beta2 * old + c.rest2 * gradient * gradient;
+      float square = floored(c.beta2 * old + c.rest2 * gradient * gradient);
       Lanes.set(b.wideSecond, i, square);
       Lanes.setBfloat16(b.secondMoment, b.at + i, square);
     }

@@ -25,10 +25,10 @@ final class VectorAttention {
       ThreadLocal.withInitial(() -> new AttentionTile(QUERIES));
 
   /** Held in fields that are not static, so that the compiler does not know which one it meets. */
-  private final AttentionTile.Pass softmax = AttentionTile::softmax;
+  private final Pass<AttentionTile> softmax = AttentionTile::softmax;
 
-  private final AttentionTile.Pass probabilities = AttentionTile::probabilities;
-  private final AttentionTile.Pass scoreGradients = AttentionTile::scoreGradients;
+  private final Pass<AttentionTile> probabilities = AttentionTile::probabilities;
+  private final Pass<AttentionTile> scoreGradients = AttentionTile::scoreGradients;
 
   VectorAttention(Gemm gemm, Parallel parallel) {
     this.gemm = gemm;

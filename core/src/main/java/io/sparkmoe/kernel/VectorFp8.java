@@ -12,12 +12,9 @@ import java.util.Map;
 
 /**
  * Fast rounding to FP8 and back, in blocks of at most 128 rows and 128 columns, which stay in the
- * inner caches while one step after the other passes over them: read, find the scales, write. Every
- * step goes row by row, whatever the tiles are, so that nothing strides through memory.
- *
- * <p>Steps are called through one interface on purpose. The compiler then compiles each by itself;
- * put together, they exceed what it is willing to inline, and vectors that cross a call that is not
- * inlined become objects.
+ * inner caches while one {@link Pass} after the other is made over them: read, find the scales,
+ * write. Every pass goes row by row, whatever the tiles are, so that nothing strides through
+ * memory.
  *
  * <p>Legend: R rows, N columns.
  */
@@ -45,12 +42,6 @@ final class VectorFp8 {
 
   /** Rows [row, end) and columns [column, column + count), which have one column of scales. */
   private record Block(int number, int row, int end, int column, int count) {}
-
-  /** One pass over the block that a thread works on. */
-  @FunctionalInterface
-  private interface Step {
-    void run(Workspace work);
-  }
 
   /** What a thread knows of its block. */
   private static final class Workspace {
@@ -96,7 +87,7 @@ final class VectorFp8 {
   void quantize(Tensor operand, Fp8Tensor kept, Tensor x, int[] rowStarts, Fp8Scaling scaling) {
     int[] groups = KernelArguments.groups(x, rowStarts);
     int n = width(x.cols(), scaling);
-    Step read = x.type() == DType.F32 ? inPlace(x, n) : widened(x, n);
+    Pass<Workspace> read = x.type() == DType.F32 ? inPlace(x, n) : widened(x, n);
     quantize(operand, kept, n, ahead(x, n, read), flattened(groups, x.cols(), n), scaling);
   }
 
@@ -115,7 +106,8 @@ final class VectorFp8 {
 
   void dequantize(Tensor values, Fp8Tensor x) {
     int n = width(x.codes().cols(), ROW_TILES);
-    Step write = values.type() == DType.F32 ? decode(values, x, n) : decodeToBfloat16(values, x, n);
+    Pass<Workspace> write =
+        values.type() == DType.F32 ? decode(values, x, n) : decodeToBfloat16(values, x, n);
     run(n, blocks(new int[] {0, n == 0 ? 0 : x.codes().size() / n}, n), write);
   }
 
@@ -134,10 +126,15 @@ final class VectorFp8 {
   }
 
   private void quantize(
-      Tensor operand, Fp8Tensor kept, int n, Step read, int[] groups, Fp8Scaling scaling) {
+      Tensor operand,
+      Fp8Tensor kept,
+      int n,
+      Pass<Workspace> read,
+      int[] groups,
+      Fp8Scaling scaling) {
     VectorFp8Lanes lanes = formats.get(scaling.format());
-    Step round = operand == null ? null : roundStep(operand, n, lanes);
-    Step encode = kept == null ? null : encode(kept, n, lanes);
+    Pass<Workspace> round = operand == null ? null : roundTo(operand, n, lanes);
+    Pass<Workspace> encode = kept == null ? null : encode(kept, n, lanes);
     switch (scaling.granularity()) {
       case TILE_1X128 -> {
         int[] all = {groups[0], groups[groups.length - 1]};
@@ -178,8 +175,9 @@ final class VectorFp8 {
     return blocks;
   }
 
-  /** Runs the steps that there are on every block of rows of n columns. */
-  private void run(int n, Block[] blocks, Step... steps) {
+  /** Makes the passes that there are over every block of rows of n columns. */
+  @SafeVarargs
+  private void run(int n, Block[] blocks, Pass<Workspace>... passes) {
     if (blocks.length == 0) {
       return;
     }
@@ -195,9 +193,9 @@ final class VectorFp8 {
           Workspace work = workspaces.get();
           for (int i = from; i < to; i++) {
             work.block = blocks[i];
-            for (Step step : steps) {
-              if (step != null) {
-                step.run(work);
+            for (Pass<Workspace> pass : passes) {
+              if (pass != null) {
+                pass.run(work);
               }
             }
           }
@@ -206,7 +204,7 @@ final class VectorFp8 {
 
   // ---- reading
 
-  private static Step inPlace(Tensor x, int n) {
+  private static Pass<Workspace> inPlace(Tensor x, int n) {
     ByteBuffer values = x.bytes();
     return work -> {
       work.values = values;
@@ -220,7 +218,7 @@ final class VectorFp8 {
    * they fit into a core's own cache: memory delivers rows of 128 elements, each somewhere else, at
    * half its speed.
    */
-  private static Step ahead(Tensor x, int n, Step read) {
+  private static Pass<Workspace> ahead(Tensor x, int n, Pass<Workspace> read) {
     if (n <= TILE || !bandFits(x.type(), n)) {
       return read;
     }
@@ -243,7 +241,7 @@ final class VectorFp8 {
     work.stride = TILE;
   }
 
-  private static Step widened(Tensor x, int n) {
+  private static Pass<Workspace> widened(Tensor x, int n) {
     ByteBuffer bytes = x.bytes();
     return work -> {
       useCopy(work);
@@ -253,7 +251,7 @@ final class VectorFp8 {
     };
   }
 
-  private Step decoded(Fp8Tensor x, int n) {
+  private Pass<Workspace> decoded(Fp8Tensor x, int n) {
     VectorFp8Lanes lanes = formats.get(x.format());
     ByteBuffer codes = x.codes().bytes();
     ByteBuffer scales = x.scales().bytes();
@@ -273,7 +271,7 @@ final class VectorFp8 {
     return PowerOfTwoScale.of(Float.intBitsToFloat(largestBits), format);
   }
 
-  private static Step rowScales(Fp8Format format) {
+  private static Pass<Workspace> rowScales(Fp8Format format) {
     return work -> {
       for (int r = 0; r < work.height(); r++) {
         int largest = VectorFp8Lanes.largestBits(work.values, work.valuesAt(r), work.block.count);
@@ -282,7 +280,7 @@ final class VectorFp8 {
     };
   }
 
-  private static Step blockScale(VectorFp8Lanes lanes) {
+  private static Pass<Workspace> blockScale(VectorFp8Lanes lanes) {
     return work -> Arrays.fill(work.scales, scale(largestBits(work), lanes.format()));
   }
 
@@ -295,7 +293,7 @@ final class VectorFp8 {
     return largest;
   }
 
-  private static Step columnScales(VectorFp8Lanes lanes) {
+  private static Pass<Workspace> columnScales(VectorFp8Lanes lanes) {
     return work ->
         work.columns
             .get(lanes.format())
@@ -304,13 +302,13 @@ final class VectorFp8 {
 
   // ---- writing
 
-  private static Step roundStep(Tensor operand, int n, VectorFp8Lanes lanes) {
+  private static Pass<Workspace> roundTo(Tensor operand, int n, VectorFp8Lanes lanes) {
     return operand.type() == DType.BF16
         ? roundToBfloat16(operand, n, lanes)
         : round(operand, n, lanes);
   }
 
-  private static Step roundToBfloat16(Tensor operand, int n, VectorFp8Lanes lanes) {
+  private static Pass<Workspace> roundToBfloat16(Tensor operand, int n, VectorFp8Lanes lanes) {
     ByteBuffer bytes = operand.bytes();
     return work -> {
       for (int r = 0; r < work.height(); r++) {
@@ -320,7 +318,7 @@ final class VectorFp8 {
     };
   }
 
-  private static Step round(Tensor operand, int n, VectorFp8Lanes lanes) {
+  private static Pass<Workspace> round(Tensor operand, int n, VectorFp8Lanes lanes) {
     ByteBuffer bytes = operand.bytes();
     return work -> {
       for (int r = 0; r < work.height(); r++) {
@@ -330,7 +328,7 @@ final class VectorFp8 {
     };
   }
 
-  private static Step roundColumns(Tensor operand, int n, VectorFp8Lanes lanes) {
+  private static Pass<Workspace> roundColumns(Tensor operand, int n, VectorFp8Lanes lanes) {
     ByteBuffer bytes = operand.bytes();
     return work ->
         work.columns
@@ -347,7 +345,7 @@ final class VectorFp8 {
                 work.block.count);
   }
 
-  private static Step encode(Fp8Tensor kept, int n, VectorFp8Lanes lanes) {
+  private static Pass<Workspace> encode(Fp8Tensor kept, int n, VectorFp8Lanes lanes) {
     ByteBuffer codes = kept.codes().bytes();
     ByteBuffer scales = kept.scales().bytes();
     return work -> {
@@ -360,7 +358,7 @@ final class VectorFp8 {
     };
   }
 
-  private Step decode(Tensor values, Fp8Tensor x, int n) {
+  private Pass<Workspace> decode(Tensor values, Fp8Tensor x, int n) {
     VectorFp8Lanes lanes = formats.get(x.format());
     ByteBuffer to = values.bytes();
     ByteBuffer codes = x.codes().bytes();
@@ -373,7 +371,7 @@ final class VectorFp8 {
     };
   }
 
-  private Step decodeToBfloat16(Tensor values, Fp8Tensor x, int n) {
+  private Pass<Workspace> decodeToBfloat16(Tensor values, Fp8Tensor x, int n) {
     VectorFp8Lanes lanes = formats.get(x.format());
     ByteBuffer to = values.bytes();
     ByteBuffer codes = x.codes().bytes();

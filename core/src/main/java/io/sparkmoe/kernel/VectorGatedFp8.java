@@ -6,14 +6,14 @@ import io.sparkmoe.tensor.PowerOfTwoScale;
 import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
+import java.util.List;
 
 /**
  * SwiGLU of weighted rows fused with the rounding of all that goes in and comes out, in blocks of
  * 128 rows and 128 columns that stay in the inner caches: what was products of the gate and up
  * projections in main memory leaves as operands and codes, without a pass in between.
  *
- * <p>Steps are called through one interface for the reason that {@link VectorFp8} gives. R rows, F
- * width.
+ * <p>R rows, F width.
  */
 final class VectorGatedFp8 {
 
@@ -26,12 +26,6 @@ final class VectorGatedFp8 {
 
   VectorGatedFp8(Parallel parallel) {
     this.parallel = parallel;
-  }
-
-  /** One pass over the block that a thread works on. */
-  @FunctionalInterface
-  private interface Step {
-    void run(Workspace work);
   }
 
   /** A thread's block and the room for what is computed of it; row r starts at r * TILE. */
@@ -59,14 +53,14 @@ final class VectorGatedFp8 {
   void forward(Tensor hidden, Fp8Tensor kept, Tensor gateUp, Tensor weight) {
     int[] groups = {0, hidden.rows()};
     int f = hidden.cols();
-    Step[] steps = {
-      ahead(gateUp),
-      keep(kept, 0, gateUp.bytes(), f),
-      keep(kept, 1, gateUp.bytes(), f),
-      activate(gateUp.bytes(), weight, f),
-      roundRows(hidden, 0, work -> work.hidden)
-    };
-    run(groups, f, steps, null);
+    List<Pass<Workspace>> passes =
+        List.of(
+            ahead(gateUp),
+            keep(kept, 0, gateUp.bytes(), f),
+            keep(kept, 1, gateUp.bytes(), f),
+            activate(gateUp.bytes(), weight, f),
+            roundRows(hidden, 0, work -> work.hidden));
+    run(groups, f, passes, null);
   }
 
   /** See {@link Kernels#gatedFp8Backward}. */
@@ -80,24 +74,24 @@ final class VectorGatedFp8 {
       Tensor weight,
       int[] groups) {
     int f = dHidden.cols();
-    Step[] steps = {
-      restore(kept, 0, work -> work.gate, f),
-      restore(kept, 1, work -> work.up, f),
-      VectorGatedFp8::sigmoids,
-      differentiate(dHidden.bytes(), weight, f),
-      roundRows(dGateUp, 0, work -> work.gate),
-      roundRows(dGateUp, f, work -> work.up),
-      columnScales(work -> work.gate),
-      roundColumns(dGateUpTransposed, 0, work -> work.gate),
-      columnScales(work -> work.up),
-      roundColumns(dGateUpTransposed, f, work -> work.up),
-      columnScales(work -> work.hidden),
-      roundColumns(hiddenTransposed, 0, work -> work.hidden)
-    };
-    run(groups, f, steps, dWeight);
+    List<Pass<Workspace>> passes =
+        List.of(
+            restore(kept, 0, work -> work.gate, f),
+            restore(kept, 1, work -> work.up, f),
+            VectorGatedFp8::sigmoids,
+            differentiate(dHidden.bytes(), weight, f),
+            roundRows(dGateUp, 0, work -> work.gate),
+            roundRows(dGateUp, f, work -> work.up),
+            columnScales(work -> work.gate),
+            roundColumns(dGateUpTransposed, 0, work -> work.gate),
+            columnScales(work -> work.up),
+            roundColumns(dGateUpTransposed, f, work -> work.up),
+            columnScales(work -> work.hidden),
+            roundColumns(hiddenTransposed, 0, work -> work.hidden));
+    run(groups, f, passes, dWeight);
   }
 
-  private void run(int[] groups, int f, Step[] steps, Tensor dWeight) {
+  private void run(int[] groups, int f, List<Pass<Workspace>> passes, Tensor dWeight) {
     int numGroups = groups.length - 1;
     int[] starts = new int[numGroups + 1];
     for (int g = 0; g < numGroups; g++) {
@@ -121,8 +115,8 @@ final class VectorGatedFp8 {
           for (int column = 0; column < f; column += TILE) {
             work.column = column;
             work.count = Math.min(TILE, f - column);
-            for (Step step : steps) {
-              step.run(work);
+            for (Pass<Workspace> pass : passes) {
+              pass.run(work);
             }
           }
           for (int r = 0; dWeight != null && r < work.height; r++) {
@@ -134,7 +128,7 @@ final class VectorGatedFp8 {
   // ---- steps; half 0 is the gate, half 1 is up
 
   /** Reads whole rows before their first block, as {@link VectorFp8} does. */
-  private static Step ahead(Tensor x) {
+  private static Pass<Workspace> ahead(Tensor x) {
     int n = x.cols();
     boolean fits = VectorFp8.bandFits(x.type(), n);
     return work -> {
@@ -144,7 +138,7 @@ final class VectorGatedFp8 {
     };
   }
 
-  private Step keep(Fp8Tensor kept, int half, ByteBuffer gateUp, int f) {
+  private Pass<Workspace> keep(Fp8Tensor kept, int half, ByteBuffer gateUp, int f) {
     ByteBuffer to = kept.codes().bytes();
     ByteBuffer scales = kept.scales().bytes();
     return work -> {
@@ -159,7 +153,7 @@ final class VectorGatedFp8 {
     };
   }
 
-  private Step restore(Fp8Tensor kept, int half, Room room, int f) {
+  private Pass<Workspace> restore(Fp8Tensor kept, int half, Room room, int f) {
     ByteBuffer from = kept.codes().bytes();
     ByteBuffer scales = kept.scales().bytes();
     return work -> {
@@ -171,7 +165,7 @@ final class VectorGatedFp8 {
     };
   }
 
-  private static Step activate(ByteBuffer gateUp, Tensor weight, int f) {
+  private static Pass<Workspace> activate(ByteBuffer gateUp, Tensor weight, int f) {
     return work -> {
       for (int r = 0; r < work.height; r++) {
         int row = work.row + r;
@@ -190,7 +184,7 @@ final class VectorGatedFp8 {
   }
 
   /** Gate and up become their gradients, and hidden what the forward made of them. */
-  private static Step differentiate(ByteBuffer dHidden, Tensor weight, int f) {
+  private static Pass<Workspace> differentiate(ByteBuffer dHidden, Tensor weight, int f) {
     return work -> {
       for (int r = 0; r < work.height; r++) {
         int row = work.row + r;
@@ -220,7 +214,7 @@ final class VectorGatedFp8 {
     ByteBuffer of(Workspace work);
   }
 
-  private Step roundRows(Tensor operand, int offset, Room room) {
+  private Pass<Workspace> roundRows(Tensor operand, int offset, Room room) {
     DType type = operand.type();
     ByteBuffer to = operand.bytes();
     int n = operand.cols();
@@ -239,11 +233,11 @@ final class VectorGatedFp8 {
     };
   }
 
-  private static Step columnScales(Room room) {
+  private static Pass<Workspace> columnScales(Room room) {
     return work -> work.columns.find(room.of(work), 0, TILE, work.height, work.count);
   }
 
-  private static Step roundColumns(Tensor operand, int offset, Room room) {
+  private static Pass<Workspace> roundColumns(Tensor operand, int offset, Room room) {
     ByteBuffer to = operand.bytes();
     int n = operand.cols();
     return work ->

@@ -3,6 +3,7 @@ package io.sparkmoe.kernel;
 import io.sparkmoe.kernel.DecodeKernels.CachedRows;
 import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
+import java.util.List;
 import jdk.incubator.vector.FloatVector;
 
 /**
@@ -25,9 +26,9 @@ final class VectorLatentAttention {
   private final Parallel parallel;
   private final ThreadLocal<Scratch> scratch = ThreadLocal.withInitial(Scratch::new);
 
-  private final Pass[] passes = {
-    VectorLatentAttention::score, VectorLatentAttention::softmax, VectorLatentAttention::mix
-  };
+  private final List<Pass<Row>> passes =
+      List.of(
+          VectorLatentAttention::score, VectorLatentAttention::softmax, VectorLatentAttention::mix);
 
   VectorLatentAttention(Gemm gemm, Parallel parallel) {
     this.gemm = gemm;
@@ -86,15 +87,9 @@ final class VectorLatentAttention {
             context.bytes(),
             at * latent,
             latent);
-    for (Pass pass : passes) {
+    for (Pass<Row> pass : passes) {
       pass.run(row);
     }
-  }
-
-  /** One pass over a row; called through one interface for the reason that VectorFp8 gives. */
-  @FunctionalInterface
-  private interface Pass {
-    void run(Row row);
   }
 
   /**

@@ -233,6 +233,33 @@ class ElementwiseKernelsTest {
     }
   }
 
+  /** Law: without gradients moments fade, but never to denormal numbers, which are slow. */
+  @ParameterizedTest
+  @EnumSource(names = {"F32", "BF16"})
+  void adamWKeepsMomentsNormal(DType type) {
+    Kernels.AdamWStep step = new Kernels.AdamWStep(1e-4, 0.9, 0.95, 1e-8, 0.1, 1, 1, 1);
+    int d = 207;
+    Tensor weight = twins.mixed(ROWS, d);
+    Tensor first = twins.unwritten(type, ROWS, d);
+    Tensor second = twins.unwritten(type, ROWS, d);
+    first.zero();
+    second.zero();
+    Tensor gradient = twins.mixed(ROWS, d);
+    try (Gemm gemm = new ReferenceGemm();
+        Parallel parallel = new ThreadPoolParallel("test", 1)) {
+      Kernels kernels = new VectorKernels(gemm, parallel);
+      for (int i = 0; i < 2000; i++) {
+        kernels.adamW(weight, first, second, gradient, step);
+      }
+    }
+    for (Tensor moment : List.of(first, second)) {
+      for (float value : moment.toFloatArray()) {
+        assertThat(Math.abs(value)).isLessThan(1e-25f);
+        assertThat(value == 0 || Math.abs(value) >= 0x1p-103f).isTrue();
+      }
+    }
+  }
+
   @Test
   void weightedSwiGluAndItsBackward() {
     for (int f : KernelTwins.SIZES) {
