@@ -40,8 +40,9 @@ import org.openjdk.jmh.annotations.Warmup;
 @State(Scope.Benchmark)
 @BenchmarkMode(Mode.Throughput)
 @OutputTimeUnit(TimeUnit.SECONDS)
-@Warmup(iterations = 3, time = 300, timeUnit = TimeUnit.MILLISECONDS)
-@Measurement(iterations = 5, time = 300, timeUnit = TimeUnit.MILLISECONDS)
+// A call takes a fifth of a second, and the compiler needs some dozens of them.
+@Warmup(iterations = 3, time = 5)
+@Measurement(iterations = 4, time = 3)
 @Fork(1)
 public class MoeLayerBenchmark {
 
