@@ -10,6 +10,7 @@ import java.io.InputStream;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import java.util.regex.Pattern;
 import org.apache.hadoop.conf.Configuration;
 
 /**
@@ -20,6 +21,10 @@ public final class ChatJob {
 
   private static final String RESET = "/reset";
   private static final String EXIT = "/exit";
+
+  /** What looks like a command, and no path or sentence. */
+  private static final Pattern COMMAND = Pattern.compile("/\\w+");
+
   private static final String PROMPT = "> ";
 
   private final ChatOptions options;
@@ -66,6 +71,15 @@ public final class ChatJob {
       if (line.equals(RESET)) {
         session.reset();
         err.println("forgotten");
+      } else if (COMMAND.matcher(line).matches()) {
+        err.println(
+            "unknown command "
+                + line
+                + ", expected "
+                + RESET
+                + " or "
+                + EXIT
+                + "; nothing was said");
       } else if (!line.isEmpty()) {
         answer(session, line);
       }

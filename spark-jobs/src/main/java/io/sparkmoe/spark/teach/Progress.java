@@ -23,7 +23,7 @@ public final class Progress {
     this.err = err;
   }
 
-  /** Tells until it is closed. */
+  /** Tells until it is closed, and then once more. */
   interface Watch extends AutoCloseable {
     @Override
     void close();
@@ -43,7 +43,10 @@ public final class Progress {
         EVERY.toMillis(),
         EVERY.toMillis(),
         TimeUnit.MILLISECONDS);
-    return timer::shutdownNow;
+    return () -> {
+      timer.shutdownNow();
+      tell(folder, total, System.nanoTime() - start);
+    };
   }
 
   private void tell(AnswerFolder folder, long total, long nanos) {

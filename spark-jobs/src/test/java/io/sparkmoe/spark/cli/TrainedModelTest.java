@@ -165,12 +165,15 @@ class TrainedModelTest {
   @Test
   @DisplayName("a chat over a pipe answers turn by turn, forgets, and ends with the input")
   void chats() {
-    assertThat(moe("red\n\n green \n/reset\nred\n", "chat", "--checkpoint", run.toString()))
+    assertThat(moe("red\n\n green \n/quit\n/reset\nred\n", "chat", "--checkpoint", run.toString()))
         .as(text(err))
         .isZero();
     assertThat(text(out).lines().map(String::strip).filter(line -> !line.isEmpty()))
-        .containsExactly(">  stop", "> >  go", "> >  stop", ">");
-    assertThat(text(err)).contains("context of 128 tokens").contains("forgotten");
+        .containsExactly(">  stop", "> >  go", "> > >  stop", ">");
+    assertThat(text(err))
+        .contains("context of 128 tokens")
+        .contains("unknown command /quit, expected /reset or /exit")
+        .contains("forgotten");
   }
 
   @Test
