@@ -125,7 +125,7 @@ final class VectorGatedFp8 {
         });
   }
 
-  // ---- steps; half 0 is the gate, half 1 is up
+  // ---- passes; half 0 is the gate, half 1 is up
 
   /** Reads whole rows before their first block, as {@link VectorFp8} does. */
   private static Pass<Workspace> ahead(Tensor x) {
