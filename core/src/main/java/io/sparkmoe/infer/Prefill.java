@@ -50,11 +50,12 @@ final class Prefill {
 
   /** Feeds what the caches lack of the prompts. */
   static void run(InferenceModel model, List<Sequence> sequences, AfterPass afterPass) {
+    int rows = rows(model.config());
     List<Sequence> waiting = new ArrayList<>(sequences);
     while (!waiting.isEmpty()) {
       List<Sequence> fed = new ArrayList<>();
       List<Append> appends = new ArrayList<>();
-      int room = rows(model.config());
+      int room = rows;
       for (Sequence sequence : waiting) {
         int count = Math.min(room, sequence.promptLeft());
         if (count > 0) {

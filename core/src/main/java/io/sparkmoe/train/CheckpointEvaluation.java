@@ -46,7 +46,13 @@ public final class CheckpointEvaluation {
       int rowsPerPass)
       throws IOException {
     long limitBytes =
-        RankMemory.ofEvaluation(checkpoint, precision, seqLen, rowsPerPass).limitBytes();
+        RankMemory.ofEvaluation(
+                checkpoint.model(),
+                precision,
+                checkpoint.manifest().gemmBackend(),
+                seqLen,
+                rowsPerPass)
+            .limitBytes();
     try (CheckpointModel model = new CheckpointModel(checkpoint, false, threads, limitBytes)) {
       LanguageModel language = model.language(precision, recipe);
       int passes = MicroBatches.passes(rows.size(), rowsPerPass);

@@ -1,6 +1,5 @@
 package io.sparkmoe.train;
 
-import io.sparkmoe.checkpoint.CheckpointReader;
 import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.model.Parameters;
 import io.sparkmoe.model.Part;
@@ -9,7 +8,6 @@ import io.sparkmoe.parallel.ClusterConfig;
 import io.sparkmoe.parallel.ClusterConfig.GatePlacement;
 import io.sparkmoe.parallel.ExpertPlacement;
 import io.sparkmoe.parallel.Wire;
-import java.io.IOException;
 import java.util.EnumSet;
 
 /**
@@ -98,13 +96,11 @@ public record RankMemory(
   /**
    * Of a process that only evaluates.
    *
-   * @param checkpoint of a model, and of the matrix library that reads it
+   * @param gemmBackend name of the matrix library, or how it is chosen
    * @param rows sequences of a pass
    */
   public static RankMemory ofEvaluation(
-      CheckpointReader checkpoint, Precision precision, int seqLen, int rows) throws IOException {
-    ModelConfig model = checkpoint.model();
-    String gemmBackend = checkpoint.manifest().gemmBackend();
+      ModelConfig model, Precision precision, String gemmBackend, int seqLen, int rows) {
     ClusterConfig alone =
         ClusterConfig.defaults()
             .withGemmBackend(gemmBackend)

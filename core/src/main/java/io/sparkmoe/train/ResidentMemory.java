@@ -1,7 +1,6 @@
 package io.sparkmoe.train;
 
-import io.sparkmoe.checkpoint.CheckpointReader;
-import java.io.IOException;
+import io.sparkmoe.model.ModelConfig;
 
 /**
  * Physical memory that a process of a run comes to hold at its peak, from the config alone: what
@@ -53,9 +52,9 @@ public record ResidentMemory(long arenaBytes, long heapBytes, long wireBytes, lo
 
   /** Of a process that only evaluates, with so many sequences in a pass. */
   public static ResidentMemory evaluation(
-      CheckpointReader checkpoint, Precision precision, int seqLen, int rows) throws IOException {
+      ModelConfig model, Precision precision, String gemmBackend, int seqLen, int rows) {
     return withoutSpark(
-        RankMemory.ofEvaluation(checkpoint, precision, seqLen, rows).expectedBytes());
+        RankMemory.ofEvaluation(model, precision, gemmBackend, seqLen, rows).expectedBytes());
   }
 
   /** Of an executor with one rank, the one that holds most experts. */

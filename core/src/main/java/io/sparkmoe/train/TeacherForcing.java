@@ -38,7 +38,12 @@ public final class TeacherForcing {
       CheckpointReader teacher, List<TokenRow> rows, int seqLen, int[] topKs, int threads)
       throws IOException {
     long limitBytes =
-        RankMemory.ofEvaluation(teacher, CheckpointState.precision(teacher), seqLen, ROWS_PER_PASS)
+        RankMemory.ofEvaluation(
+                teacher.model(),
+                CheckpointState.precision(teacher),
+                teacher.manifest().gemmBackend(),
+                seqLen,
+                ROWS_PER_PASS)
             .limitBytes();
     try (CheckpointModel model = new CheckpointModel(teacher, false, threads, limitBytes)) {
       LanguageModel language =

@@ -66,23 +66,24 @@ public final class EvaluateJob {
               precision,
               recipe,
               Runtime.getRuntime().availableProcessors(),
-              rowsPerPass(checkpoint, precision, seqLen));
+              rowsPerPass(
+                  checkpoint.model(), precision, checkpoint.manifest().gemmBackend(), seqLen));
       out.println(
           JSON.writeValueAsString(report(checkpoint.model(), precision, evaluation, dataset)));
     }
   }
 
   /** As many as the memory of this machine allows. */
-  private static int rowsPerPass(CheckpointReader checkpoint, Precision precision, int seqLen)
-      throws IOException {
+  private static int rowsPerPass(
+      ModelConfig model, Precision precision, String gemmBackend, int seqLen) {
     for (int rows = MOST_ROWS_PER_PASS; rows > 1; rows--) {
       if (Preflight.fitsThisMachine(
-          ResidentMemory.evaluation(checkpoint, precision, seqLen, rows).bytes())) {
+          ResidentMemory.evaluation(model, precision, gemmBackend, seqLen, rows).bytes())) {
         return rows;
       }
     }
     Preflight.checkThisMachine(
-        ResidentMemory.evaluation(checkpoint, precision, seqLen, 1).bytes(),
+        ResidentMemory.evaluation(model, precision, gemmBackend, seqLen, 1).bytes(),
         "free some or take another machine");
     return 1;
   }
