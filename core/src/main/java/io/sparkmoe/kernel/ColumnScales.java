@@ -1,6 +1,5 @@
 package io.sparkmoe.kernel;
 
-import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.PowerOfTwoScale;
 import java.nio.ByteBuffer;
 
@@ -39,11 +38,11 @@ final class ColumnScales {
   /**
    * Rounds the same block by them.
    *
-   * @param type of what is written, F32 or BF16
+   * @param bfloat16 whether {@code to} is BF16, not F32
    * @param to written; row r of the block starts at element {@code toIndex + r * toStride}
    */
   void round(
-      DType type,
+      boolean bfloat16,
       ByteBuffer to,
       int toIndex,
       int toStride,
@@ -53,13 +52,16 @@ final class ColumnScales {
       int height,
       int count) {
     for (int r = 0; r < height; r++) {
-      int toRow = toIndex + r * toStride;
-      int row = index + r * stride;
-      if (type == DType.BF16) {
-        lanes.roundColumnsToBfloat16(to, toRow, values, row, count, inverses, factors, fitBfloat16);
-      } else {
-        lanes.roundColumns(to, toRow, values, row, count, inverses, factors);
-      }
+      lanes.roundColumns(
+          bfloat16,
+          to,
+          toIndex + r * toStride,
+          values,
+          index + r * stride,
+          count,
+          inverses,
+          factors,
+          fitBfloat16);
     }
   }
 }

@@ -81,9 +81,13 @@ final class Lanes {
     return wide.lanewise(VectorOperators.LSHL, Short.SIZE).reinterpretAsFloats();
   }
 
-  /** Stores every lane with its lower 16 bits zero: of a float, as a BF16 number in F32. */
-  static void storeUpperBits(ByteBuffer memory, int index, IntVector values) {
-    storeInts(memory, index, values.and(0xFFFF0000));
+  /** Stores bits of floats as they are, or their upper halves where memory holds BF16. */
+  static void storeBits(boolean bfloat16, ByteBuffer memory, int index, IntVector bits) {
+    if (bfloat16) {
+      storeUpperHalves(memory, index, bits);
+    } else {
+      storeInts(memory, index, bits);
+    }
   }
 
   /** Stores the upper 16 bits of every lane, which of a float are a BF16 number. */
@@ -121,6 +125,14 @@ final class Lanes {
 
   static void setBfloat16(ByteBuffer memory, int index, float value) {
     memory.putShort(index * Short.BYTES, Bfloat16.encode(value));
+  }
+
+  static void set(boolean bfloat16, ByteBuffer memory, int index, float value) {
+    if (bfloat16) {
+      setBfloat16(memory, index, value);
+    } else {
+      set(memory, index, value);
+    }
   }
 
   static float getBfloat16(ByteBuffer memory, int index) {

@@ -15,6 +15,8 @@ final class VectorBfloat16 {
 
   private static final int MAGNITUDE = 0x7FFFFFFF;
 
+  private static final int UPPER_HALF = 0xFFFF0000;
+
   /** Turns a NaN whose payload would be cut off into one that stays. */
   private static final int QUIET = 0x00400000;
 
@@ -28,31 +30,22 @@ final class VectorBfloat16 {
   void round(Tensor rounded, Tensor f32) {
     ByteBuffer to = rounded.bytes();
     ByteBuffer from = f32.bytes();
-    Pieces.Range range =
-        rounded.type() == DType.BF16
-            ? (first, end) -> narrow(to, from, first, end)
-            : (first, end) -> round(to, from, first, end);
-    Pieces.forEach(parallel, f32.size(), Pieces.GRAIN, range);
-  }
-
-  private static void narrow(ByteBuffer bf16, ByteBuffer f32, int first, int end) {
-    int bound = Lanes.bound(first, end);
-    for (int i = first; i < bound; i += Lanes.LENGTH) {
-      Lanes.storeUpperHalves(bf16, i, round(Lanes.loadInts(f32, i)));
-    }
-    for (int i = bound; i < end; i++) {
-      Lanes.setBfloat16(bf16, i, Lanes.get(f32, i));
-    }
-  }
-
-  private static void round(ByteBuffer rounded, ByteBuffer f32, int first, int end) {
-    int bound = Lanes.bound(first, end);
-    for (int i = first; i < bound; i += Lanes.LENGTH) {
-      Lanes.storeUpperBits(rounded, i, round(Lanes.loadInts(f32, i)));
-    }
-    for (int i = bound; i < end; i++) {
-      Lanes.set(rounded, i, Bfloat16.decode(Bfloat16.encode(Lanes.get(f32, i))));
-    }
+    boolean bfloat16 = rounded.type() == DType.BF16;
+    Pieces.forEach(
+        parallel,
+        f32.size(),
+        Pieces.GRAIN,
+        (first, end) -> {
+          int bound = Lanes.bound(first, end);
+          for (int i = first; i < bound; i += Lanes.LENGTH) {
+            IntVector bits = round(Lanes.loadInts(from, i)).and(UPPER_HALF);
+            Lanes.storeBits(bfloat16, to, i, bits);
+          }
+          for (int i = bound; i < end; i++) {
+            float value = Bfloat16.decode(Bfloat16.encode(Lanes.get(from, i)));
+            Lanes.set(bfloat16, to, i, value);
+          }
+        });
   }
 
   /** The upper 16 bits become the nearest BF16, ties to even. */

@@ -106,9 +106,7 @@ final class VectorFp8 {
 
   void dequantize(Tensor values, Fp8Tensor x) {
     int n = width(x.codes().cols(), ROW_TILES);
-    Pass<Workspace> write =
-        values.type() == DType.F32 ? decode(values, x, n) : decodeToBfloat16(values, x, n);
-    run(n, blocks(new int[] {0, n == 0 ? 0 : x.codes().size() / n}, n), write);
+    run(n, blocks(new int[] {0, n == 0 ? 0 : x.codes().size() / n}, n), decode(values, x, n));
   }
 
   /**
@@ -133,7 +131,7 @@ final class VectorFp8 {
       int[] groups,
       Fp8Scaling scaling) {
     VectorFp8Lanes lanes = formats.get(scaling.format());
-    Pass<Workspace> round = operand == null ? null : roundTo(operand, n, lanes);
+    Pass<Workspace> round = operand == null ? null : round(operand, n, lanes);
     Pass<Workspace> encode = kept == null ? null : encode(kept, n, lanes);
     switch (scaling.granularity()) {
       case TILE_1X128 -> {
@@ -260,7 +258,7 @@ final class VectorFp8 {
       for (int r = 0; r < work.height(); r++) {
         int at = work.at(r, n);
         byte scale = scales.get(x.scaleAt(at));
-        lanes.decode(work.copy, r * TILE, codes, at, work.block.count, scale);
+        lanes.decode(false, work.copy, r * TILE, codes, at, work.block.count, scale);
       }
     };
   }
@@ -302,39 +300,31 @@ final class VectorFp8 {
 
   // ---- writing
 
-  private static Pass<Workspace> roundTo(Tensor operand, int n, VectorFp8Lanes lanes) {
-    return operand.type() == DType.BF16
-        ? roundToBfloat16(operand, n, lanes)
-        : round(operand, n, lanes);
-  }
-
-  private static Pass<Workspace> roundToBfloat16(Tensor operand, int n, VectorFp8Lanes lanes) {
-    ByteBuffer bytes = operand.bytes();
-    return work -> {
-      for (int r = 0; r < work.height(); r++) {
-        lanes.roundToBfloat16(
-            bytes, work.at(r, n), work.values, work.valuesAt(r), work.block.count, work.scales[r]);
-      }
-    };
-  }
-
   private static Pass<Workspace> round(Tensor operand, int n, VectorFp8Lanes lanes) {
+    boolean bfloat16 = operand.type() == DType.BF16;
     ByteBuffer bytes = operand.bytes();
     return work -> {
       for (int r = 0; r < work.height(); r++) {
         lanes.round(
-            bytes, work.at(r, n), work.values, work.valuesAt(r), work.block.count, work.scales[r]);
+            bfloat16,
+            bytes,
+            work.at(r, n),
+            work.values,
+            work.valuesAt(r),
+            work.block.count,
+            work.scales[r]);
       }
     };
   }
 
   private static Pass<Workspace> roundColumns(Tensor operand, int n, VectorFp8Lanes lanes) {
+    boolean bfloat16 = operand.type() == DType.BF16;
     ByteBuffer bytes = operand.bytes();
     return work ->
         work.columns
             .get(lanes.format())
             .round(
-                operand.type(),
+                bfloat16,
                 bytes,
                 work.at(0, n),
                 n,
@@ -360,19 +350,7 @@ final class VectorFp8 {
 
   private Pass<Workspace> decode(Tensor values, Fp8Tensor x, int n) {
     VectorFp8Lanes lanes = formats.get(x.format());
-    ByteBuffer to = values.bytes();
-    ByteBuffer codes = x.codes().bytes();
-    ByteBuffer scales = x.scales().bytes();
-    return work -> {
-      for (int r = 0; r < work.height(); r++) {
-        int at = work.at(r, n);
-        lanes.decode(to, at, codes, at, work.block.count, scales.get(x.scaleAt(at)));
-      }
-    };
-  }
-
-  private Pass<Workspace> decodeToBfloat16(Tensor values, Fp8Tensor x, int n) {
-    VectorFp8Lanes lanes = formats.get(x.format());
+    boolean bfloat16 = values.type() == DType.BF16;
     ByteBuffer to = values.bytes();
     ByteBuffer codes = x.codes().bytes();
     ByteBuffer scales = x.scales().bytes();
@@ -380,7 +358,7 @@ final class VectorFp8 {
       for (int r = 0; r < work.height(); r++) {
         int at = work.at(r, n);
         byte scale = scales.get(x.scaleAt(at));
-        lanes.decodeToBfloat16(to, at, codes, at, work.block.count, scale);
+        lanes.decode(bfloat16, to, at, codes, at, work.block.count, scale);
       }
     };
   }

@@ -69,32 +69,29 @@ final class VectorFp8Lanes {
 
   // ---- one scale
 
-  /** {@code to = round(x / scale) * scale} in F32. */
-  void round(ByteBuffer to, int toIndex, ByteBuffer x, int index, int count, byte scale) {
+  /**
+   * {@code to = round(x / scale) * scale}.
+   *
+   * @param bfloat16 whether {@code to} is BF16, not F32
+   */
+  void round(
+      boolean bfloat16,
+      ByteBuffer to,
+      int toIndex,
+      ByteBuffer x,
+      int index,
+      int count,
+      byte scale) {
     float factor = PowerOfTwoScale.value(scale);
     float inverse = PowerOfTwoScale.reciprocal(scale);
     FloatVector factors = VectorMath.splat(factor);
-    int bound = Lanes.FLOATS.loopBound(count);
+    int bound = bound(count, !bfloat16 || fitsBfloat16(scale));
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      Lanes.storeInts(to, toIndex + i, rounded(Lanes.load(x, index + i).mul(inverse), factors));
+      IntVector bits = rounded(Lanes.load(x, index + i).mul(inverse), factors);
+      Lanes.storeBits(bfloat16, to, toIndex + i, bits);
     }
     for (int i = bound; i < count; i++) {
-      Lanes.set(to, toIndex + i, rounded(Lanes.get(x, index + i), inverse, factor));
-    }
-  }
-
-  /** {@code to = round(x / scale) * scale} in BF16. */
-  void roundToBfloat16(ByteBuffer to, int toIndex, ByteBuffer x, int index, int count, byte scale) {
-    float factor = PowerOfTwoScale.value(scale);
-    float inverse = PowerOfTwoScale.reciprocal(scale);
-    FloatVector factors = VectorMath.splat(factor);
-    int bound = bound(count, fitsBfloat16(scale));
-    for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      Lanes.storeUpperHalves(
-          to, toIndex + i, rounded(Lanes.load(x, index + i).mul(inverse), factors));
-    }
-    for (int i = bound; i < count; i++) {
-      Lanes.setBfloat16(to, toIndex + i, rounded(Lanes.get(x, index + i), inverse, factor));
+      Lanes.set(bfloat16, to, toIndex + i, rounded(Lanes.get(x, index + i), inverse, factor));
     }
   }
 
@@ -110,29 +107,27 @@ final class VectorFp8Lanes {
     }
   }
 
-  /** {@code x = code * scale} in F32. */
-  void decode(ByteBuffer x, int index, ByteBuffer codes, int codesIndex, int count, byte scale) {
+  /**
+   * {@code x = code * scale}.
+   *
+   * @param bfloat16 whether {@code x} is BF16, not F32
+   */
+  void decode(
+      boolean bfloat16,
+      ByteBuffer x,
+      int index,
+      ByteBuffer codes,
+      int codesIndex,
+      int count,
+      byte scale) {
     float factor = PowerOfTwoScale.value(scale);
-    int bound = Lanes.FLOATS.loopBound(count);
-    for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      Lanes.store(x, index + i, values(Lanes.loadBytes(codes, codesIndex + i)).mul(factor));
-    }
-    for (int i = bound; i < count; i++) {
-      Lanes.set(x, index + i, format.decode(codes.get(codesIndex + i)) * factor);
-    }
-  }
-
-  /** {@code x = code * scale} in BF16. */
-  void decodeToBfloat16(
-      ByteBuffer x, int index, ByteBuffer codes, int codesIndex, int count, byte scale) {
-    float factor = PowerOfTwoScale.value(scale);
-    int bound = bound(count, fitsBfloat16(scale));
+    int bound = bound(count, !bfloat16 || fitsBfloat16(scale));
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
       FloatVector values = values(Lanes.loadBytes(codes, codesIndex + i)).mul(factor);
-      Lanes.storeUpperHalves(x, index + i, values.reinterpretAsInts());
+      Lanes.storeBits(bfloat16, x, index + i, values.reinterpretAsInts());
     }
     for (int i = bound; i < count; i++) {
-      Lanes.setBfloat16(x, index + i, format.decode(codes.get(codesIndex + i)) * factor);
+      Lanes.set(bfloat16, x, index + i, format.decode(codes.get(codesIndex + i)) * factor);
     }
   }
 
@@ -150,32 +145,14 @@ final class VectorFp8Lanes {
 
   // ---- one scale a column
 
-  /** {@link #round} with the scale of every column. */
-  void roundColumns(
-      ByteBuffer to,
-      int toIndex,
-      ByteBuffer x,
-      int index,
-      int count,
-      ByteBuffer inverses,
-      ByteBuffer factors) {
-    int bound = Lanes.FLOATS.loopBound(count);
-    for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      FloatVector v = Lanes.load(x, index + i).mul(Lanes.load(inverses, i));
-      Lanes.storeInts(to, toIndex + i, rounded(v, Lanes.load(factors, i)));
-    }
-    for (int i = bound; i < count; i++) {
-      float value = rounded(Lanes.get(x, index + i), Lanes.get(inverses, i), Lanes.get(factors, i));
-      Lanes.set(to, toIndex + i, value);
-    }
-  }
-
   /**
-   * {@link #roundToBfloat16} with the scale of every column.
+   * {@link #round} with the scale of every column.
    *
+   * @param bfloat16 whether {@code to} is BF16, not F32
    * @param fit whether all scales are {@link #fitsBfloat16}
    */
-  void roundColumnsToBfloat16(
+  void roundColumns(
+      boolean bfloat16,
       ByteBuffer to,
       int toIndex,
       ByteBuffer x,
@@ -184,14 +161,14 @@ final class VectorFp8Lanes {
       ByteBuffer inverses,
       ByteBuffer factors,
       boolean fit) {
-    int bound = bound(count, fit);
+    int bound = bound(count, !bfloat16 || fit);
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
       FloatVector v = Lanes.load(x, index + i).mul(Lanes.load(inverses, i));
-      Lanes.storeUpperHalves(to, toIndex + i, rounded(v, Lanes.load(factors, i)));
+      Lanes.storeBits(bfloat16, to, toIndex + i, rounded(v, Lanes.load(factors, i)));
     }
     for (int i = bound; i < count; i++) {
       float value = rounded(Lanes.get(x, index + i), Lanes.get(inverses, i), Lanes.get(factors, i));
-      Lanes.setBfloat16(to, toIndex + i, value);
+      Lanes.set(bfloat16, to, toIndex + i, value);
     }
   }
 

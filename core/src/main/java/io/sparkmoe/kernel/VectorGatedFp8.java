@@ -160,7 +160,7 @@ final class VectorGatedFp8 {
       ByteBuffer to = room.of(work);
       for (int r = 0; r < work.height; r++) {
         int at = (2 * (work.row + r) + half) * f + work.column;
-        codes.decode(to, r * TILE, from, at, work.count, scales.get(kept.scaleAt(at)));
+        codes.decode(false, to, r * TILE, from, at, work.count, scales.get(kept.scaleAt(at)));
       }
     };
   }
@@ -215,7 +215,7 @@ final class VectorGatedFp8 {
   }
 
   private Pass<Workspace> roundRows(Tensor operand, int offset, Room room) {
-    DType type = operand.type();
+    boolean bfloat16 = operand.type() == DType.BF16;
     ByteBuffer to = operand.bytes();
     int n = operand.cols();
     return work -> {
@@ -224,11 +224,7 @@ final class VectorGatedFp8 {
         int largest = VectorFp8Lanes.largestBits(values, r * TILE, work.count);
         byte scale = PowerOfTwoScale.of(Float.intBitsToFloat(largest), codes.format());
         int at = (work.row + r) * n + offset + work.column;
-        if (type == DType.BF16) {
-          codes.roundToBfloat16(to, at, values, r * TILE, work.count, scale);
-        } else {
-          codes.round(to, at, values, r * TILE, work.count, scale);
-        }
+        codes.round(bfloat16, to, at, values, r * TILE, work.count, scale);
       }
     };
   }
@@ -238,11 +234,12 @@ final class VectorGatedFp8 {
   }
 
   private static Pass<Workspace> roundColumns(Tensor operand, int offset, Room room) {
+    boolean bfloat16 = operand.type() == DType.BF16;
     ByteBuffer to = operand.bytes();
     int n = operand.cols();
     return work ->
         work.columns.round(
-            operand.type(),
+            bfloat16,
             to,
             work.row * n + offset + work.column,
             n,
