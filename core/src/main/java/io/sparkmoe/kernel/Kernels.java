@@ -314,9 +314,9 @@ public interface Kernels {
   /**
    * AdamW (Loshchilov and Hutter, decoupled decay): {@code g = gradientScale * gradient; m = b1 m +
    * (1-b1) g; v = b2 v + (1-b2) g^2; w = w (1 - lr*decay) - lr * (m/c1) / (sqrt(v/c2) + eps)} with
-   * c1 = 1 - b1^t, c2 = 1 - b2^t, as PyTorch. The gradient is set to zero. Moments may be BF16:
-   * they are widened, used as they come out of the formula, and rounded to nearest even when
-   * stored. The fast twin rounds moments to multiples of 2^-103.
+   * c1 = 1 - b1^t, c2 = 1 - b2^t, as PyTorch. The gradient is set to zero where the step says so.
+   * Moments may be BF16: they are widened, used as they come out of the formula, and rounded to
+   * nearest even when stored. The fast twin rounds moments to multiples of 2^-103.
    */
   void adamW(
       Tensor weight, Tensor firstMoment, Tensor secondMoment, Tensor gradient, AdamWStep step);
@@ -324,6 +324,8 @@ public interface Kernels {
   /**
    * Constants of one AdamW step; {@code correction1} = 1 - beta1^t, {@code correction2} = 1 -
    * beta2^t.
+   *
+   * @param clearsGradient whether the gradient is zero afterwards, or left as it is
    */
   record AdamWStep(
       double learningRate,
@@ -333,7 +335,8 @@ public interface Kernels {
       double weightDecay,
       double correction1,
       double correction2,
-      double gradientScale) {}
+      double gradientScale,
+      boolean clearsGradient) {}
 
   // ---- FP8
 

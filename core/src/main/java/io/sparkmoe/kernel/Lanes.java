@@ -163,16 +163,26 @@ final class Lanes {
   }
 
   /**
-   * Reads one word of every cache line of {@code count} elements.
+   * Reads one word of every cache line of {@code count} elements, four quarters side by side: a
+   * core with one stream of memory waits for it.
    *
    * @return their sum, which means nothing
    */
   static int fetch(Tensor tensor, int index, int count) {
     ByteBuffer memory = tensor.bytes();
     int elementBytes = tensor.type().sizeBytes();
-    int end = (index + count) * elementBytes - Integer.BYTES;
+    int first = index * elementBytes;
+    int last = first + count * elementBytes - Integer.BYTES;
+    int quarter = count * elementBytes / 4 / CACHE_LINE_BYTES * CACHE_LINE_BYTES;
     int sum = 0;
-    for (int at = index * elementBytes; at <= end; at += CACHE_LINE_BYTES) {
+    for (int at = first; at < first + quarter; at += CACHE_LINE_BYTES) {
+      sum +=
+          memory.getInt(at)
+              + memory.getInt(at + quarter)
+              + memory.getInt(at + 2 * quarter)
+              + memory.getInt(at + 3 * quarter);
+    }
+    for (int at = first + 4 * quarter; at <= last; at += CACHE_LINE_BYTES) {
       sum += memory.getInt(at);
     }
     return sum;

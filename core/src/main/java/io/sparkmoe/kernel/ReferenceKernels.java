@@ -501,7 +501,9 @@ public final class ReferenceKernels implements Kernels {
       secondMoment.set(i, v);
       weight.set(i, decayed - step.learningRate() * update);
     }
-    gradient.zero();
+    if (step.clearsGradient()) {
+      gradient.zero();
+    }
   }
 
   // ---- FP8

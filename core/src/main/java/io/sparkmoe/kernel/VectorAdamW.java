@@ -6,7 +6,7 @@ import java.nio.ByteBuffer;
 import java.util.List;
 import jdk.incubator.vector.FloatVector;
 
-/** Fast AdamW: one pass over weight, moments and gradient, which it clears on the way. */
+/** Fast AdamW: one pass over weight, moments and gradient, which it may clear on the way. */
 final class VectorAdamW {
 
   /** Elements of a block. */
@@ -58,7 +58,8 @@ final class VectorAdamW {
       float keep,
       float rate,
       float inverseCorrection2,
-      float eps) {
+      float eps,
+      boolean clearsGradient) {
     Constants(Kernels.AdamWStep step) {
       this(
           (float) step.gradientScale(),
@@ -69,7 +70,8 @@ final class VectorAdamW {
           (float) (1 - step.learningRate() * step.weightDecay()),
           (float) (step.learningRate() / step.correction1()),
           (float) (1 / step.correction2()),
-          (float) step.eps());
+          (float) step.eps(),
+          step.clearsGradient());
     }
   }
 
@@ -88,7 +90,9 @@ final class VectorAdamW {
       Lanes.store(m, i, mean);
       Lanes.store(v, i, square);
       Lanes.store(w, i, Lanes.load(w, i).mul(c.keep).sub(update));
-      Lanes.store(g, i, VectorMath.zero());
+      if (c.clearsGradient) {
+        Lanes.store(g, i, VectorMath.zero());
+      }
     }
     for (int i = bound; i < end; i++) {
       float gradient = c.gradientScale * Lanes.get(g, i);
@@ -97,7 +101,9 @@ final class VectorAdamW {
       Lanes.set(m, i, mean);
       Lanes.set(v, i, square);
       Lanes.set(w, i, Lanes.get(w, i) * c.keep - update(mean, square, c));
-      Lanes.set(g, i, 0);
+      if (c.clearsGradient) {
+        Lanes.set(g, i, 0);
+      }
     }
   }
 
@@ -190,7 +196,7 @@ final class VectorAdamW {
     }
   }
 
-  /** New weights; clears the gradient. */
+  /** New weights; the gradient has served. */
   private static void weight(Block b) {
     Constants c = b.constants;
     int bound = Lanes.FLOATS.loopBound(b.count);
@@ -204,6 +210,8 @@ final class VectorAdamW {
       float update = update(Lanes.get(b.wideFirst, i), Lanes.get(b.wideSecond, i), c);
       Lanes.set(b.weight, b.at + i, Lanes.get(b.weight, b.at + i) * c.keep - update);
     }
-    Lanes.clear(b.gradient, b.at, b.count);
+    if (c.clearsGradient) {
+      Lanes.clear(b.gradient, b.at, b.count);
+    }
   }
 }

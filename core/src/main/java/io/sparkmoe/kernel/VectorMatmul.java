@@ -2,35 +2,15 @@ package io.sparkmoe.kernel;
 
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
+import java.nio.ByteBuffer;
 import java.util.Arrays;
 
 /**
- * Products on all threads: tiles of one large product, or the experts' products as one queue with
- * the largest first. A tile has the whole inner size, so cutting changes no sum. E experts.
+ * Products on all threads: one large product cut as {@link Tiling} says, or the experts' products
+ * as one queue with the largest first. Cutting depends on the size alone, and so does every sum. E
+ * experts.
  */
 final class VectorMatmul {
-
-  /** Rows of the largest tile. */
-  private static final int TILE_ROWS = 256;
-
-  /** Columns of a tile; narrower ones run at three quarters of the speed. */
-  private static final int TILE_COLUMNS = 256;
-
-  /** Rows of a tile below which products slow down. */
-  private static final int TILE_ROWS_GOOD = 128;
-
-  /** Tiles wanted of a product that is worth cutting, as long as the tiles stay good. */
-  private static final int TILES_WANTED = 16;
-
-  /**
-   * Sides of the smallest tile, which only a product that would keep most threads idle is cut to.
-   */
-  private static final int TILE_LEAST = 64;
-
-  private static final int TILES_LEAST = 4;
-
-  /** Multiplications of a tile below which cutting it further does not pay: some 20 us. */
-  private static final long TILE_WORK = 1 << 21;
 
   /** An expert's rows in one task of a grouped product. */
   private static final int EXPERT_ROWS = 256;
@@ -48,6 +28,7 @@ final class VectorMatmul {
 
   private final Gemm gemm;
   private final Parallel parallel;
+  private final ThreadLocal<Scratch> partialSums = ThreadLocal.withInitial(Scratch::new);
 
   /**
    * What {@link #fetch} read, whichever thread wrote it last: kept only so that the compiler does
@@ -68,50 +49,58 @@ final class VectorMatmul {
     if (c.size() == 0) {
       return;
     }
-    int tileRows = Math.min(m, TILE_ROWS);
-    int tileColumns = Math.min(n, TILE_COLUMNS);
-    while ((long) tileRows * tileColumns * k > TILE_WORK) {
-      int tiles = Pieces.count(m, tileRows) * Pieces.count(n, tileColumns);
-      if (tiles < TILES_WANTED && tileRows > TILE_ROWS_GOOD) {
-        tileRows = half(tileRows);
-      } else if (tiles < TILES_LEAST && Math.max(tileRows, tileColumns) > TILE_LEAST) {
-        if (tileRows > tileColumns) {
-          tileRows = half(tileRows);
-        } else {
-          tileColumns = half(tileColumns);
-        }
-      } else {
-        break;
-      }
-    }
-    int columns = tileColumns;
-    int rows = tileRows;
-    int across = Pieces.count(n, columns);
+    Tiling tiling = Tiling.of(m, n, k, transposeA);
+    int across = Pieces.count(n, tiling.columns());
+    int tiles = Pieces.count(m, tiling.rows()) * across;
+    // The first slice goes to c, the others to memory of their own.
+    Scratch others = partialSums.get();
+    ByteBuffer sums = others.floats((tiling.slices() - 1) * c.size());
+    long sumsAddress = others.address();
     parallel.forEach(
-        Pieces.count(m, rows) * across,
-        tile -> {
-          int row = tile / across * rows;
-          int column = tile % across * columns;
+        tiles * tiling.slices(),
+        task -> {
+          int slice = task / tiles;
+          int from = tiling.sliceStart(slice, k);
+          int inner = tiling.sliceStart(slice + 1, k) - from;
+          int row = task % tiles / across * tiling.rows();
+          int column = task % tiles % across * tiling.columns();
+          long to =
+              slice == 0
+                  ? Lanes.address(c, 0)
+                  : sumsAddress + (long) Float.BYTES * (slice - 1) * c.size();
           multiply(
               a.type(),
               transposeA,
               transposeB,
-              Math.min(rows, m - row),
-              Math.min(columns, n - column),
-              k,
-              Lanes.address(a, transposeA ? row : row * k),
+              Math.min(tiling.rows(), m - row),
+              Math.min(tiling.columns(), n - column),
+              inner,
+              Lanes.address(a, transposeA ? from * m + row : row * k + from),
               a.cols(),
-              Lanes.address(b, transposeB ? column * k : column),
+              Lanes.address(b, transposeB ? column * k + from : from * n + column),
               b.cols(),
-              Lanes.address(c, row * n + column),
+              to + (long) Float.BYTES * (row * n + column),
               n,
-              accumulate);
+              accumulate && slice == 0);
         });
+    if (tiling.slices() > 1) {
+      addSlices(c, sums, tiling.slices() - 1);
+    }
   }
 
-  /** Half of a side, a multiple of the smallest tile's so that few shapes occur. */
-  private static int half(int side) {
-    return Pieces.count(side / 2, TILE_LEAST) * TILE_LEAST;
+  /** {@code c += sums[0] + sums[1] + ..}, in that order. */
+  private void addSlices(Tensor c, ByteBuffer sums, int count) {
+    ByteBuffer to = c.bytes();
+    int size = c.size();
+    Pieces.forEach(
+        parallel,
+        size,
+        Pieces.GRAIN,
+        (first, end) -> {
+          for (int slice = 0; slice < count; slice++) {
+            VectorRows.addScaledRow(to, first, sums, slice * size + first, 1, end - first);
+          }
+        });
   }
 
   void grouped(

@@ -159,8 +159,8 @@ final class VectorRows {
     }
   }
 
-  private static void addScaledRow(
-      ByteBuffer y, int yStart, ByteBuffer x, int xStart, float a, int d) {
+  /** {@code y += a x} of d elements. */
+  static void addScaledRow(ByteBuffer y, int yStart, ByteBuffer x, int xStart, float a, int d) {
     int bound = Lanes.FLOATS.loopBound(d);
     FloatVector factor = VectorMath.splat(a);
     for (int i = 0; i < bound; i += Lanes.LENGTH) {

@@ -40,6 +40,11 @@ final class Bf16Head implements Projection {
     public ForGradient forGradient(Scope scratch) {
       return this;
     }
+
+    @Override
+    public ProjectionInput again(Scope scratch) {
+      return this;
+    }
   }
 
   @Override

@@ -39,6 +39,11 @@ public final class ExactLayers implements Layers {
     public ForGradient forGradient(Scope scratch) {
       return this;
     }
+
+    @Override
+    public ProjectionInput again(Scope scratch) {
+      return this;
+    }
   }
 
   private record ExactProjection(Linear linear) implements Projection {
@@ -113,6 +118,15 @@ public final class ExactLayers implements Layers {
   }
 
   @Override
+  public boolean keepsProducts() {
+    return true;
+  }
+
+  /** The attention core computes with what it is given. */
+  @Override
+  public void roundForCore(Tensor x, Scope scope) {}
+
+  @Override
   public Kept keep(Tensor x, Scope saved) {
     return scratch -> x;
   }
@@ -134,7 +148,7 @@ public final class ExactLayers implements Layers {
   /** The weights themselves are read, so only the gradients matter. */
   @Override
   public void optimized() {
-    experts.forEach(ExactExperts::gradientsAreZero);
+    experts.forEach(ExactExperts::gradientsAreStale);
   }
 
   @Override

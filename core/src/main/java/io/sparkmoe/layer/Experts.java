@@ -19,7 +19,7 @@ public interface Experts {
    * Runs every expert on its rows.
    *
    * @param outputs (A, D), added to
-   * @param tokens (A, D); read during the call only
+   * @param tokens (A, D)
    * @param rows which expert computes what; its tensors must live until the backward
    */
   Saved forward(Tensor outputs, ProjectionInput tokens, ExpertRows rows, Scope scope);

@@ -81,6 +81,7 @@ final class Fp8Experts implements Experts {
                   e, rows.of(dInput, e), rows.of(dRowWeights, e), gradient, tokens, kept, inner);
             }
           });
+      network.clearStaleGradients();
       kernels.scatterAddRows(dTokens, dInput, rows.token());
     }
   }

@@ -22,7 +22,7 @@ final class Fp8GatedNetwork {
   private final Kernels kernels;
   private final Fp8Weight gateUp;
   private final Fp8Weight down;
-  private final ZeroGradients zeroGradients;
+  private final StaleGradients staleGradients;
 
   /**
    * @param gateUp gate_proj and up_proj of each network one after the other, (e, 2F, D)
@@ -33,12 +33,17 @@ final class Fp8GatedNetwork {
     this.kernels = quantizer.kernels();
     this.gateUp = gateUp;
     this.down = down;
-    this.zeroGradients = new ZeroGradients(down.dim(0));
+    this.staleGradients = new StaleGradients(down.dim(0));
   }
 
-  /** The gradients of all networks are zero. */
-  void gradientsAreZero() {
-    zeroGradients.all();
+  /** The gradients of all networks were used up. */
+  void gradientsAreStale() {
+    staleGradients.all();
+  }
+
+  /** Sets the gradients of networks to zero that met no row since they were used up. */
+  void clearStaleGradients() {
+    staleGradients.clear(gateUp.gradient(), down.gradient());
   }
 
   /** Rounds the weights if they changed; before several networks run at once. */
@@ -126,7 +131,7 @@ final class Fp8GatedNetwork {
     int rows = dOutput.rows();
     int f = innerWidth();
     int[] starts = {0, rows};
-    boolean accumulate = zeroGradients.accumulate(e);
+    boolean accumulate = staleGradients.accumulate(e);
     try (Scope scratch = scope.inner()) {
       Tensor dGateUp = scratch.allocate(kernels.operandType(), rows, 2 * f);
       Tensor dGateUpTransposed = scratch.allocate(kernels.operandType(), rows, 2 * f);

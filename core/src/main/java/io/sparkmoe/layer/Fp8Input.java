@@ -32,4 +32,11 @@ record Fp8Input(Fp8Quantizer quantizer, Fp8Tensor kept, Tensor operand) implemen
   public ForGradient forGradient(Scope scratch) {
     return new Transposed(quantizer.operand(Fp8TensorKind.INPUT_TRANSPOSED, kept, null, scratch));
   }
+
+  @Override
+  public ProjectionInput again(Scope scratch) {
+    Tensor values = scratch.allocate(quantizer.kernels().operandType(), kept.codes().shape());
+    quantizer.kernels().dequantize(values, kept);
+    return new Fp8Input(quantizer, kept, values);
+  }
 }

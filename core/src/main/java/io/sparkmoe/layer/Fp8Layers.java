@@ -126,12 +126,30 @@ public final class Fp8Layers implements Layers {
     return new Fp8Input(quantizer, kept, operand);
   }
 
-  /** In BF16, which the attention core computes with beside FP8 layers. */
+  /** A projection's few operations cost less than the memory of its product [1, section 3.2.3]. */
+  @Override
+  public boolean keepsProducts() {
+    return false;
+  }
+
+  /** To BF16, which the attention core computes with beside FP8 layers. */
+  @Override
+  public void roundForCore(Tensor x, Scope scope) {
+    try (Scope scratch = scope.inner()) {
+      round(x, scratch.allocate(DType.BF16, x.shape()));
+    }
+  }
+
+  private void round(Tensor x, Tensor rounded) {
+    kernels().toBfloat16(rounded, x);
+    kernels().fromBfloat16(x, rounded);
+  }
+
+  /** In BF16, as {@link #roundForCore}. */
   @Override
   public Kept keep(Tensor x, Scope saved) {
     Tensor kept = saved.allocate(DType.BF16, x.shape());
-    kernels().toBfloat16(kept, x);
-    kernels().fromBfloat16(x, kept);
+    round(x, kept);
     return scratch -> {
       Tensor restored = scratch.allocate(DType.F32, kept.shape());
       kernels().fromBfloat16(restored, kept);
@@ -150,7 +168,7 @@ public final class Fp8Layers implements Layers {
   public void optimized() {
     weights.forEach(Fp8Weight::changed);
     heads.forEach(Bf16Head::changed);
-    networks.forEach(Fp8GatedNetwork::gradientsAreZero);
+    networks.forEach(Fp8GatedNetwork::gradientsAreStale);
   }
 
   @Override

@@ -77,6 +77,15 @@ public interface Layers extends AutoCloseable {
   ProjectionInput input(Tensor x, Scope saved, Scope scratch);
 
   /**
+   * Whether the products that the attention core reads are kept for the backward, or computed again
+   * from the inputs of their projections.
+   */
+  boolean keepsProducts();
+
+  /** Rounds x as the attention core computes with it. */
+  void roundForCore(Tensor x, Scope scope);
+
+  /**
    * Keeps x for the backward.
    *
    * @param x from {@link #inputAllocator}; rounded to the values that come back
@@ -99,7 +108,8 @@ public interface Layers extends AutoCloseable {
   Map<Fp8TensorKind, Fp8Statistics> rounding();
 
   /**
-   * To be called after an optimizer step: the weights have new values, and all gradients are zero.
+   * To be called after an optimizer step: the weights have new values, and all gradients are zero
+   * but those of experts, which may hold anything. The next backward replaces them.
    */
   void optimized();
 

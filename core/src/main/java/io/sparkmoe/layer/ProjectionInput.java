@@ -17,4 +17,11 @@ public interface ProjectionInput {
    * @param scratch owns what is prepared
    */
   ForGradient forGradient(Scope scratch);
+
+  /**
+   * The same input for projections that are computed once more in the backward.
+   *
+   * @param scratch owns what is prepared
+   */
+  ProjectionInput again(Scope scratch);
 }

@@ -5,7 +5,6 @@ import io.sparkmoe.kernel.RmsNorm;
 import io.sparkmoe.layer.Layers;
 import io.sparkmoe.layer.Projection;
 import io.sparkmoe.layer.ProjectionInput;
-import io.sparkmoe.tensor.Allocator;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
@@ -61,9 +60,8 @@ final class LatentAttention {
    * @param x input, (T, D)
    * @param queryLatent the query bottleneck, null with a full-rank query
    * @param latent the compressed key/value vector
-   * @param query (B, H, S, N+R)
-   * @param key (B, H, S, N+R)
-   * @param value (B, H, S, V)
+   * @param keyRope the shared rotary key before its rotation, (T, R)
+   * @param heads null where they are computed again
    * @param out heads' outputs, (T, H*V)
    * @param output the same as input of the output projection
    * @param logSumExp of each query's scores, (B, H, S)
@@ -72,12 +70,26 @@ final class LatentAttention {
       ProjectionInput x,
       Bottleneck queryLatent,
       Bottleneck latent,
-      Layers.Kept query,
-      Layers.Kept key,
-      Layers.Kept value,
+      Tensor keyRope,
+      Heads heads,
       Layers.Kept out,
       ProjectionInput output,
-      Tensor logSumExp) {}
+      Tensor logSumExp) {
+
+    /** What the query's projection reads. */
+    ProjectionInput queryInput() {
+      return queryLatent == null ? x : queryLatent.normed;
+    }
+  }
+
+  /**
+   * What the attention core reads.
+   *
+   * @param query (B, H, S, N+R)
+   * @param key (B, H, S, N+R)
+   * @param value (B, H, S, V)
+   */
+  record Heads(Tensor query, Tensor key, Tensor value) {}
 
   /**
    * A narrow vector per token on its way to a wide projection.
@@ -121,39 +133,23 @@ final class LatentAttention {
   Saved forward(Tensor y, ProjectionInput x, Sequences sequences, Scope scope) {
     DType type = y.type();
     int numTokens = y.rows();
-    int b = sequences.count();
-    int s = sequences.length();
+    boolean keeps = layers.keepsProducts();
     try (Scope core = scope.inner()) {
-      Allocator kept = layers.inputAllocator(scope, core);
-      Tensor queries = kept.allocate(type, b, heads, s, nopeDim + ropeDim);
-      Tensor keys = kept.allocate(type, b, heads, s, nopeDim + ropeDim);
-      Tensor values = kept.allocate(type, b, heads, s, valueDim);
-      Tensor out = kept.allocate(type, numTokens, heads * valueDim);
-      Tensor logSumExp = scope.allocate(type, b, heads, s);
-      Bottleneck queryLatent = null;
-      try (Scope scratch = core.inner()) {
-        ProjectionInput queryInput = x;
-        if (queryDown != null) {
-          queryLatent = bottleneck(queryDown, queryNorm, x, y, scope, scratch);
-          queryInput = queryLatent.normed;
-        }
-        Tensor q = scratch.allocate(type, numTokens, query.outputWidth());
-        query.forward(q, queryInput);
-        kernels.assembleQuery(queries, q, sequences.cos(), sequences.sin());
-      }
-      Bottleneck keyValueLatent;
-      try (Scope scratch = core.inner()) {
-        keyValueLatent = bottleneck(latent, latentNorm, x, y, scope, scratch);
-        Tensor kv = scratch.allocate(type, numTokens, keyValue.outputWidth());
-        Tensor keyRope = scratch.allocate(type, numTokens, ropeDim);
-        keyValue.forward(kv, keyValueLatent.normed);
-        ropeKey.forward(keyRope, x);
-        kernels.assembleKeyValue(keys, values, kv, keyRope, sequences.cos(), sequences.sin());
-      }
-      Layers.Kept keptQuery = layers.keep(queries, scope);
-      Layers.Kept keptKey = layers.keep(keys, scope);
-      Layers.Kept keptValue = layers.keep(values, scope);
-      kernels.attention(out, logSumExp, queries, keys, values, softmaxScale);
+      Bottleneck queryLatent =
+          queryDown == null ? null : bottleneck(queryDown, queryNorm, x, y, scope, core);
+      Bottleneck keyValueLatent = bottleneck(latent, latentNorm, x, y, scope, core);
+      Tensor keyRope = (keeps ? core : scope).allocate(type, numTokens, ropeDim);
+      ropeKey.forward(keyRope, x);
+      Heads heads =
+          heads(
+              queryLatent == null ? x : queryLatent.normed,
+              keyValueLatent.normed,
+              keyRope,
+              sequences,
+              keeps ? scope : core);
+      Tensor out = layers.inputAllocator(scope, core).allocate(type, numTokens, headsWidth());
+      Tensor logSumExp = scope.allocate(type, sequences.count(), this.heads, sequences.length());
+      kernels.attention(out, logSumExp, heads.query, heads.key, heads.value, softmaxScale);
       Layers.Kept keptOut = layers.keep(out, scope);
       ProjectionInput outputInput = layers.input(out, scope, core);
       output.forwardAdd(y, outputInput);
@@ -161,13 +157,54 @@ final class LatentAttention {
           x,
           queryLatent,
           keyValueLatent,
-          keptQuery,
-          keptKey,
-          keptValue,
+          keyRope,
+          keeps ? heads : null,
           keptOut,
           outputInput,
           logSumExp);
     }
+  }
+
+  /** H*V. */
+  private int headsWidth() {
+    return heads * valueDim;
+  }
+
+  /**
+   * Expands what the attention core reads.
+   *
+   * @param keyRope (T, R)
+   * @param scope owns the result
+   */
+  private Heads heads(
+      ProjectionInput queryInput,
+      ProjectionInput latentInput,
+      Tensor keyRope,
+      Sequences sequences,
+      Scope scope) {
+    DType type = keyRope.type();
+    int numTokens = keyRope.rows();
+    int b = sequences.count();
+    int s = sequences.length();
+    Heads made =
+        new Heads(
+            scope.allocate(type, b, heads, s, nopeDim + ropeDim),
+            scope.allocate(type, b, heads, s, nopeDim + ropeDim),
+            scope.allocate(type, b, heads, s, valueDim));
+    try (Scope scratch = scope.inner()) {
+      Tensor q = scratch.allocate(type, numTokens, query.outputWidth());
+      query.forward(q, queryInput);
+      kernels.assembleQuery(made.query, q, sequences.cos(), sequences.sin());
+    }
+    try (Scope scratch = scope.inner()) {
+      Tensor kv = scratch.allocate(type, numTokens, keyValue.outputWidth());
+      keyValue.forward(kv, latentInput);
+      kernels.assembleKeyValue(made.key, made.value, kv, keyRope, sequences.cos(), sequences.sin());
+    }
+    layers.roundForCore(made.query, scope);
+    layers.roundForCore(made.key, scope);
+    layers.roundForCore(made.value, scope);
+    return made;
   }
 
   /** Backward of {@link #forward}: adds to dx (T, D) and to the weight gradients; dy (T, D). */
@@ -181,7 +218,16 @@ final class LatentAttention {
       Tensor dKeys = scratch.allocate(type, b, heads, s, nopeDim + ropeDim);
       Tensor dValues = scratch.allocate(type, b, heads, s, valueDim);
       try (Scope inner = scratch.inner()) {
-        Tensor dOut = inner.allocate(type, numTokens, heads * valueDim);
+        Heads read =
+            saved.heads != null
+                ? saved.heads
+                : heads(
+                    saved.queryInput().again(inner),
+                    saved.latent.normed.again(inner),
+                    saved.keyRope,
+                    sequences,
+                    inner);
+        Tensor dOut = inner.allocate(type, numTokens, headsWidth());
         output.backward(dOut, dy, saved.output.forGradient(inner), inner);
         kernels.attentionBackward(
             dQueries,
@@ -190,9 +236,9 @@ final class LatentAttention {
             dOut,
             saved.out.restore(inner),
             saved.logSumExp,
-            saved.query.restore(inner),
-            saved.key.restore(inner),
-            saved.value.restore(inner),
+            read.query,
+            read.key,
+            read.value,
             softmaxScale);
       }
       ProjectionInput.ForGradient x = saved.x.forGradient(scratch);

@@ -8,6 +8,7 @@ import io.sparkmoe.parallel.FrameKey;
 import io.sparkmoe.parallel.FrameKind;
 import io.sparkmoe.parallel.RowCodec;
 import io.sparkmoe.parallel.Wire;
+import io.sparkmoe.tensor.Allocator;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
@@ -115,7 +116,8 @@ public final class ExchangeDispatcher implements TokenDispatcher {
   }
 
   @Override
-  public Dispatched dispatch(GateSite site, Tensor x, Routing routing, Scope saved, Scope scratch) {
+  public Dispatched dispatch(
+      GateSite site, Tensor x, Routing routing, Scope saved, Allocator arrived, Scope scratch) {
     Formats formats = formatsFor(x);
     FrameKey key = key(FrameKind.DISPATCH, site);
     SendPlan plan = SendPlan.of(routing.ids(), placement, saved);
@@ -135,7 +137,8 @@ public final class ExchangeDispatcher implements TokenDispatcher {
       ByteBuffer[] frames = receiveDispatch(key, plan, routing, formats, rowsAt);
       Arrivals.Layout layout = arrivals.layOut(x.type(), saved);
       Tensor tokens =
-          rows.assemble(formats.dispatch(), x, encoded, plan, layout, frames, rowsAt, scratch);
+          rows.assemble(
+              formats.dispatch(), x, encoded, plan, layout, frames, rowsAt, arrived, inner);
       return new Exchange(plan, layout, tokens, formats);
     }
   }
@@ -236,7 +239,8 @@ public final class ExchangeDispatcher implements TokenDispatcher {
           frames[from] = rows.receive(from, key, (long) layout.numTokens(from) * codec.rowBytes());
         }
       }
-      return rows.assemble(codec, dy, encoded, plan, layout, frames, new int[numRanks], scratch);
+      return rows.assemble(
+          codec, dy, encoded, plan, layout, frames, new int[numRanks], scratch, inner);
     }
   }
 

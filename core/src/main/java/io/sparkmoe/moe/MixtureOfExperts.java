@@ -80,7 +80,9 @@ public final class MixtureOfExperts {
     clock.enter(Phase.GATE_WAIT);
     Routing routing = decision.await();
     clock.enter(Phase.EXCHANGE);
-    TokenDispatcher.Dispatched dispatched = dispatcher.dispatch(site, x, routing, scope, scratch);
+    TokenDispatcher.Dispatched dispatched =
+        dispatcher.dispatch(
+            site, x, routing, scope, layers.inputAllocator(scope, scratch), scratch);
     Tensor outputs = dispatcher.outputs(dispatched, y, scratch);
     clock.enter(Phase.EXPERTS);
     Tensor tokens = dispatched.tokens();

@@ -4,6 +4,7 @@ import io.sparkmoe.kernel.Kernels;
 import io.sparkmoe.parallel.Communicator;
 import io.sparkmoe.parallel.FrameKey;
 import io.sparkmoe.parallel.RowCodec;
+import io.sparkmoe.tensor.Allocator;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
@@ -47,7 +48,8 @@ final class RowExchange {
    * @param encoded the same, encoded
    * @param frames from each other rank, null where nothing came
    * @param rowsAt offset of the first row in each frame
-   * @param scratch owns the result
+   * @param result owns the result
+   * @param scratch owns what only this call needs
    * @return (A, D)
    */
   Tensor assemble(
@@ -58,11 +60,12 @@ final class RowExchange {
       Arrivals.Layout layout,
       ByteBuffer[] frames,
       int[] rowsAt,
+      Allocator result,
       Scope scratch) {
     if (numRanks == 1 && codec.isLossless()) {
       return own;
     }
-    Tensor arrived = scratch.allocate(own.type(), layout.numTokens(), own.cols());
+    Tensor arrived = result.allocate(own.type(), layout.numTokens(), own.cols());
     for (int from = 0; from < numRanks; from++) {
       Tensor rows = layout.ofSource(arrived, from);
       try (Scope inner = scratch.inner()) {

@@ -1,6 +1,7 @@
 package io.sparkmoe.moe;
 
 import io.sparkmoe.layer.ExpertRows;
+import io.sparkmoe.tensor.Allocator;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
 
@@ -14,10 +15,7 @@ public interface TokenDispatcher {
 
   /** What arrived here for the local experts; all later calls receive it again. */
   interface Dispatched {
-    /**
-     * Hidden states (A, D), ordered by source rank, then token; until the scratch of {@link
-     * #dispatch} ends.
-     */
+    /** Hidden states (A, D), ordered by source rank, then token. */
     Tensor tokens();
 
     /** What the local experts compute. */
@@ -34,9 +32,11 @@ public interface TokenDispatcher {
    * Sends x (T, D) by the routing and receives what belongs to the local experts.
    *
    * @param saved owns what the later calls need
-   * @param scratch owns the tokens
+   * @param arrived owns the tokens that arrive
+   * @param scratch owns what only this call needs
    */
-  Dispatched dispatch(GateSite site, Tensor x, Routing routing, Scope saved, Scope scratch);
+  Dispatched dispatch(
+      GateSite site, Tensor x, Routing routing, Scope saved, Allocator arrived, Scope scratch);
 
   /**
    * Where the local experts add their weighted outputs up: (A, D). It may be {@code y} itself, when

@@ -28,7 +28,8 @@ public final class AdamW implements AutoCloseable {
   private final List<Run> runs = new ArrayList<>();
 
   /** A contiguous run of elements of equal decay. */
-  private record Run(Tensor value, Tensor gradient, Tensor first, Tensor second, boolean decayed) {}
+  private record Run(
+      Part part, Tensor value, Tensor gradient, Tensor first, Tensor second, boolean decayed) {}
 
   /**
    * @param parameters what to optimize
@@ -50,7 +51,11 @@ public final class AdamW implements AutoCloseable {
     for (Part part : parts) {
       List<ParameterBlock> blocks = parameters.blocks(part);
       for (int i = 0; i < blocks.size(); i++) {
-        addRuns(blocks.get(i), firstMoments.blocks(part).get(i), secondMoments.blocks(part).get(i));
+        addRuns(
+            part,
+            blocks.get(i),
+            firstMoments.blocks(part).get(i),
+            secondMoments.blocks(part).get(i));
       }
     }
   }
@@ -66,10 +71,12 @@ public final class AdamW implements AutoCloseable {
         arena);
   }
 
-  private void addRuns(ParameterBlock block, ParameterBlock first, ParameterBlock second) {
+  private void addRuns(
+      Part part, ParameterBlock block, ParameterBlock first, ParameterBlock second) {
     for (Segment segment : block.segments()) {
       runs.add(
           new Run(
+              part,
               block.value().view(segment.offset(), segment.size()),
               block.gradient().view(segment.offset(), segment.size()),
               first.value().view(segment.offset(), segment.size()),
@@ -79,7 +86,8 @@ public final class AdamW implements AutoCloseable {
   }
 
   /**
-   * Takes one step and sets the gradients to zero.
+   * Takes one step and sets the gradients to zero but those of experts: there are many, most of the
+   * step's traffic, and their layers replace them in the next backward.
    *
    * @param step optimizer step, from 1, for the bias correction
    * @param gradientScale factor of every gradient, from clipping
@@ -101,7 +109,8 @@ public final class AdamW implements AutoCloseable {
               run.decayed ? config.weightDecay() : 0,
               correction1,
               correction2,
-              gradientScale));
+              gradientScale,
+              run.part != Part.EXPERT));
     }
     if (config.precision().masterWeights(config.fp8Recipe()) == DType.BF16) {
       runs.forEach(run -> roundToBfloat16(run.value));

@@ -17,6 +17,17 @@ record ExactLayerMemory(AllocationLedger ledger) implements LayerMemory {
   public void forGradient(Frame scratch, long rows, long columns) {}
 
   @Override
+  public void again(Frame scratch, long rows, long columns) {}
+
+  @Override
+  public boolean keepsProducts() {
+    return true;
+  }
+
+  @Override
+  public void roundForCore(long elements) {}
+
+  @Override
   public void keep(Frame saved, long elements) {}
 
   @Override
@@ -44,18 +55,18 @@ record ExactLayerMemory(AllocationLedger ledger) implements LayerMemory {
     }
   }
 
+  /** Experts run one by one on their own few rows; only what all of them leave counts. */
   @Override
   public void experts(Frame saved, long rows, long width, long inner) {
-    saved.words(rows * width);
     saved.words(2 * rows * inner);
-    saved.words(rows * inner);
-    saved.words(rows * width);
+    try (Frame scratch = ledger.open()) {
+      scratch.words(rows * width);
+    }
   }
 
   @Override
   public void expertsBackward(long arrivals, long rows, long width, long inner) {
     try (Frame scratch = ledger.open()) {
-      scratch.words(rows * inner);
       scratch.words(rows * width);
     }
   }

@@ -42,6 +42,23 @@ record Fp8LayerMemory(AllocationLedger ledger, DType operands) implements LayerM
   }
 
   @Override
+  public void again(Frame scratch, long rows, long columns) {
+    operand(scratch, rows * columns);
+  }
+
+  @Override
+  public boolean keepsProducts() {
+    return false;
+  }
+
+  @Override
+  public void roundForCore(long elements) {
+    try (Frame scratch = ledger.open()) {
+      bfloat16(scratch, elements);
+    }
+  }
+
+  @Override
   public void keep(Frame saved, long elements) {
     bfloat16(saved, elements);
   }

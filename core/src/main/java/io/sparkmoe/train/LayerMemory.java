@@ -31,6 +31,15 @@ interface LayerMemory {
   /** {@code ProjectionInput.forGradient}. */
   void forGradient(Frame scratch, long rows, long columns);
 
+  /** {@code ProjectionInput.again}. */
+  void again(Frame scratch, long rows, long columns);
+
+  /** {@code Layers.keepsProducts}. */
+  boolean keepsProducts();
+
+  /** {@code Layers.roundForCore}. */
+  void roundForCore(long elements);
+
   /** {@code Layers.keep}. */
   void keep(Frame saved, long elements);
 

@@ -241,32 +241,39 @@ final class PassMemory {
 
   private void attention(Frame saved, long tokens) {
     long heads = model.numAttentionHeads();
-    long query = tokens * heads * model.qkHeadDim();
     long value = tokens * heads * model.vHeadDim();
+    boolean keeps = layers.keepsProducts();
     try (Frame core = ledger.open()) {
-      Frame kept = layers.inputFrame(saved, core);
-      kept.words(query);
-      kept.words(query);
-      kept.words(value);
-      kept.words(value);
+      if (model.qLoraRank() > 0) {
+        bottleneck(saved, core, tokens, model.qLoraRank());
+      }
+      bottleneck(saved, core, tokens, model.kvLoraRank());
+      (keeps ? core : saved).words(tokens * model.qkRopeHeadDim());
+      heads(keeps ? saved : core, tokens);
+      layers.inputFrame(saved, core).words(value);
       saved.words(tokens * heads);
-      try (Frame scratch = ledger.open()) {
-        if (model.qLoraRank() > 0) {
-          bottleneck(saved, scratch, tokens, model.qLoraRank());
-        }
-        scratch.words(query);
-      }
-      try (Frame scratch = ledger.open()) {
-        bottleneck(saved, scratch, tokens, model.kvLoraRank());
-        scratch.words(tokens * heads * (model.qkNopeHeadDim() + model.vHeadDim()));
-        scratch.words(tokens * model.qkRopeHeadDim());
-      }
-      layers.keep(saved, query);
-      layers.keep(saved, query);
-      layers.keep(saved, value);
       layers.keep(saved, value);
       layers.input(saved, core, tokens, heads * model.vHeadDim());
     }
+  }
+
+  /** What the attention core reads. */
+  private void heads(Frame frame, long tokens) {
+    long heads = model.numAttentionHeads();
+    long query = tokens * heads * model.qkHeadDim();
+    long value = tokens * heads * model.vHeadDim();
+    frame.words(query);
+    frame.words(query);
+    frame.words(value);
+    try (Frame scratch = ledger.open()) {
+      scratch.words(query);
+    }
+    try (Frame scratch = ledger.open()) {
+      scratch.words(tokens * heads * (model.qkNopeHeadDim() + model.vHeadDim()));
+    }
+    layers.roundForCore(query);
+    layers.roundForCore(query);
+    layers.roundForCore(value);
   }
 
   private void bottleneck(Frame saved, Frame scratch, long tokens, long width) {
@@ -295,7 +302,7 @@ final class PassMemory {
       for (int i = 0; i < 3; i++) {
         saved.words(expertRows);
       }
-      arrived(scratch);
+      arrived(layers.inputFrame(saved, scratch));
     }
     arrived(scratch);
     if (numRanks > 1) {
@@ -377,12 +384,14 @@ final class PassMemory {
       scratch.words(tokens * queryWidth);
       scratch.words(value);
       try (Frame inner = ledger.open()) {
+        if (!layers.keepsProducts()) {
+          layers.again(inner, tokens, model.qLoraRank() > 0 ? model.qLoraRank() : d);
+          layers.again(inner, tokens, model.kvLoraRank());
+          heads(inner, tokens);
+        }
         inner.words(value);
         layers.forGradient(inner, tokens, heads * model.vHeadDim());
         layers.projectionBackward(tokens, d);
-        layers.restore(inner, value);
-        layers.restore(inner, tokens * queryWidth);
-        layers.restore(inner, tokens * queryWidth);
         layers.restore(inner, value);
       }
       layers.forGradient(scratch, tokens, d);

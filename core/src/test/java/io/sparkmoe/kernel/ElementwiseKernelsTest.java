@@ -214,7 +214,7 @@ class ElementwiseKernelsTest {
   @Test
   void adamWUpdatesAndClearsTheGradient() {
     Kernels.AdamWStep step =
-        new Kernels.AdamWStep(2e-3, 0.9, 0.95, 1e-8, 0.1, 0.271, 0.142625, 0.7);
+        new Kernels.AdamWStep(2e-3, 0.9, 0.95, 1e-8, 0.1, 0.271, 0.142625, 0.7, true);
     for (int d : KernelTwins.SIZES) {
       Tensor weight = twins.mixed(ROWS, d);
       Tensor first = twins.mixed(ROWS, d);
@@ -237,7 +237,7 @@ class ElementwiseKernelsTest {
   @ParameterizedTest
   @EnumSource(names = {"F32", "BF16"})
   void adamWKeepsMomentsNormal(DType type) {
-    Kernels.AdamWStep step = new Kernels.AdamWStep(1e-4, 0.9, 0.95, 1e-8, 0.1, 1, 1, 1);
+    Kernels.AdamWStep step = new Kernels.AdamWStep(1e-4, 0.9, 0.95, 1e-8, 0.1, 1, 1, 1, true);
     int d = 207;
     Tensor weight = twins.mixed(ROWS, d);
     Tensor first = twins.unwritten(type, ROWS, d);
@@ -298,7 +298,7 @@ class ElementwiseKernelsTest {
   @Test
   void adamWRoundsBfloat16MomentsAfterUse() {
     Kernels.AdamWStep step =
-        new Kernels.AdamWStep(2e-3, 0.9, 0.95, 1e-8, 0.1, 0.271, 0.142625, 0.7);
+        new Kernels.AdamWStep(2e-3, 0.9, 0.95, 1e-8, 0.1, 0.271, 0.142625, 0.7, true);
     try (Gemm gemm = new ReferenceGemm();
         Parallel parallel = new ThreadPoolParallel("test", 1)) {
       for (Kernels kernels : List.of(new ReferenceKernels(), new VectorKernels(gemm, parallel))) {

@@ -19,7 +19,8 @@ class SpecialTensorsTest {
   /** Longest sum of any of the kernels here. */
   private static final int TERMS = 256;
 
-  private static final AdamWStep STEP = new AdamWStep(1e-3, 0.9, 0.95, 1e-8, 0.1, 0.1, 0.05, 0.5);
+  private static final AdamWStep STEP =
+      new AdamWStep(1e-3, 0.9, 0.95, 1e-8, 0.1, 0.1, 0.05, 0.5, true);
 
   private final KernelTwins twins = new KernelTwins();
 

@@ -312,7 +312,8 @@ class GoldenTest {
         adamW.path(decayed ? "weight_decay_2d" : "weight_decay_1d").asDouble(),
         1 - Math.pow(beta1, step),
         1 - Math.pow(beta2, step),
-        scale);
+        scale,
+        true);
   }
 
   private static void assertRouting(Case golden, String name, Routing routing) throws IOException {

@@ -8,6 +8,7 @@ import io.sparkmoe.kernel.ReferenceKernels;
 import io.sparkmoe.moe.GateSite;
 import io.sparkmoe.moe.Routing;
 import io.sparkmoe.moe.TokenDispatcher;
+import io.sparkmoe.tensor.Allocator;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
@@ -218,8 +219,8 @@ class LanguageModelTest {
     return new TokenDispatcher() {
       @Override
       public Dispatched dispatch(
-          GateSite site, Tensor x, Routing routing, Scope saved, Scope scratch) {
-        Dispatched real = dispatcher.dispatch(site, x, routing, saved, scratch);
+          GateSite site, Tensor x, Routing routing, Scope saved, Allocator arrived, Scope scratch) {
+        Dispatched real = dispatcher.dispatch(site, x, routing, saved, arrived, scratch);
         return (Dispatched)
             Proxy.newProxyInstance(
                 Dispatched.class.getClassLoader(),

@@ -1,6 +1,7 @@
 package io.sparkmoe.moe;
 
 import io.sparkmoe.layer.ExpertRows;
+import io.sparkmoe.tensor.Allocator;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
@@ -30,7 +31,8 @@ public final class DirectDispatcher implements TokenDispatcher {
   }
 
   @Override
-  public Dispatched dispatch(GateSite site, Tensor x, Routing routing, Scope saved, Scope scratch) {
+  public Dispatched dispatch(
+      GateSite site, Tensor x, Routing routing, Scope saved, Allocator arrived, Scope scratch) {
     int[] ids = routing.ids().toIntArray();
     int topK = routing.ids().cols();
     int[] rowStarts = new int[numExperts + 1];

@@ -138,7 +138,7 @@ class ExchangeDispatcherTest {
       Kernels kernels = kernels(type);
       Tensor x = batch.rows(batch.x, batch.width, end.rank(), type, scope);
       TokenDispatcher.Dispatched there =
-          dispatcher.dispatch(SITE, x, batch.routing(end.rank(), type, scope), scope, scope);
+          dispatcher.dispatch(SITE, x, batch.routing(end.rank(), type, scope), scope, scope, scope);
       ExpertRows rows = there.rows();
       Tensor input = scope.allocate(type, rows.count(), batch.width);
       kernels.gatherRows(input, there.tokens(), rows.token());
