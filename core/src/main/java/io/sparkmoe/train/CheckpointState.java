@@ -18,6 +18,7 @@ import java.util.Map;
 public final class CheckpointState {
 
   private static final String TOKENIZER = "tokenizerSha256";
+  private static final String DATASET = "datasetSha256";
   private static final String BATCH = "batchSequences";
 
   private CheckpointState() {}
@@ -28,15 +29,16 @@ public final class CheckpointState {
    * with the gates.
    *
    * @param step optimizer steps taken
-   * @param tokenizerSha256 tokenizer of the run's dataset, null = not known
+   * @param data what the run trains on
    */
-  static ObjectNode of(RunConfig config, int step, String tokenizerSha256) {
+  static ObjectNode of(RunConfig config, int step, DataIdentity data) {
     ObjectNode state = JsonNodeFactory.instance.objectNode();
     state.put("step", step);
     state.put("nextRowPosition", (long) step * config.train().batchSequences());
     state.put(BATCH, config.train().batchSequences());
     state.put("seed", config.train().seed());
-    state.put(TOKENIZER, tokenizerSha256);
+    state.put(TOKENIZER, data.tokenizerSha256());
+    state.put(DATASET, data.descriptionSha256());
     return state;
   }
 
@@ -45,14 +47,14 @@ public final class CheckpointState {
    * batch (the data cursor counts steps of equal batches), another precision (moments are stored as
    * it has them), another way of learning from a teacher, or one that has seen more steps.
    *
-   * @param tokenizerSha256 tokenizer of the run's dataset, null = do not care
+   * @param data what the run trains on
    * @return what a user should know of the comparison, one sentence each
    */
   static List<String> requireCompatible(
-      CheckpointReader reader, RunConfig config, String tokenizerSha256) throws IOException {
+      CheckpointReader reader, RunConfig config, DataIdentity data) throws IOException {
     reader.requireModel(config.model());
     String where = "checkpoint " + reader.location();
-    requireTokenizer(reader, tokenizerSha256);
+    requireTokenizer(reader, data.tokenizerSha256());
     int batchThen = reader.state().path(BATCH).asInt();
     int batch = config.train().batchSequences();
     if (batchThen != batch) {
@@ -77,7 +79,27 @@ public final class CheckpointState {
               + "; raise train.steps to train on");
     }
     notes.addAll(changedSettings(reader, config));
+    notes.addAll(changedData(reader, data));
     return notes;
+  }
+
+  /**
+   * A run may go on with other rows, such as the corpus of a new day.
+   *
+   * @return one sentence if it does, or none
+   */
+  private static List<String> changedData(CheckpointReader reader, DataIdentity data)
+      throws IOException {
+    String then = reader.state().path(DATASET).asText(null);
+    String now = data.descriptionSha256();
+    return then == null || now == null || then.equals(now)
+        ? List.of()
+        : List.of(
+            "data changed since the checkpoint: its description had SHA-256 "
+                + then
+                + ", has "
+                + now
+                + "; the next rows come from the new data, in its own order");
   }
 
   /**

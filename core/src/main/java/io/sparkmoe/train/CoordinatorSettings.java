@@ -7,7 +7,7 @@ import io.sparkmoe.io.Store;
  *
  * @param store folder of the run, null = write nothing
  * @param resume which checkpoint to start from
- * @param tokenizerSha256 tokenizer of the data, kept in checkpoints; null = not known
+ * @param data what the run trains on, kept in checkpoints
  * @param validationRows number of validation rows, 0 = never evaluate
  * @param threads compute threads of the driver's gate and optimizer
  * @param memoryLimitBytes off-heap bytes that the driver may use
@@ -15,15 +15,14 @@ import io.sparkmoe.io.Store;
 public record CoordinatorSettings(
     Store store,
     Resume resume,
-    String tokenizerSha256,
+    DataIdentity data,
     int validationRows,
     int threads,
     long memoryLimitBytes) {
 
   /** The same with another start. */
   public CoordinatorSettings withResume(Resume other) {
-    return new CoordinatorSettings(
-        store, other, tokenizerSha256, validationRows, threads, memoryLimitBytes);
+    return new CoordinatorSettings(store, other, data, validationRows, threads, memoryLimitBytes);
   }
 
   /**

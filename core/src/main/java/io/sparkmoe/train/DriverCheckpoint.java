@@ -21,7 +21,7 @@ import java.util.Optional;
 final class DriverCheckpoint {
 
   private final RunConfig config;
-  private final String tokenizerSha256;
+  private final DataIdentity data;
   private final CheckpointStore checkpoints;
   private final int numRanks;
   private final List<String> notes = new ArrayList<>();
@@ -33,7 +33,7 @@ final class DriverCheckpoint {
   DriverCheckpoint(RunConfig config, CoordinatorSettings settings, int numRanks)
       throws IOException {
     this.config = config;
-    this.tokenizerSha256 = settings.tokenizerSha256();
+    this.data = settings.data();
     this.numRanks = numRanks;
     this.checkpoints = settings.store() == null ? null : new CheckpointStore(settings.store());
     if (checkpoints == null || settings.resume().mode() == Resume.Mode.NEVER) {
@@ -43,7 +43,7 @@ final class DriverCheckpoint {
       if (reader == null) {
         return;
       }
-      notes.addAll(CheckpointState.requireCompatible(reader, config, tokenizerSha256));
+      notes.addAll(CheckpointState.requireCompatible(reader, config, data));
       resumedFromStep = reader.manifest().step();
       newestStep = resumedFromStep;
       storedBackend = reader.manifest().gemmBackend();
@@ -116,7 +116,7 @@ final class DriverCheckpoint {
         new RunState(
             config.model(),
             RunConfigJson.toJson(config),
-            CheckpointState.of(config, step, tokenizerSha256),
+            CheckpointState.of(config, step, data),
             numRanks,
             gemmBackend,
             last),

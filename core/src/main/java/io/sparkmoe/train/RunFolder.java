@@ -58,11 +58,11 @@ public final class RunFolder {
    * Refuses a folder that cannot take this run; writes nothing. A run that was stopped after the
    * commit of its last step may go on: what it lacks is its end.
    *
-   * @param tokenizerSha256 tokenizer of the run's dataset
+   * @param data what the run trains on
    * @throws IllegalArgumentException in one sentence
    * @throws io.sparkmoe.io.InsufficientSpaceException when not one checkpoint finds room
    */
-  public void requireRoomFor(RunConfig config, String tokenizerSha256, Resume resume)
+  public void requireRoomFor(RunConfig config, DataIdentity data, Resume resume)
       throws IOException {
     boolean holdsRun = store.exists(CONFIG_FILE);
     List<String> present =
@@ -86,10 +86,10 @@ public final class RunFolder {
     requireUnfinished(config.train().steps(), resume);
     if (resume.mode() == Resume.Mode.CHECKPOINT) {
       try (CheckpointReader reader = checkpoints.open(resume.step())) {
-        CheckpointState.requireCompatible(reader, config, tokenizerSha256);
+        CheckpointState.requireCompatible(reader, config, data);
       }
     } else {
-      requireNewestCompatible(checkpoints, config, tokenizerSha256);
+      requireNewestCompatible(checkpoints, config, data);
     }
     checkpoints.requireSpace(
         "a checkpoint", CheckpointStore.expectedBytes(config.model(), DType.F32));
@@ -120,12 +120,12 @@ public final class RunFolder {
    * looks for its start, which is also where the tensors are verified, once.
    */
   private static void requireNewestCompatible(
-      CheckpointStore checkpoints, RunConfig config, String tokenizerSha256) throws IOException {
+      CheckpointStore checkpoints, RunConfig config, DataIdentity data) throws IOException {
     List<Integer> steps = checkpoints.committedSteps();
     Collections.reverse(steps);
     for (int step : steps) {
       try (CheckpointReader reader = checkpoints.open(step)) {
-        CheckpointState.requireCompatible(reader, config, tokenizerSha256);
+        CheckpointState.requireCompatible(reader, config, data);
         return;
       } catch (CorruptFileException e) {
         continue;

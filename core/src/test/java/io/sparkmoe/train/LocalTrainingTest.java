@@ -11,6 +11,7 @@ import io.sparkmoe.parallel.FatalRunException;
 import io.sparkmoe.parallel.Wire;
 import io.sparkmoe.train.CoordinatorSettings.Resume;
 import io.sparkmoe.train.protocol.WireQuality;
+import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -240,6 +241,32 @@ class LocalTrainingTest {
         .listener(said(notes))
         .run();
     assertThat(notes).contains("settings changed since the checkpoint: train.steps was 20, is 21");
+  }
+
+  @Test
+  @DisplayName("a resumed run on other data says so, unless one of the two is not known")
+  void namesChangedData() throws Exception {
+    new TinyRun().data(new DataIdentity(null, "monday")).with("steps", 10).in(folder).run();
+    assertThat(dataNotes("monday", 11)).isEmpty();
+    assertThat(dataNotes("tuesday", 12))
+        .singleElement()
+        .asString()
+        .contains("had SHA-256 monday, has tuesday; ");
+    assertThat(dataNotes(null, 13)).isEmpty();
+    assertThat(dataNotes("tuesday", 14)).isEmpty();
+  }
+
+  /** What a run that goes on to some step with that data says about the data. */
+  private List<String> dataNotes(String description, int steps) throws IOException {
+    List<String> notes = new ArrayList<>();
+    new TinyRun()
+        .data(new DataIdentity(null, description))
+        .with("steps", steps)
+        .in(folder)
+        .listener(said(notes))
+        .run();
+    notes.removeIf(note -> !note.startsWith("data changed"));
+    return notes;
   }
 
   /** Keeps what a run says when it starts. */

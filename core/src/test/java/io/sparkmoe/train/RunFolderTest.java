@@ -31,7 +31,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** What a run refuses before it writes anything. */
 class RunFolderTest {
 
-  private static final String TOKENIZER = "sha of a tokenizer";
+  private static final DataIdentity DATA = new DataIdentity("sha of a tokenizer", null);
   private static final ObjectMapper JSON = new ObjectMapper();
 
   @TempDir Path folder;
@@ -43,12 +43,12 @@ class RunFolderTest {
     long needed = CheckpointStore.expectedBytes(config.model(), DType.F32);
     LocalStore store = new LocalStore(folder.resolve("run"));
     FaultyStore full = new FaultyStore(store).withUsableBytes(needed - 1);
-    assertThatThrownBy(() -> new RunFolder(full).requireRoomFor(config, TOKENIZER, Resume.auto()))
+    assertThatThrownBy(() -> new RunFolder(full).requireRoomFor(config, DATA, Resume.auto()))
         .isInstanceOf(InsufficientSpaceException.class)
         .hasMessageContaining("not enough space for a checkpoint: " + store.location());
     assertThat(store.list("")).isEmpty();
     FaultyStore roomy = new FaultyStore(store).withUsableBytes(needed);
-    assertThatCode(() -> new RunFolder(roomy).requireRoomFor(config, TOKENIZER, Resume.auto()))
+    assertThatCode(() -> new RunFolder(roomy).requireRoomFor(config, DATA, Resume.auto()))
         .doesNotThrowAnyException();
   }
 
@@ -60,24 +60,28 @@ class RunFolderTest {
     RunFolder run = new RunFolder(new LocalStore(folder));
     run.writeInputs("", "");
     assertThat(run.isFinished(2)).isFalse();
-    run.requireRoomFor(tiny.config(), null, Resume.auto());
+    run.requireRoomFor(tiny.config(), DataIdentity.UNKNOWN, Resume.auto());
 
     run.writeSummary(RunSummary.of(tiny.config(), result, 1, 1, 0, 1));
     assertThat(run.isFinished(2)).isTrue();
-    assertThatThrownBy(() -> run.requireRoomFor(tiny.config(), null, Resume.auto()))
+    assertThatThrownBy(() -> run.requireRoomFor(tiny.config(), DataIdentity.UNKNOWN, Resume.auto()))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageEndingWith(
             "holds a run that has finished its 2 steps, train.steps is 2;"
                 + " raise train.steps to train on");
-    run.requireRoomFor(tiny.with("steps", 3).config(), null, Resume.auto());
+    run.requireRoomFor(tiny.with("steps", 3).config(), DataIdentity.UNKNOWN, Resume.auto());
     assertThatThrownBy(
-            () -> run.requireRoomFor(tiny.with("steps", 1).config(), null, Resume.auto()))
+            () ->
+                run.requireRoomFor(
+                    tiny.with("steps", 1).config(), DataIdentity.UNKNOWN, Resume.auto()))
         .hasMessageContaining("raise train.steps");
 
     run.writeInputs("", "");
     assertThat(run.isFinished(2)).isFalse();
     assertThatThrownBy(
-            () -> run.requireRoomFor(tiny.with("steps", 1).config(), null, Resume.auto()))
+            () ->
+                run.requireRoomFor(
+                    tiny.with("steps", 1).config(), DataIdentity.UNKNOWN, Resume.auto()))
         .hasMessageContaining("has seen 2 steps, train.steps is 1");
   }
 
@@ -102,7 +106,7 @@ class RunFolderTest {
               other.contains("weight") ? 0.5 : 0,
               !other.contains("mask"));
       RunConfig config = tiny.distill(changed).config();
-      assertThatThrownBy(() -> run.requireRoomFor(config, null, Resume.auto()))
+      assertThatThrownBy(() -> run.requireRoomFor(config, DataIdentity.UNKNOWN, Resume.auto()))
           .isInstanceOf(IllegalArgumentException.class)
           .hasMessageContaining("step-00000002 was trained with " + other)
           .hasMessageEndingWith("or start in another folder");
@@ -147,7 +151,7 @@ class RunFolderTest {
     FaultyStore counting =
         new FaultyStore(new LocalStore(folder)).onRead((path, n) -> read.merge(path, n, Long::sum));
     new RunFolder(counting).writeInputs("", "");
-    new RunFolder(counting).requireRoomFor(tiny.config(), null, Resume.auto());
+    new RunFolder(counting).requireRoomFor(tiny.config(), DataIdentity.UNKNOWN, Resume.auto());
     tiny.in(counting).run();
     String optimizer = "checkpoints/step-00000002/optimizer/experts-00000-of-00001.safetensors";
     long size = counting.size(optimizer);
@@ -167,10 +171,10 @@ class RunFolderTest {
 
     RunFolder run = new RunFolder(new LocalStore(folder));
     RunConfig longer = new TinyRun().with("steps", 3).config();
-    assertThatCode(() -> run.requireRoomFor(longer, TOKENIZER, Resume.auto()))
+    assertThatCode(() -> run.requireRoomFor(longer, DATA, Resume.auto()))
         .doesNotThrowAnyException();
     RunConfig otherBatch = new TinyRun().with("batch_sequences", 8).config();
-    assertThatThrownBy(() -> run.requireRoomFor(otherBatch, TOKENIZER, Resume.auto()))
+    assertThatThrownBy(() -> run.requireRoomFor(otherBatch, DATA, Resume.auto()))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("step-00000002 was trained with train.batch_sequences=7");
   }

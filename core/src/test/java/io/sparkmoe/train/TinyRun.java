@@ -57,6 +57,7 @@ final class TinyRun {
   private int ranks = 1;
   private int threads = 1;
   private Store store;
+  private DataIdentity data = DataIdentity.UNKNOWN;
   private Resume resume = Resume.auto();
   private RunListener listener = new RunListener() {};
 
@@ -85,6 +86,11 @@ final class TinyRun {
 
   TinyRun rows(List<TokenRow> others) {
     this.rows = others;
+    return this;
+  }
+
+  TinyRun data(DataIdentity other) {
+    this.data = other;
     return this;
   }
 
@@ -172,7 +178,7 @@ final class TinyRun {
                 store,
                 threads,
                 MEMORY),
-        new CoordinatorSettings(store, resume, null, validation.size(), 1, MEMORY),
+        new CoordinatorSettings(store, resume, data, validation.size(), 1, MEMORY),
         listener);
   }
 

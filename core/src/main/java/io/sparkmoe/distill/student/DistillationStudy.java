@@ -5,6 +5,7 @@ import io.sparkmoe.data.RowOrder;
 import io.sparkmoe.data.TokenRow;
 import io.sparkmoe.train.CoordinatorSettings;
 import io.sparkmoe.train.CoordinatorSettings.Resume;
+import io.sparkmoe.train.DataIdentity;
 import io.sparkmoe.train.DistillConfig.Loss;
 import io.sparkmoe.train.LocalTraining;
 import io.sparkmoe.train.RankMemory;
@@ -132,7 +133,7 @@ public final class DistillationStudy {
             new CoordinatorSettings(
                 null,
                 Resume.never(),
-                null,
+                DataIdentity.UNKNOWN,
                 validation.size(),
                 1,
                 RankMemory.ofDriver(config, 1).limitBytes()),

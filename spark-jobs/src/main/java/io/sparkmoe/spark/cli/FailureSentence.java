@@ -9,6 +9,7 @@ import java.io.UncheckedIOException;
 import java.nio.file.NoSuchFileException;
 import java.util.List;
 import java.util.concurrent.ExecutionException;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import picocli.CommandLine;
 import picocli.CommandLine.MissingParameterException;
@@ -49,8 +50,10 @@ record FailureSentence(String text, int status) {
     } else if (failure instanceof MissingParameterException missing
         && !missing.getMissing().isEmpty()) {
       sentence =
-          "missing option: got none of that name, expected "
-              + describe(missing.getMissing().get(0));
+          "missing options: got none of these names, expected "
+              + missing.getMissing().stream()
+                  .map(FailureSentence::describe)
+                  .collect(Collectors.joining(", "));
     } else {
       sentence = firstLine(failure.getMessage());
       sentence = sentence.contains("; ") ? sentence : "wrong usage: " + sentence;

@@ -7,12 +7,16 @@ import io.sparkmoe.data.TeacherColumns;
 import io.sparkmoe.data.TokenRow;
 import io.sparkmoe.data.Tokenizer;
 import io.sparkmoe.data.Tokenizers;
+import io.sparkmoe.distill.DistillationInfo;
 import io.sparkmoe.distill.DistillationRow;
 import io.sparkmoe.distill.student.StudentRows;
 import io.sparkmoe.distill.student.StudentSequence;
+import io.sparkmoe.io.Sha256;
+import io.sparkmoe.train.DataIdentity;
 import io.sparkmoe.train.DistillConfig;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
@@ -41,7 +45,7 @@ public final class DistillationDataset implements TrainingRows {
   private final Configuration configuration;
   private final List<String> files;
   private final String tokenizerJson;
-  private final String tokenizerSha256;
+  private final DataIdentity identity;
   private final int vocabSize;
   private final int endOfTextId;
   private final int seqLen;
@@ -53,12 +57,16 @@ public final class DistillationDataset implements TrainingRows {
       List<String> files,
       Tokenizer tokenizer,
       int seqLen,
+      String description,
       StudentRows rows) {
     this.store = store;
     this.configuration = configuration;
     this.files = files;
     this.tokenizerJson = tokenizer.toJson();
-    this.tokenizerSha256 = tokenizer.sha256();
+    this.identity =
+        new DataIdentity(
+            tokenizer.sha256(),
+            description == null ? null : Sha256.hex(description.getBytes(StandardCharsets.UTF_8)));
     this.vocabSize = tokenizer.vocabSize();
     this.endOfTextId = tokenizer.endOfTextId();
     this.seqLen = seqLen;
@@ -139,7 +147,11 @@ public final class DistillationDataset implements TrainingRows {
         DistillationRowReader.read(new Path(file), configuration, row -> rows.add(row, tokenizer));
       }
       rows.close();
-      return new DistillationDataset(store, configuration, files, tokenizer, seqLen, rows);
+      // Rows that another program wrote may lie alone.
+      String description =
+          store.exists(DistillationInfo.FILE) ? store.readText(DistillationInfo.FILE) : null;
+      return new DistillationDataset(
+          store, configuration, files, tokenizer, seqLen, description, rows);
     }
   }
 
@@ -154,8 +166,8 @@ public final class DistillationDataset implements TrainingRows {
   }
 
   @Override
-  public String tokenizerSha256() {
-    return tokenizerSha256;
+  public DataIdentity identity() {
+    return identity;
   }
 
   /** Ids of the student's tokenizer. */

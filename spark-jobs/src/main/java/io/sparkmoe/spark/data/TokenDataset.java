@@ -7,8 +7,11 @@ import io.sparkmoe.data.RowPiece;
 import io.sparkmoe.data.TokenRow;
 import io.sparkmoe.data.Tokenizer;
 import io.sparkmoe.data.Tokenizers;
+import io.sparkmoe.io.Sha256;
+import io.sparkmoe.train.DataIdentity;
 import java.io.FileNotFoundException;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.Iterator;
@@ -42,13 +45,17 @@ public final class TokenDataset implements TrainingRows {
   private final Configuration configuration;
   private final DatasetInfo info;
   private final String tokenizerJson;
+  private final DataIdentity identity;
 
   private TokenDataset(
-      HadoopStore store, Configuration configuration, DatasetInfo info, String tokenizerJson) {
+      HadoopStore store, Configuration configuration, String infoJson, String tokenizerJson) {
     this.store = store;
     this.configuration = configuration;
-    this.info = info;
+    this.info = DatasetInfo.fromJson(infoJson, store.location() + "/" + DATASET_JSON);
     this.tokenizerJson = tokenizerJson;
+    this.identity =
+        new DataIdentity(
+            info.tokenizerSha256(), Sha256.hex(infoJson.getBytes(StandardCharsets.UTF_8)));
   }
 
   /**
@@ -59,10 +66,10 @@ public final class TokenDataset implements TrainingRows {
    */
   public static TokenDataset open(String location, Configuration configuration) throws IOException {
     HadoopStore store = new HadoopStore(location, configuration);
-    DatasetInfo info;
+    String info;
     String tokenizer;
     try {
-      info = DatasetInfo.fromJson(store.readText(DATASET_JSON), location + "/" + DATASET_JSON);
+      info = store.readText(DATASET_JSON);
       tokenizer = store.readText(TOKENIZER_JSON);
     } catch (FileNotFoundException e) {
       throw new IllegalArgumentException(
@@ -184,8 +191,8 @@ public final class TokenDataset implements TrainingRows {
   }
 
   @Override
-  public String tokenizerSha256() {
-    return info.tokenizerSha256();
+  public DataIdentity identity() {
+    return identity;
   }
 
   @Override

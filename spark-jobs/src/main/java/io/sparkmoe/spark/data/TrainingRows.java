@@ -3,6 +3,7 @@ package io.sparkmoe.spark.data;
 import io.sparkmoe.data.PositionedRow;
 import io.sparkmoe.data.RowOrder;
 import io.sparkmoe.data.TokenRow;
+import io.sparkmoe.train.DataIdentity;
 import java.io.IOException;
 import java.util.List;
 import org.apache.spark.api.java.JavaRDD;
@@ -17,8 +18,8 @@ public interface TrainingRows {
   /** The text of the rows' tokenizer.json. */
   String tokenizerJson();
 
-  /** SHA-256 of it in hex. */
-  String tokenizerSha256();
+  /** What tells these rows from others. */
+  DataIdentity identity();
 
   /** Rows to train on. */
   long numTrainRows();

@@ -11,6 +11,7 @@ import io.sparkmoe.model.Part;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.train.CoordinatorSettings;
 import io.sparkmoe.train.CoordinatorSettings.Resume;
+import io.sparkmoe.train.DataIdentity;
 import io.sparkmoe.train.LocalTraining;
 import io.sparkmoe.train.ProcessMemory;
 import io.sparkmoe.train.RankMemory;
@@ -138,7 +139,12 @@ public final class BenchJob {
 
   private static CoordinatorSettings settings(RunConfig config, int numRanks) {
     return new CoordinatorSettings(
-        null, Resume.never(), null, 0, 1, RankMemory.ofDriver(config, numRanks).limitBytes());
+        null,
+        Resume.never(),
+        DataIdentity.UNKNOWN,
+        0,
+        1,
+        RankMemory.ofDriver(config, numRanks).limitBytes());
   }
 
   /** Random tokens, made on the rank. */

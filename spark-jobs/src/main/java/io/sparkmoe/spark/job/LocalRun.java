@@ -47,7 +47,7 @@ final class LocalRun {
             new CoordinatorSettings(
                 plan.folder().store(),
                 plan.resume(),
-                plan.tokenizerSha256(),
+                plan.dataset().identity(),
                 validation.size(),
                 1,
                 RankMemory.ofDriver(config, 1).limitBytes()),

@@ -8,6 +8,7 @@ import io.sparkmoe.spark.data.HadoopStore;
 import io.sparkmoe.spark.data.SourceRule;
 import io.sparkmoe.spark.data.TokenDataset;
 import io.sparkmoe.train.CoordinatorSettings.Resume;
+import io.sparkmoe.train.DataIdentity;
 import io.sparkmoe.train.RunConfig;
 import io.sparkmoe.train.RunFolder;
 import io.sparkmoe.train.RunSummary;
@@ -96,7 +97,7 @@ public final class QuickstartJob {
     // What an interrupted attempt left behind.
     run.delete(CORPUS);
     if (!run.exists(RunFolder.CONFIG_FILE)) {
-      new RunFolder(run).requireRoomFor(config, "", Resume.auto());
+      new RunFolder(run).requireRoomFor(config, DataIdentity.UNKNOWN, Resume.auto());
     }
     try (SparkSetup setup = SparkSetup.start(config, options.executors(), "moe quickstart")) {
       setup.remarks().forEach(err::println);

@@ -24,10 +24,6 @@ record RunPlan(
         dataset.numTrainRows(), config.train().batchSequences(), config.train().seed());
   }
 
-  String tokenizerSha256() {
-    return dataset.tokenizerSha256();
-  }
-
   /** Writes config and tokenizer, when nothing can be wrong with the input any more. */
   void writeInputs() throws IOException {
     folder.writeInputs(configYaml, dataset.tokenizerJson());

@@ -40,7 +40,7 @@ final class SparkTraining {
         new CoordinatorSettings(
             plan.folder().store(),
             plan.resume(),
-            plan.tokenizerSha256(),
+            plan.dataset().identity(),
             validation.size(),
             1,
             RankMemory.ofDriver(config, numRanks).limitBytes());

@@ -27,6 +27,7 @@ import io.sparkmoe.train.CheckpointEvaluation;
 import io.sparkmoe.train.CheckpointState;
 import io.sparkmoe.train.CoordinatorSettings;
 import io.sparkmoe.train.CoordinatorSettings.Resume;
+import io.sparkmoe.train.DataIdentity;
 import io.sparkmoe.train.LocalTraining;
 import io.sparkmoe.train.RankMemory;
 import io.sparkmoe.train.RunConfig;
@@ -215,7 +216,7 @@ public final class StudyJob {
             new CoordinatorSettings(
                 folder,
                 Resume.never(),
-                text.tokenizerSha256(),
+                new DataIdentity(text.tokenizerSha256(), null),
                 text.validation().size(),
                 1,
                 RankMemory.ofDriver(config, 1).limitBytes()),

@@ -64,7 +64,7 @@ final class TrainingRun {
     try (Store store = HadoopStore.open(options.out(), hadoop)) {
       RunFolder folder = new RunFolder(store);
       Resume resume = resume(store);
-      folder.requireRoomFor(config, rows.tokenizerSha256(), resume);
+      folder.requireRoomFor(config, rows.identity(), resume);
       RunPlan plan = new RunPlan(config, resolved.toYaml(), rows, folder, resume);
       err.print(plan.configYaml());
       FinishedRun finished;

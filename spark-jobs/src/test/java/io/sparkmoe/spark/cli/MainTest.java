@@ -329,7 +329,7 @@ class MainTest {
           """
           '' ~ moe: missing command: got none, expected one such as quickstart; see moe --help
           trian ~ moe: unknown command: got trian, expected train; see moe --help
-          train --config tiny --data d ~ moe: missing option: got none of that name, expected --out=DIR; see moe train --help
+          train --config tiny --data d ~ moe: missing options: got none of these names, expected --out=DIR; see moe train --help
           train --config tiny --data d --out o --stpes 3 ~ moe: unknown option: got --stpes, expected --steps; see moe train --help
           train --config tiny --data d --out o more ~ moe: too many arguments: got more, expected none like it; see moe train --help
           train --config tiny --data d --out o --steps x ~ moe: wrong usage: Invalid value for option '--steps': 'x' is not an int; see moe train --help
@@ -341,7 +341,7 @@ class MainTest {
           prepare --input a --format xml --tokenizer byte --seq-len 8 --out o ~ moe: wrong usage: Invalid value for option '--format': expected one of [TEXT, JSONL, PARQUET] (case-insensitive) but was 'xml'; see moe prepare --help
           prepare --input a --format text --tokenizer byte --seq-len 1 --out o ~ moe: prepare failed: --seq-len must be in [2, 1048576], got 1; correct it and run again
           rl --anything 3 more ~ moe: command not built yet: got rl, expected one that moe --help lists; take a later version
-          inspect ~ moe: missing option: got none of that name, expected PATH|PRESET; see moe inspect --help
+          inspect ~ moe: missing options: got none of these names, expected PATH|PRESET; see moe inspect --help
           """)
   void wrongUsageIsOneSentenceAndStatusTwo(String line, String sentence) {
     String[] words = line.isEmpty() ? new String[0] : line.split(" ");
