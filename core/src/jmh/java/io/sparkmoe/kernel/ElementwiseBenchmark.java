@@ -37,7 +37,7 @@ public class ElementwiseBenchmark {
 
   private Tensor gateUp;
 
-  /** Not in place, as in training: its own gradient as input would fade to denormal numbers. */
+  /** Not in place as in training: its own gradient as input would fade to denormal numbers. */
   private Tensor dGateUp;
 
   private Tensor hidden;
@@ -57,21 +57,21 @@ public class ElementwiseBenchmark {
     inverseRms = bench.random(ROWS);
     weight = bench.random(columns);
     dWeight = bench.random(columns);
-    bench.reference.swiGlu(hidden, gateUp);
+    bench.reference.swiGlu(hidden, gateUp, null);
     Tensor expected = bench.random(ROWS, columns);
     expected.copyFrom(hidden);
-    bench.fast.swiGlu(hidden, gateUp);
+    bench.fast.swiGlu(hidden, gateUp, null);
     Bench.requireEqual("swiGlu", expected, hidden, 1e-5);
   }
 
   private void swiGlu(Kernels kernels, Traffic traffic) {
-    kernels.swiGlu(hidden, gateUp);
+    kernels.swiGlu(hidden, gateUp, null);
     traffic.addFloats(3.0 * hidden.size());
   }
 
   private void swiGluBackward(Kernels kernels, Traffic traffic) {
-    kernels.swiGluBackward(dGateUp, dHidden, gateUp);
-    traffic.addFloats(5.0 * hidden.size());
+    kernels.swiGluBackward(dGateUp, null, hidden, dHidden, gateUp, null);
+    traffic.addFloats(6.0 * hidden.size());
   }
 
   private void rmsNorm(Kernels kernels, Traffic traffic) {

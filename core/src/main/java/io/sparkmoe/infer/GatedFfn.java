@@ -41,7 +41,7 @@ final class GatedFfn {
   /** Adds the network's output for {@code w.normed} to {@code w.x}. */
   void forward(Workspace w, Workspace.Ffn own) {
     decode.linear(own.gateUp(), w.normed, gateUp, false);
-    kernels.swiGlu(own.hidden(), own.gateUp());
+    kernels.swiGlu(own.hidden(), own.gateUp(), null);
     decode.linear(w.x, own.hidden(), down, true);
   }
 }

@@ -67,9 +67,9 @@ final class RoutedExperts {
         own.weights(), own.scores(), own.ids(), model.normTopkProb(), model.routedScalingFactor());
     int[] rowStarts = group(own);
     decode.grouped(own.gateUp(), w.normed, own.rowTokens(), gateUp, rowStarts);
-    kernels.swiGlu(own.hidden(), own.gateUp());
+    kernels.swiGlu(own.hidden(), own.gateUp(), own.rowWeights());
     decode.grouped(own.output(), own.hidden(), null, down, rowStarts);
-    kernels.scatterAddScaledRows(w.x, own.output(), own.rowTokens(), own.rowWeights());
+    kernels.scatterAddRows(w.x, own.output(), own.rowTokens());
     return numUsed(rowStarts) * (gateUp.bytesOfOne() + down.bytesOfOne());
   }
 

@@ -52,7 +52,7 @@ final class KernelArguments {
   }
 
   static void gatedFp8(Tensor hidden, Fp8Tensor kept, Tensor gateUp, Tensor weight) {
-    weightedSwiGlu(hidden, gateUp, weight);
+    swiGlu(hidden, gateUp, weight);
     operandTyped(hidden);
     keptGateUp(kept, hidden);
   }
@@ -66,7 +66,7 @@ final class KernelArguments {
       Fp8Tensor kept,
       Tensor weight,
       int[] rowStarts) {
-    weightedSwiGluBackward(dGateUp, dWeight, hiddenTransposed, dHidden, dGateUp, weight);
+    swiGluBackward(dGateUp, dWeight, hiddenTransposed, dHidden, dGateUp, weight);
     sameSize(dGateUpTransposed, dGateUp);
     operandTyped(dGateUp);
     operandTyped(dGateUpTransposed);
@@ -211,27 +211,23 @@ final class KernelArguments {
         x.size());
   }
 
-  static void weightedSwiGlu(Tensor h, Tensor gateUp, Tensor weight) {
-    swiGlu(h, gateUp);
+  static void swiGlu(Tensor h, Tensor gateUp, Tensor weight) {
+    equal(() -> "columns of gate and up " + gateUp + " beside " + h, 2L * h.cols(), gateUp.cols());
+    equal(() -> "rows of gate and up " + gateUp + " beside " + h, h.rows(), gateUp.rows());
     if (weight != null) {
       equal(() -> "weights beside " + h, h.rows(), weight.size());
     }
   }
 
-  static void weightedSwiGluBackward(
+  static void swiGluBackward(
       Tensor dGateUp, Tensor dWeight, Tensor h, Tensor dh, Tensor gateUp, Tensor weight) {
-    weightedSwiGlu(dh, gateUp, weight);
+    swiGlu(dh, gateUp, weight);
     sameSize(dGateUp, gateUp);
     sameSize(h, dh);
     equal(
         () -> "gradients of the weights of " + dh,
         weight == null ? 0 : dh.rows(),
         dWeight == null ? 0 : dWeight.size());
-  }
-
-  static void swiGlu(Tensor h, Tensor gateUp) {
-    equal(() -> "columns of gate and up " + gateUp + " beside " + h, 2L * h.cols(), gateUp.cols());
-    equal(() -> "rows of gate and up " + gateUp + " beside " + h, h.rows(), gateUp.rows());
   }
 
   /** One row of {@code picked} per index, out of the rows of {@code table}. */

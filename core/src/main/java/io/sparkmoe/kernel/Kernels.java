@@ -115,27 +115,18 @@ public interface Kernels {
   void rmsNormBackward(
       Tensor dx, Tensor dWeight, Tensor dy, Tensor x, Tensor inverseRms, Tensor weight);
 
-  /** {@code h = silu(gate) * up} with gateUp (T, 2F) = [gate | up] by columns; h (T, F) written. */
-  void swiGlu(Tensor h, Tensor gateUp);
-
   /**
-   * Backward of {@link #swiGlu}: dGateUp (T, 2F) is written. May alias: {@code dGateUp} and {@code
-   * gateUp}.
-   */
-  void swiGluBackward(Tensor dGateUp, Tensor dh, Tensor gateUp);
-
-  /**
-   * {@link #swiGlu} of rows with weights: {@code h[t] = weight[t] * silu(gate[t]) * up[t]}.
+   * {@code h = weight * silu(gate) * up} with gateUp = [gate | up] by columns.
    *
    * @param h (T, F) written
    * @param gateUp (T, 2F)
    * @param weight (T), null = one
    */
-  void weightedSwiGlu(Tensor h, Tensor gateUp, Tensor weight);
+  void swiGlu(Tensor h, Tensor gateUp, Tensor weight);
 
   /**
-   * Backward of {@link #weightedSwiGlu}, which computes its result again. May alias: {@code
-   * dGateUp} and {@code gateUp}, {@code h} and {@code dh}.
+   * Backward of {@link #swiGlu}, which computes its result again. May alias: {@code dGateUp} and
+   * {@code gateUp}, {@code h} and {@code dh}.
    *
    * @param dGateUp (T, 2F) written
    * @param dWeight (T) written; null where weight is
@@ -144,7 +135,7 @@ public interface Kernels {
    * @param gateUp (T, 2F)
    * @param weight (T), null = one
    */
-  void weightedSwiGluBackward(
+  void swiGluBackward(
       Tensor dGateUp, Tensor dWeight, Tensor h, Tensor dh, Tensor gateUp, Tensor weight);
 
   // ---- rows
@@ -156,15 +147,6 @@ public interface Kernels {
    * {@code y[index[i]] += x[i]} in ascending i: y (rows, D), x (n, D), index I32 (n) with repeats.
    */
   void scatterAddRows(Tensor y, Tensor x, Tensor index);
-
-  /** {@code y[index[i]] += weight[i] x[i]} in ascending i; weight (n). */
-  void scatterAddScaledRows(Tensor y, Tensor x, Tensor index, Tensor weight);
-
-  /** {@code y[i] = weight[i] x[index[i]]}; y (n, D) written. */
-  void gatherScaledRows(Tensor y, Tensor x, Tensor index, Tensor weight);
-
-  /** {@code y[i] = <a[i], b[index[i]]>}: y (n) written, a (n, D), b (rows, D), index I32 (n). */
-  void gatherDot(Tensor y, Tensor a, Tensor b, Tensor index);
 
   /** {@code y (T, D1+D2) = [a | b]} by columns, written. */
   void concatColumns(Tensor y, Tensor a, Tensor b);
@@ -377,8 +359,8 @@ public interface Kernels {
   void dequantize(Tensor values, Fp8Tensor x);
 
   /**
-   * {@link #weightedSwiGlu} between two products in FP8, in E4M3 tiles of 1x128: the products
-   * before it are kept and its result is rounded.
+   * {@link #swiGlu} between two products in FP8, in E4M3 tiles of 1x128: the products before it are
+   * kept and its result is rounded.
    *
    * @param hidden operand (R, F) written: {@code weight * silu(gate) * up}
    * @param kept (2R, F) written: every row of gateUp as two, its gate and its up

@@ -34,7 +34,7 @@ public record Linear(Kernels kernels, Weight weight) {
 
   /** Forward: y = x w^T; so dx = dy w (written) and dw += dy^T x. */
   public void backward(Tensor dx, Tensor dy, Tensor x) {
-    kernels.matmul(dx, dy, false, weight.value(), false, false);
+    inputGradient(dx, dy);
     addWeightGradient(dy, x);
   }
 
@@ -44,7 +44,13 @@ public record Linear(Kernels kernels, Weight weight) {
     addWeightGradient(dy, x);
   }
 
-  private void addWeightGradient(Tensor dy, Tensor x) {
+  /** Of {@link #backward}: dx = dy w (written). */
+  public void inputGradient(Tensor dx, Tensor dy) {
+    kernels.matmul(dx, dy, false, weight.value(), false, false);
+  }
+
+  /** Of {@link #backward}: dw += dy^T x. */
+  public void addWeightGradient(Tensor dy, Tensor x) {
     kernels.matmul(weight.gradient(), dy, true, x, false, true);
   }
 }

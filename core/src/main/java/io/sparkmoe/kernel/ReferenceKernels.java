@@ -193,41 +193,8 @@ public final class ReferenceKernels implements Kernels {
   }
 
   @Override
-  public void swiGlu(Tensor h, Tensor gateUp) {
-    KernelArguments.swiGlu(h, gateUp);
-    int f = h.cols();
-    for (int t = 0; t < h.rows(); t++) {
-      for (int i = 0; i < f; i++) {
-        // h = g sigmoid(g) u
-        double g = gateUp.get(t * 2 * f + i);
-        h.set(t * f + i, g / (1 + Math.exp(-g)) * gateUp.get(t * 2 * f + f + i));
-      }
-    }
-  }
-
-  @Override
-  public void swiGluBackward(Tensor dGateUp, Tensor dh, Tensor gateUp) {
-    KernelArguments.swiGlu(dh, gateUp);
-    KernelArguments.sameSize(dGateUp, gateUp);
-    int f = dh.cols();
-    for (int t = 0; t < dh.rows(); t++) {
-      for (int i = 0; i < f; i++) {
-        // forward: h = g s u with s = sigmoid(g); so dg = dh u s (1 + g (1 - s)) and du = dh g s
-        double g = gateUp.get(t * 2 * f + i);
-        double u = gateUp.get(t * 2 * f + f + i);
-        double s = 1 / (1 + Math.exp(-g));
-        double d = dh.get(t * f + i);
-        dGateUp.set(t * 2 * f + i, d * u * s * (1 + g * (1 - s)));
-        dGateUp.set(t * 2 * f + f + i, d * g * s);
-      }
-    }
-  }
-
-  // ---- rows
-
-  @Override
-  public void weightedSwiGlu(Tensor h, Tensor gateUp, Tensor weight) {
-    KernelArguments.weightedSwiGlu(h, gateUp, weight);
+  public void swiGlu(Tensor h, Tensor gateUp, Tensor weight) {
+    KernelArguments.swiGlu(h, gateUp, weight);
     int f = h.cols();
     for (int t = 0; t < h.rows(); t++) {
       for (int i = 0; i < f; i++) {
@@ -240,9 +207,9 @@ public final class ReferenceKernels implements Kernels {
   }
 
   @Override
-  public void weightedSwiGluBackward(
+  public void swiGluBackward(
       Tensor dGateUp, Tensor dWeight, Tensor h, Tensor dh, Tensor gateUp, Tensor weight) {
-    KernelArguments.weightedSwiGluBackward(dGateUp, dWeight, h, dh, gateUp, weight);
+    KernelArguments.swiGluBackward(dGateUp, dWeight, h, dh, gateUp, weight);
     int f = dh.cols();
     for (int t = 0; t < dh.rows(); t++) {
       double w = weight == null ? 1 : weight.get(t);
@@ -265,6 +232,8 @@ public final class ReferenceKernels implements Kernels {
     }
   }
 
+  // ---- rows
+
   @Override
   public void gatherRows(Tensor y, Tensor x, Tensor index) {
     KernelArguments.rows(y, x, index);
@@ -285,45 +254,6 @@ public final class ReferenceKernels implements Kernels {
         int at = index.getInt(i) * d + j;
         y.set(at, y.get(at) + x.get(i * d + j));
       }
-    }
-  }
-
-  @Override
-  public void scatterAddScaledRows(Tensor y, Tensor x, Tensor index, Tensor weight) {
-    KernelArguments.rows(x, y, index);
-    KernelArguments.sameSize(weight, index);
-    int d = y.cols();
-    for (int i = 0; i < index.size(); i++) {
-      for (int j = 0; j < d; j++) {
-        int at = index.getInt(i) * d + j;
-        y.set(at, y.get(at) + weight.get(i) * x.get(i * d + j));
-      }
-    }
-  }
-
-  @Override
-  public void gatherScaledRows(Tensor y, Tensor x, Tensor index, Tensor weight) {
-    KernelArguments.rows(y, x, index);
-    KernelArguments.sameSize(weight, index);
-    int d = y.cols();
-    for (int i = 0; i < index.size(); i++) {
-      for (int j = 0; j < d; j++) {
-        y.set(i * d + j, weight.get(i) * x.get(index.getInt(i) * d + j));
-      }
-    }
-  }
-
-  @Override
-  public void gatherDot(Tensor y, Tensor a, Tensor b, Tensor index) {
-    KernelArguments.rows(a, b, index);
-    KernelArguments.sameSize(y, index);
-    int d = a.cols();
-    for (int i = 0; i < index.size(); i++) {
-      double sum = 0;
-      for (int j = 0; j < d; j++) {
-        sum += a.get(i * d + j) * b.get(index.getInt(i) * d + j);
-      }
-      y.set(i, sum);
     }
   }
 

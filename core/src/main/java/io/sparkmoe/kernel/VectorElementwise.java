@@ -6,7 +6,7 @@ import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorOperators;
 
-/** Fast element-wise kernels. T tokens, F FFN width. */
+/** Fast element-wise kernels. */
 final class VectorElementwise {
 
   private final Parallel parallel;
@@ -150,72 +150,5 @@ final class VectorElementwise {
             Lanes.set(to, i, Lanes.get(from, i) * s * (1 - s));
           }
         });
-  }
-
-  void swiGlu(Tensor h, Tensor gateUp) {
-    int f = h.cols();
-    ByteBuffer to = h.bytes();
-    ByteBuffer from = gateUp.bytes();
-    Pieces.forEach(
-        parallel,
-        h.rows(),
-        Pieces.rowGrain(2 * f),
-        (first, end) -> {
-          for (int t = first; t < end; t++) {
-            swiGluRow(to, t * f, from, 2 * t * f, f);
-          }
-        });
-  }
-
-  private static void swiGluRow(ByteBuffer h, int hStart, ByteBuffer gateUp, int gStart, int f) {
-    int bound = Lanes.FLOATS.loopBound(f);
-    for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      FloatVector g = Lanes.load(gateUp, gStart + i);
-      FloatVector u = Lanes.load(gateUp, gStart + f + i);
-      Lanes.store(h, hStart + i, g.mul(u).div(VectorMath.exp(g.neg()).add(1)));
-    }
-    for (int i = bound; i < f; i++) {
-      float g = Lanes.get(gateUp, gStart + i);
-      Lanes.set(h, hStart + i, g * VectorMath.sigmoid(g) * Lanes.get(gateUp, gStart + f + i));
-    }
-  }
-
-  void swiGluBackward(Tensor dGateUp, Tensor dh, Tensor gateUp) {
-    int f = dh.cols();
-    ByteBuffer to = dGateUp.bytes();
-    ByteBuffer dOut = dh.bytes();
-    ByteBuffer from = gateUp.bytes();
-    Pieces.forEach(
-        parallel,
-        dh.rows(),
-        Pieces.rowGrain(2 * f),
-        (first, end) -> {
-          for (int t = first; t < end; t++) {
-            swiGluBackwardRow(to, dOut, t * f, from, 2 * t * f, f);
-          }
-        });
-  }
-
-  /** forward: h = g s u with s = sigmoid(g); so dg = dh u s (1 + g (1 - s)) and du = dh g s. */
-  private static void swiGluBackwardRow(
-      ByteBuffer dGateUp, ByteBuffer dh, int hStart, ByteBuffer gateUp, int gStart, int f) {
-    int bound = Lanes.FLOATS.loopBound(f);
-    for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      FloatVector g = Lanes.load(gateUp, gStart + i);
-      FloatVector u = Lanes.load(gateUp, gStart + f + i);
-      FloatVector ds = VectorMath.sigmoid(g);
-      FloatVector d = Lanes.load(dh, hStart + i).mul(ds);
-      FloatVector slope = VectorMath.fma(g, VectorMath.splat(1).sub(ds), VectorMath.splat(1));
-      Lanes.store(dGateUp, gStart + i, d.mul(u).mul(slope));
-      Lanes.store(dGateUp, gStart + f + i, d.mul(g));
-    }
-    for (int i = bound; i < f; i++) {
-      float g = Lanes.get(gateUp, gStart + i);
-      float u = Lanes.get(gateUp, gStart + f + i);
-      float s = VectorMath.sigmoid(g);
-      float d = Lanes.get(dh, hStart + i) * s;
-      Lanes.set(dGateUp, gStart + i, d * u * (1 + g * (1 - s)));
-      Lanes.set(dGateUp, gStart + f + i, d * g);
-    }
   }
 }

@@ -171,7 +171,7 @@ final class VectorGatedFp8 {
         int row = work.row + r;
         int at = 2 * row * f + work.column;
         float w = weight == null ? 1 : weight.getFloat(row);
-        VectorWeightedSwiGlu.row(work.hidden, r * TILE, gateUp, at, gateUp, at + f, w, work.count);
+        VectorSwiGlu.row(work.hidden, r * TILE, gateUp, at, gateUp, at + f, w, work.count);
       }
     };
   }
@@ -179,7 +179,7 @@ final class VectorGatedFp8 {
   /** Hidden becomes sigmoid(gate). */
   private static void sigmoids(Workspace work) {
     for (int r = 0; r < work.height; r++) {
-      VectorWeightedSwiGlu.sigmoidRow(work.hidden, r * TILE, work.gate, r * TILE, work.count);
+      VectorSwiGlu.sigmoidRow(work.hidden, r * TILE, work.gate, r * TILE, work.count);
     }
   }
 
@@ -191,7 +191,7 @@ final class VectorGatedFp8 {
         int at = r * TILE;
         float w = weight == null ? 1 : weight.getFloat(row);
         work.weightGradients[r] +=
-            VectorWeightedSwiGlu.backwardRow(
+            VectorSwiGlu.backwardRow(
                 work.gate,
                 at,
                 work.up,

@@ -17,7 +17,7 @@ public final class VectorKernels implements Kernels {
   private final DType operandType;
   private final VectorMatmul matmul;
   private final VectorElementwise elementwise;
-  private final VectorWeightedSwiGlu gated;
+  private final VectorSwiGlu swiGlu;
   private final VectorGatedFp8 gatedFp8;
   private final VectorNorm norm;
   private final VectorRows rows;
@@ -38,7 +38,7 @@ public final class VectorKernels implements Kernels {
     operandType = gemm.operandType();
     matmul = new VectorMatmul(gemm, parallel);
     elementwise = new VectorElementwise(parallel);
-    gated = new VectorWeightedSwiGlu(parallel);
+    swiGlu = new VectorSwiGlu(parallel);
     gatedFp8 = new VectorGatedFp8(parallel);
     norm = new VectorNorm(parallel);
     rows = new VectorRows(parallel);
@@ -132,33 +132,18 @@ public final class VectorKernels implements Kernels {
   }
 
   @Override
-  public void swiGlu(Tensor h, Tensor gateUp) {
-    allF32(h, gateUp);
-    KernelArguments.swiGlu(h, gateUp);
-    elementwise.swiGlu(h, gateUp);
-  }
-
-  @Override
-  public void swiGluBackward(Tensor dGateUp, Tensor dh, Tensor gateUp) {
-    allF32(dGateUp, dh, gateUp);
-    KernelArguments.swiGlu(dh, gateUp);
-    KernelArguments.sameSize(dGateUp, gateUp);
-    elementwise.swiGluBackward(dGateUp, dh, gateUp);
-  }
-
-  @Override
-  public void weightedSwiGlu(Tensor h, Tensor gateUp, Tensor weight) {
+  public void swiGlu(Tensor h, Tensor gateUp, Tensor weight) {
     allF32(h, gateUp, weight);
-    KernelArguments.weightedSwiGlu(h, gateUp, weight);
-    gated.forward(h, gateUp, weight);
+    KernelArguments.swiGlu(h, gateUp, weight);
+    swiGlu.forward(h, gateUp, weight);
   }
 
   @Override
-  public void weightedSwiGluBackward(
+  public void swiGluBackward(
       Tensor dGateUp, Tensor dWeight, Tensor h, Tensor dh, Tensor gateUp, Tensor weight) {
     allF32(dGateUp, dWeight, h, dh, gateUp, weight);
-    KernelArguments.weightedSwiGluBackward(dGateUp, dWeight, h, dh, gateUp, weight);
-    gated.backward(dGateUp, dWeight, h, dh, gateUp, weight);
+    KernelArguments.swiGluBackward(dGateUp, dWeight, h, dh, gateUp, weight);
+    swiGlu.backward(dGateUp, dWeight, h, dh, gateUp, weight);
   }
 
   // ---- rows
@@ -174,31 +159,7 @@ public final class VectorKernels implements Kernels {
   public void scatterAddRows(Tensor y, Tensor x, Tensor index) {
     allF32(y, x);
     KernelArguments.rows(x, y, index);
-    rows.scatterAdd(y, x, index, null);
-  }
-
-  @Override
-  public void scatterAddScaledRows(Tensor y, Tensor x, Tensor index, Tensor weight) {
-    allF32(y, x, weight);
-    KernelArguments.rows(x, y, index);
-    KernelArguments.sameSize(weight, index);
-    rows.scatterAdd(y, x, index, weight);
-  }
-
-  @Override
-  public void gatherScaledRows(Tensor y, Tensor x, Tensor index, Tensor weight) {
-    allF32(y, x, weight);
-    KernelArguments.rows(y, x, index);
-    KernelArguments.sameSize(weight, index);
-    rows.gatherScaled(y, x, index, weight);
-  }
-
-  @Override
-  public void gatherDot(Tensor y, Tensor a, Tensor b, Tensor index) {
-    allF32(y, a, b);
-    KernelArguments.rows(a, b, index);
-    KernelArguments.sameSize(y, index);
-    rows.gatherDot(y, a, b, index);
+    rows.scatterAdd(y, x, index);
   }
 
   @Override

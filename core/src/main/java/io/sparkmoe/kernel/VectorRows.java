@@ -32,46 +32,6 @@ final class VectorRows {
         });
   }
 
-  void gatherScaled(Tensor y, Tensor x, Tensor index, Tensor weight) {
-    int d = y.cols();
-    ByteBuffer to = y.bytes();
-    ByteBuffer from = x.bytes();
-    Pieces.forEach(
-        parallel,
-        index.size(),
-        Pieces.rowGrain(d),
-        (first, end) -> {
-          for (int i = first; i < end; i++) {
-            scaleRow(to, i * d, from, index.getInt(i) * d, weight.getFloat(i), d);
-          }
-        });
-  }
-
-  private static void scaleRow(ByteBuffer y, int yStart, ByteBuffer x, int xStart, float a, int d) {
-    int bound = Lanes.FLOATS.loopBound(d);
-    for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      Lanes.store(y, yStart + i, Lanes.load(x, xStart + i).mul(a));
-    }
-    for (int i = bound; i < d; i++) {
-      Lanes.set(y, yStart + i, a * Lanes.get(x, xStart + i));
-    }
-  }
-
-  void gatherDot(Tensor y, Tensor a, Tensor b, Tensor index) {
-    int d = a.cols();
-    ByteBuffer left = a.bytes();
-    ByteBuffer right = b.bytes();
-    Pieces.forEach(
-        parallel,
-        index.size(),
-        Pieces.rowGrain(d),
-        (first, end) -> {
-          for (int i = first; i < end; i++) {
-            y.setFloat(i, dot(left, i * d, right, index.getInt(i) * d, d));
-          }
-        });
-  }
-
   /** Sum of x y over {@code count} elements, in two chains to hide the latency of the addition. */
   static float dot(ByteBuffer x, int xStart, ByteBuffer y, int yStart, int count) {
     FloatVector even = VectorMath.zero();
@@ -94,11 +54,10 @@ final class VectorRows {
   }
 
   /**
-   * {@code y[index[i]] += weight[i] x[i]}, or without weight when that is null. Sources are first
-   * listed by target in ascending order: targets then belong to one piece each, and every target
-   * adds its sources in the order of i.
+   * {@code y[index[i]] += x[i]}. Sources are first listed by target in ascending order: targets
+   * then belong to one piece each, and every target adds its sources in the order of i.
    */
-  void scatterAdd(Tensor y, Tensor x, Tensor index, Tensor weight) {
+  void scatterAdd(Tensor y, Tensor x, Tensor index) {
     int d = y.cols();
     int targets = y.rows();
     ByteBuffer to = y.bytes();
@@ -112,11 +71,8 @@ final class VectorRows {
     }
     int[] next = starts.clone();
     int[] sources = new int[index.size()];
-    float[] factors = new float[index.size()];
     for (int i = 0; i < index.size(); i++) {
-      int at = next[index.getInt(i)]++;
-      sources[at] = i * d;
-      factors[at] = weight == null ? 1 : weight.getFloat(i);
+      sources[next[index.getInt(i)]++] = i * d;
     }
     Pieces.forEach(
         parallel,
@@ -125,35 +81,27 @@ final class VectorRows {
         (first, end) -> {
           for (int t = first; t < end; t++) {
             for (int s = starts[t]; s < starts[t + 1]; s += STREAMS) {
-              addRows(
-                  to, t * d, from, sources, factors, s, Math.min(s + STREAMS, starts[t + 1]), d);
+              addRows(to, t * d, from, sources, s, Math.min(s + STREAMS, starts[t + 1]), d);
             }
           }
         });
   }
 
-  /** {@code y += sum of factors[s] x[sources[s]]} over s in [first, end), added in that order. */
+  /** {@code y += sum of x[sources[s]]} over s in [first, end), added in that order. */
   private static void addRows(
-      ByteBuffer y,
-      int yStart,
-      ByteBuffer x,
-      int[] sources,
-      float[] factors,
-      int first,
-      int end,
-      int d) {
+      ByteBuffer y, int yStart, ByteBuffer x, int[] sources, int first, int end, int d) {
     int bound = Lanes.FLOATS.loopBound(d);
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
       FloatVector sum = Lanes.load(y, yStart + i);
       for (int s = first; s < end; s++) {
-        sum = VectorMath.fma(Lanes.load(x, sources[s] + i), VectorMath.splat(factors[s]), sum);
+        sum = sum.add(Lanes.load(x, sources[s] + i));
       }
       Lanes.store(y, yStart + i, sum);
     }
     for (int i = bound; i < d; i++) {
       float sum = Lanes.get(y, yStart + i);
       for (int s = first; s < end; s++) {
-        sum = Math.fma(Lanes.get(x, sources[s] + i), factors[s], sum);
+        sum += Lanes.get(x, sources[s] + i);
       }
       Lanes.set(y, yStart + i, sum);
     }

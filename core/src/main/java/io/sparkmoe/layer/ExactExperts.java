@@ -66,7 +66,7 @@ final class ExactExperts implements Experts {
     kernels.groupedMatmul(
         product, input, ExpertRows.matrix(gateUp.value(), e), true, starts, false);
     Tensor hidden = hidden(own, scratch);
-    kernels.weightedSwiGlu(hidden, product, own.weight());
+    kernels.swiGlu(hidden, product, own.weight());
     kernels.groupedMatmul(output, hidden, ExpertRows.matrix(down.value(), e), true, starts, false);
   }
 
@@ -102,7 +102,7 @@ final class ExactExperts implements Experts {
         dHidden, dOutput, ExpertRows.matrix(down.value(), e), false, starts, false);
     Tensor dGateUp = kept.rows.of(kept.gateUp, e);
     Tensor hidden = dHidden;
-    kernels.weightedSwiGluBackward(dGateUp, dRowWeights, hidden, dHidden, dGateUp, own.weight());
+    kernels.swiGluBackward(dGateUp, dRowWeights, hidden, dHidden, dGateUp, own.weight());
     kernels.groupedWeightGradient(
         ExpertRows.matrix(down.gradient(), e), dOutput, hidden, starts, accumulate);
     // forward: product = input gateUp^T

@@ -6,7 +6,11 @@ import io.sparkmoe.kernel.Weight;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
 
-/** {@link FeedForward} in the type of its weights. T tokens, D model width, F width. */
+/**
+ * {@link FeedForward} in the type of its weights. Of the inner values only the products before the
+ * activation are kept; the backward computes the activation again from them. T tokens, D model
+ * width, F width.
+ */
 final class ExactFeedForward implements FeedForward {
 
   private final Kernels kernels;
@@ -16,9 +20,8 @@ final class ExactFeedForward implements FeedForward {
   /**
    * @param x input, (T, D)
    * @param gateUp products before the activation, (T, 2F); the backward overwrites them
-   * @param hidden after it, (T, F)
    */
-  private record Kept(Tensor x, Tensor gateUp, Tensor hidden) implements Saved {}
+  private record Kept(Tensor x, Tensor gateUp) implements Saved {}
 
   ExactFeedForward(Kernels kernels, Weight gateUp, Weight down) {
     this.kernels = kernels;
@@ -30,21 +33,25 @@ final class ExactFeedForward implements FeedForward {
   public Saved forward(Tensor y, ProjectionInput input, Scope scope) {
     Tensor x = ExactLayers.Input.of(input);
     Tensor product = scope.allocate(x.type(), x.rows(), gateUp.outputWidth());
-    Tensor hidden = scope.allocate(x.type(), x.rows(), down.inputWidth());
     gateUp.forward(product, x);
-    kernels.swiGlu(hidden, product);
-    down.forwardAdd(y, hidden);
-    return new Kept(x, product, hidden);
+    try (Scope scratch = scope.inner()) {
+      Tensor hidden = scratch.allocate(x.type(), x.rows(), down.inputWidth());
+      kernels.swiGlu(hidden, product, null);
+      down.forwardAdd(y, hidden);
+    }
+    return new Kept(x, product);
   }
 
   @Override
   public void backward(Tensor dx, Tensor dy, Saved saved, Scope scope) {
     Kept kept = (Kept) saved;
     try (Scope scratch = scope.inner()) {
-      Tensor dHidden = scratch.allocate(dy.type(), kept.hidden.shape());
-      down.backward(dHidden, dy, kept.hidden);
+      Tensor dHidden = scratch.allocate(dy.type(), dy.rows(), down.inputWidth());
+      down.inputGradient(dHidden, dy);
       Tensor dGateUp = kept.gateUp;
-      kernels.swiGluBackward(dGateUp, dHidden, kept.gateUp);
+      Tensor hidden = dHidden;
+      kernels.swiGluBackward(dGateUp, null, hidden, dHidden, dGateUp, null);
+      down.addWeightGradient(dy, hidden);
       gateUp.backwardAdd(dx, dGateUp, kept.x);
     }
   }

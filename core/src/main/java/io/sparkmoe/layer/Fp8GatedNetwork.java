@@ -103,7 +103,7 @@ final class Fp8GatedNetwork {
     // Gate and up of a row are two rows of F, so that no tile holds values of both.
     quantizer.quantize(Fp8TensorKind.GATE_UP, null, kept, product.reshape(2 * rows, f), null);
     Tensor hidden = scratch.allocate(DType.F32, rows, f);
-    kernels.weightedSwiGlu(hidden, product, rowWeights);
+    kernels.swiGlu(hidden, product, rowWeights);
     quantizer.quantize(Fp8TensorKind.HIDDEN, operand, null, hidden, null);
   }
 
@@ -186,7 +186,7 @@ final class Fp8GatedNetwork {
     Tensor both = scratch.allocate(DType.F32, rows, 2 * f);
     Tensor halves = both.reshape(2 * rows, f);
     kernels.dequantize(halves, kept);
-    kernels.weightedSwiGluBackward(both, dRowWeights, dHidden, dHidden, both, rowWeights);
+    kernels.swiGluBackward(both, dRowWeights, dHidden, dHidden, both, rowWeights);
     quantizer.quantize(Fp8TensorKind.GRADIENT, dGateUp.reshape(2 * rows, f), null, halves, null);
     quantizer.quantize(Fp8TensorKind.GRADIENT_TRANSPOSED, dGateUpTransposed, null, both, null);
     quantizer.quantize(Fp8TensorKind.INPUT_TRANSPOSED, hiddenTransposed, null, dHidden, null);

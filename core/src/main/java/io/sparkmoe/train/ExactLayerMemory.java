@@ -45,7 +45,9 @@ record ExactLayerMemory(AllocationLedger ledger) implements LayerMemory {
   @Override
   public void feedForward(Frame saved, long rows, long inner) {
     saved.words(2 * rows * inner);
-    saved.words(rows * inner);
+    try (Frame scratch = ledger.open()) {
+      scratch.words(rows * inner);
+    }
   }
 
   @Override

@@ -125,17 +125,45 @@ class ElementwiseKernelsTest {
   void swiGluAndItsBackward(Fill fill) {
     for (int f : KernelTwins.SIZES) {
       Tensor gateUp = twins.filled(fill, ROWS, 2 * f);
-      twins.agree("swiGlu", 1, (k, t) -> k.swiGlu(t[0], t[1]), twins.unwritten(ROWS, f), gateUp);
+      Tensor weight = twins.mixed(ROWS);
+      Tensor h = twins.unwritten(ROWS, f);
+      twins.agree("swiGlu", 1, (k, t) -> k.swiGlu(t[0], t[1], t[2]), h, gateUp, weight);
+      twins.agree("swiGlu without weights", 1, (k, t) -> k.swiGlu(t[0], t[1], null), h, gateUp);
       Tensor dh = twins.mixed(ROWS, f);
+      Tensor dGateUp = twins.unwritten(ROWS, 2 * f);
+      Tensor dWeight = twins.unwritten(ROWS);
       twins.agree(
           "swiGluBackward",
+          f,
+          (k, t) -> k.swiGluBackward(t[0], t[1], t[2], t[3], t[4], t[5]),
+          dGateUp,
+          dWeight,
+          h,
+          dh,
+          gateUp,
+          weight);
+      twins.agree(
+          "swiGluBackward without weights",
           1,
-          (k, t) -> k.swiGluBackward(t[0], t[1], t[2]),
-          twins.unwritten(ROWS, 2 * f),
+          (k, t) -> k.swiGluBackward(t[0], null, t[1], t[2], t[3], null),
+          dGateUp,
+          h,
           dh,
           gateUp);
       twins.agree(
-          "swiGluBackward in place", 1, (k, t) -> k.swiGluBackward(t[0], t[1], t[0]), gateUp, dh);
+          "swiGluBackward in place",
+          f,
+          (k, t) -> k.swiGluBackward(t[0], t[1], t[2], t[2], t[0], t[3]),
+          gateUp,
+          dWeight,
+          dh,
+          weight);
+      twins.agree(
+          "swiGluBackward in place without weights",
+          1,
+          (k, t) -> k.swiGluBackward(t[0], null, t[1], t[1], t[0], null),
+          gateUp,
+          dh);
     }
   }
 
@@ -151,8 +179,19 @@ class ElementwiseKernelsTest {
     for (int i = 0; i < gateUp.size(); i++) {
       gateUp.setFloat(i, i % 32 < 16 ? extremes[i / 32] : 1);
     }
+    Tensor h = twins.unwritten(extremes.length, 16);
+    Tensor weight = twins.mixed(extremes.length);
+    twins.agree("swiGlu", 1, (k, t) -> k.swiGlu(t[0], t[1], t[2]), h, gateUp, weight);
     twins.agree(
-        "swiGlu", 1, (k, t) -> k.swiGlu(t[0], t[1]), twins.unwritten(extremes.length, 16), gateUp);
+        "swiGluBackward",
+        16,
+        (k, t) -> k.swiGluBackward(t[0], t[1], t[2], t[3], t[4], t[5]),
+        twins.unwritten(extremes.length, 32),
+        twins.unwritten(extremes.length),
+        h,
+        twins.mixed(extremes.length, 16),
+        gateUp,
+        weight);
   }
 
   @Test
@@ -161,7 +200,7 @@ class ElementwiseKernelsTest {
     x.setFloat(3, Float.NaN);
     x.setFloat(40, Float.NaN);
     twins.agree("sigmoid", 1, (k, t) -> k.sigmoid(t[0], t[1]), twins.unwritten(2, 64), x);
-    twins.agree("swiGlu", 1, (k, t) -> k.swiGlu(t[0], t[1]), twins.unwritten(2, 32), x);
+    twins.agree("swiGlu", 1, (k, t) -> k.swiGlu(t[0], t[1], null), twins.unwritten(2, 32), x);
     twins.agree(
         "rmsNorm",
         64,
@@ -257,40 +296,6 @@ class ElementwiseKernelsTest {
         assertThat(Math.abs(value)).isLessThan(1e-25f);
         assertThat(value == 0 || Math.abs(value) >= 0x1p-103f).isTrue();
       }
-    }
-  }
-
-  @Test
-  void weightedSwiGluAndItsBackward() {
-    for (int f : KernelTwins.SIZES) {
-      Tensor gateUp = twins.mixed(ROWS, 2 * f);
-      Tensor weight = twins.mixed(ROWS);
-      Tensor dh = twins.mixed(ROWS, f);
-      Tensor h = twins.unwritten(ROWS, f);
-      twins.agree(
-          "weightedSwiGlu", 1, (k, t) -> k.weightedSwiGlu(t[0], t[1], t[2]), h, gateUp, weight);
-      twins.agree(
-          "weightedSwiGluBackward",
-          f,
-          (k, t) -> k.weightedSwiGluBackward(t[0], t[1], t[2], t[3], t[4], t[5]),
-          twins.unwritten(ROWS, 2 * f),
-          twins.unwritten(ROWS),
-          h,
-          dh,
-          gateUp,
-          weight);
-      // Without weights it is the plain activation.
-      Kernels reference = new ReferenceKernels();
-      Tensor plain = twins.unwritten(ROWS, f);
-      reference.swiGlu(plain, gateUp);
-      reference.weightedSwiGlu(h, gateUp, null);
-      assertThat(h.toFloatArray()).isEqualTo(plain.toFloatArray());
-      Tensor dPlain = twins.unwritten(ROWS, 2 * f);
-      Tensor dWeighted = twins.unwritten(ROWS, 2 * f);
-      reference.swiGluBackward(dPlain, dh, gateUp);
-      reference.weightedSwiGluBackward(dWeighted, null, h, dh, gateUp, null);
-      assertThat(dWeighted.toFloatArray()).isEqualTo(dPlain.toFloatArray());
-      assertThat(h.toFloatArray()).isEqualTo(plain.toFloatArray());
     }
   }
 

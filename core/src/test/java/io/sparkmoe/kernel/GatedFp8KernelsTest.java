@@ -68,7 +68,7 @@ class GatedFp8KernelsTest {
           Fp8Tensor keptAlone = kept(f);
           kernels.quantize(null, keptAlone, gateUp.reshape(2 * R, f), null, ROWS, null);
           Tensor wide = twins.unwritten(R, f);
-          kernels.weightedSwiGlu(wide, gateUp, weights);
+          kernels.swiGlu(wide, gateUp, weights);
           Tensor hiddenAlone = operand(type, R, f);
           kernels.quantize(hiddenAlone, null, wide, null, ROWS, null);
           assertSameBits("hidden, F=" + f, hidden, hiddenAlone);
@@ -99,7 +99,7 @@ class GatedFp8KernelsTest {
         kernels.dequantize(wide.reshape(2 * R, f), kept);
         Tensor h = twins.unwritten(R, f);
         Tensor dWeightAlone = twins.unwritten(R);
-        kernels.weightedSwiGluBackward(wide, dWeightAlone, h, dHidden, wide, weight);
+        kernels.swiGluBackward(wide, dWeightAlone, h, dHidden, wide, weight);
         Tensor alone = operand(type, 2 * R, f);
         kernels.quantize(alone, null, wide.reshape(2 * R, f), null, ROWS, null);
         assertSameBits("dGateUp, F=" + f, dGateUp, alone);

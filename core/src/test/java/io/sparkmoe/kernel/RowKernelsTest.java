@@ -27,28 +27,11 @@ class RowKernelsTest {
       Tensor table = twins.mixed(ROWS, d);
       Tensor picked = twins.mixed(PICKED, d);
       Tensor index = twins.indices(0, ROWS, PICKED);
-      Tensor weight = twins.mixed(PICKED);
       twins.agree(
           "gatherRows",
           0,
           (k, t) -> k.gatherRows(t[0], t[1], t[2]),
           twins.unwritten(PICKED, d),
-          table,
-          index);
-      twins.agree(
-          "gatherScaledRows",
-          1,
-          (k, t) -> k.gatherScaledRows(t[0], t[1], t[2], t[3]),
-          twins.unwritten(PICKED, d),
-          table,
-          index,
-          weight);
-      twins.agree(
-          "gatherDot",
-          d,
-          (k, t) -> k.gatherDot(t[0], t[1], t[2], t[3]),
-          twins.unwritten(PICKED),
-          picked,
           table,
           index);
       twins.agree(
@@ -58,14 +41,6 @@ class RowKernelsTest {
           table,
           picked,
           index);
-      twins.agree(
-          "scatterAddScaledRows",
-          ROWS,
-          (k, t) -> k.scatterAddScaledRows(t[0], t[1], t[2], t[3]),
-          table,
-          picked,
-          index,
-          weight);
     }
   }
 

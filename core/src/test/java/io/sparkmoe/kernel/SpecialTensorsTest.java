@@ -46,11 +46,24 @@ class SpecialTensorsTest {
     agree("sigmoid", (k, t) -> k.sigmoid(t[0], t[1]), twins.unwritten(rows, D), x);
     agree("sigmoidBackward", (k, t) -> k.sigmoidBackward(t[0], t[1], t[2]), y, x, y);
     Tensor gateUp = twins.filled(fill, rows, 2 * D);
-    agree("swiGlu", (k, t) -> k.swiGlu(t[0], t[1]), twins.unwritten(rows, D), gateUp);
+    Tensor h = twins.unwritten(rows, D);
+    Tensor rowWeight = twins.mixed(rows);
+    agree("swiGlu", (k, t) -> k.swiGlu(t[0], t[1], t[2]), h, gateUp, rowWeight);
+    agree("swiGlu without weights", (k, t) -> k.swiGlu(t[0], t[1], null), h, gateUp);
     agree(
         "swiGluBackward",
-        (k, t) -> k.swiGluBackward(t[0], t[1], t[2]),
+        (k, t) -> k.swiGluBackward(t[0], t[1], t[2], t[3], t[4], t[5]),
         twins.unwritten(rows, 2 * D),
+        twins.unwritten(rows),
+        h,
+        x,
+        gateUp,
+        rowWeight);
+    agree(
+        "swiGluBackward without weights",
+        (k, t) -> k.swiGluBackward(t[0], null, t[1], t[2], t[3], null),
+        twins.unwritten(rows, 2 * D),
+        h,
         x,
         gateUp);
     Tensor weight = twins.mixed(D);
@@ -80,30 +93,8 @@ class SpecialTensorsTest {
     Tensor x = twins.filled(fill, rows, D);
     Tensor of = twins.filled(fill, 3, D);
     Tensor index = twins.indices(0, 3, rows);
-    Tensor scale = twins.mixed(rows);
     agree("gatherRows", (k, t) -> k.gatherRows(t[0], t[1], t[2]), x, of, index);
     agree("scatterAddRows", (k, t) -> k.scatterAddRows(t[0], t[1], t[2]), of, x, index);
-    agree(
-        "scatterAddScaledRows",
-        (k, t) -> k.scatterAddScaledRows(t[0], t[1], t[2], t[3]),
-        of,
-        x,
-        index,
-        scale);
-    agree(
-        "gatherScaledRows",
-        (k, t) -> k.gatherScaledRows(t[0], t[1], t[2], t[3]),
-        x,
-        of,
-        index,
-        scale);
-    agree(
-        "gatherDot",
-        (k, t) -> k.gatherDot(t[0], t[1], t[2], t[3]),
-        twins.unwritten(rows),
-        x,
-        of,
-        index);
     Tensor joined = twins.filled(fill, rows, 2 * D);
     agree("concatColumns", (k, t) -> k.concatColumns(t[0], t[1], t[2]), joined, x, x);
     agree("splitColumnsAdd", (k, t) -> k.splitColumnsAdd(t[0], t[1], t[2]), x, x, joined);

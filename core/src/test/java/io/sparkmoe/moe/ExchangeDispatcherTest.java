@@ -143,24 +143,35 @@ class ExchangeDispatcherTest {
       Tensor input = scope.allocate(type, rows.count(), batch.width);
       kernels.gatherRows(input, there.tokens(), rows.token());
       Tensor output = scope.allocate(type, input.shape());
+      Tensor weighted = scope.allocate(type, input.shape());
       Tensor y = scope.zeros(type, x.shape());
       forEachValue(
           rows,
           batch.width,
-          (at, e) -> output.set(at, (first + e + 1) * input.get(at) + first + e));
+          (at, e) -> {
+            output.set(at, (first + e + 1) * input.get(at) + first + e);
+            weighted.set(at, rows.weight().get(at / batch.width) * output.get(at));
+          });
       Tensor outputs = dispatcher.outputs(there, y, scope);
-      kernels.scatterAddScaledRows(outputs, output, rows.token(), rows.weight());
+      kernels.scatterAddRows(outputs, weighted, rows.token());
       dispatcher.combine(SITE, there, y, outputs, scope);
       long dropped = there.droppedTokens();
 
       Tensor dx = scope.zeros(type, x.shape());
       Tensor dWeights = scope.allocate(type, batch.numTokens(end.rank()), batch.topK);
       Tensor dOutputs = dispatcher.combineBackward(SITE, there, x, scope); // dy = x
-      Tensor dRowWeights = scope.allocate(type, rows.count());
+      Tensor dRowWeights = scope.zeros(type, rows.count());
       Tensor dInput = scope.allocate(type, input.shape());
-      kernels.gatherDot(dRowWeights, output, dOutputs, rows.token());
-      kernels.gatherScaledRows(dInput, dOutputs, rows.token(), rows.weight());
-      forEachValue(rows, batch.width, (at, e) -> dInput.set(at, (first + e + 1) * dInput.get(at)));
+      kernels.gatherRows(dInput, dOutputs, rows.token());
+      forEachValue(
+          rows,
+          batch.width,
+          (at, e) -> {
+            int r = at / batch.width;
+            double dOutput = dInput.get(at);
+            dRowWeights.set(r, dRowWeights.get(r) + output.get(at) * dOutput);
+            dInput.set(at, rows.weight().get(r) * (first + e + 1) * dOutput);
+          });
       Tensor dTokens = dispatcher.tokenGradients(there, dx, scope);
       kernels.scatterAddRows(dTokens, dInput, rows.token());
       dispatcher.dispatchBackward(SITE, there, dx, dWeights, dTokens, dRowWeights, scope);

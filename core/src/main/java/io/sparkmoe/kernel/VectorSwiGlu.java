@@ -4,13 +4,13 @@ import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
 import jdk.incubator.vector.FloatVector;
 
-/** Fast SwiGLU of weighted rows, forward and backward. T rows, F width. */
-final class VectorWeightedSwiGlu {
+/** Fast SwiGLU, forward and backward. T tokens, F width. */
+final class VectorSwiGlu {
 
   private final Parallel parallel;
   private final ThreadLocal<Scratch> sigmoids = ThreadLocal.withInitial(Scratch::new);
 
-  VectorWeightedSwiGlu(Parallel parallel) {
+  VectorSwiGlu(Parallel parallel) {
     this.parallel = parallel;
   }
 
@@ -55,14 +55,10 @@ final class VectorWeightedSwiGlu {
 
   void backward(Tensor dGateUp, Tensor dWeight, Tensor h, Tensor dh, Tensor gateUp, Tensor weight) {
     int f = dh.cols();
-    if (dGateUp != gateUp) {
-      dGateUp.copyFrom(gateUp);
-    }
-    if (h != dh) {
-      h.copyFrom(dh);
-    }
+    ByteBuffer from = gateUp.bytes();
     ByteBuffer both = dGateUp.bytes();
     ByteBuffer hidden = h.bytes();
+    ByteBuffer dHidden = dh.bytes();
     Pieces.forEach(
         parallel,
         dh.rows(),
@@ -72,9 +68,12 @@ final class VectorWeightedSwiGlu {
           for (int t = first; t < end; t++) {
             float w = weight == null ? 1 : weight.getFloat(t);
             int at = 2 * t * f;
+            if (dGateUp != gateUp) {
+              Lanes.copy(both, at, from, at, 2 * f);
+            }
             sigmoidRow(s, 0, both, at, f);
             float dw =
-                backwardRow(both, at, both, at + f, hidden, t * f, s, 0, hidden, t * f, w, f);
+                backwardRow(both, at, both, at + f, hidden, t * f, s, 0, dHidden, t * f, w, f);
             if (dWeight != null) {
               dWeight.setFloat(t, dw);
             }
