@@ -69,11 +69,11 @@ final class VectorPackedTiles {
       IntVector front = Lanes.loadInts(w, p);
       IntVector back = Lanes.loadInts(w, p + Lanes.LENGTH);
       FloatVector s = VectorMath.splat(x[q]);
-      a0 = s.fma(front.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats(), a0);
-      b0 = s.fma(back.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats(), b0);
+      a0 = s.fma(lower(front), a0);
+      b0 = s.fma(lower(back), b0);
       s = VectorMath.splat(x[q + 1]);
-      a0 = s.fma(front.and(mask).reinterpretAsFloats(), a0);
-      b0 = s.fma(back.and(mask).reinterpretAsFloats(), b0);
+      a0 = s.fma(upper(front, mask), a0);
+      b0 = s.fma(upper(back, mask), b0);
     }
     PanelTile.put(sums, lane, a0, b0);
   }
@@ -101,6 +101,41 @@ final class VectorPackedTiles {
       b0 = s.fma(code(back, mask), b0);
     }
     PanelTile.put(sums, lane, a0, b0);
+  }
+
+  /** Two panels of BF16 weights. */
+  static void oneBfloat16Panels(
+      float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int stride, int inputs) {
+    IntVector mask = IntVector.broadcast(Lanes.INTS, BF16_BITS);
+    FloatVector zero = VectorMath.zero();
+    FloatVector a0 = zero;
+    FloatVector b0 = zero;
+    FloatVector a1 = zero;
+    FloatVector b1 = zero;
+    for (int i = 0, g = at; i < inputs; i += 2, g += PanelMatrix.WIDTH) {
+      FloatVector s = VectorMath.splat(x[from + i]);
+      FloatVector t = VectorMath.splat(x[from + i + 1]);
+      IntVector pair = Lanes.loadInts(w, g);
+      a0 = t.fma(upper(pair, mask), s.fma(lower(pair), a0));
+      pair = Lanes.loadInts(w, g + Lanes.LENGTH);
+      b0 = t.fma(upper(pair, mask), s.fma(lower(pair), b0));
+      pair = Lanes.loadInts(w, g + stride);
+      a1 = t.fma(upper(pair, mask), s.fma(lower(pair), a1));
+      pair = Lanes.loadInts(w, g + stride + Lanes.LENGTH);
+      b1 = t.fma(upper(pair, mask), s.fma(lower(pair), b1));
+    }
+    PanelTile.put(sums, lane, a0, b0);
+    PanelTile.put(sums, lane + PanelMatrix.WIDTH, a1, b1);
+  }
+
+  /** The first of two BF16 values. */
+  private static FloatVector lower(IntVector pair) {
+    return pair.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+  }
+
+  /** The second of two BF16 values. */
+  private static FloatVector upper(IntVector pair, IntVector mask) {
+    return pair.and(mask).reinterpretAsFloats();
   }
 
   // More rows: any type.

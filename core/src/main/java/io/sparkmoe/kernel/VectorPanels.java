@@ -34,6 +34,8 @@ final class VectorPanels {
   private final PanelTile[] wide = {
     VectorWideTiles::one, VectorWideTiles::two, VectorWideTiles::four, VectorWideTiles::eight
   };
+  private final PanelsTile widePanels = VectorWideTiles::onePanels;
+  private final PanelsTile bfloat16Panels = VectorPackedTiles::oneBfloat16Panels;
   private final VectorPackedTiles bfloat16 = new VectorPackedTiles(DType.BF16);
   private final VectorPackedTiles fp8 = new VectorPackedTiles(DType.F8_E4M3);
 
@@ -214,14 +216,16 @@ final class VectorPanels {
   }
 
   /**
-   * Panels of a piece.
+   * Panels of a piece: whole tiles, where a piece has several panels.
    *
    * @param rows of a piece
    * @param all panels of the whole product
    */
   private static int panelsOfPiece(PanelMatrix w, int rows, int all) {
     int work = PIECE_WORK / (w.inputs() * PanelMatrix.WIDTH * Math.max(1, rows));
-    return Math.min(w.panels(), Math.max(Math.max(1, work), all / MOST_PIECES));
+    int least = Math.max(Math.max(1, work), all / MOST_PIECES);
+    int whole = least == 1 ? 1 : Pieces.count(least, PanelsTile.WIDE) * PanelsTile.WIDE;
+    return Math.min(w.panels(), whole);
   }
 
   /** A product over packed inputs, as its pieces see it. */
@@ -241,25 +245,47 @@ final class VectorPanels {
     /** Rows [firstRow, endRow) by those of the panels [firstPanel, endPanel) that there are. */
     void run(int matrix, int firstPanel, int endPanel, int firstRow, int endRow) {
       Workspace own = workspaces.get();
-      boolean scaled = w.scales() != null;
-      for (int panel = firstPanel; panel < Math.min(endPanel, w.panels()); panel++) {
-        if (scaled && (panel == firstPanel || panel % SCALE_PANELS == 0)) {
+      int end = Math.min(endPanel, w.panels());
+      int sideBySide = endRow - firstRow == 1 ? sideBySide(w.values().type()) : 1;
+      for (int panel = firstPanel; panel < end; ) {
+        if (w.scales() != null && (panel == firstPanel || panel % SCALE_PANELS == 0)) {
           scale(own, matrix, panel, firstRow, endRow);
         }
-        int column = panel * PanelMatrix.WIDTH;
-        int width = Math.min(PanelMatrix.WIDTH, w.outputs() - column);
-        for (int row = firstRow; row < endRow; ) {
-          int rows = PanelTile.rows(endRow - row);
-          if (scaled) {
-            tile(own.sums, rows, own.scaled, (row - firstRow) * w.depth(), matrix, panel);
-          } else {
-            tile(own.sums, rows, inputs, row * w.depth(), matrix, panel);
-          }
-          for (int r = 0; r < rows; r++) {
-            emit(own.sums, r * PanelMatrix.WIDTH, y.at(row + r) + column, width);
-          }
-          row += rows;
+        if (sideBySide > 1 && panel + sideBySide <= end) {
+          rowByPanels(own.sums, matrix, panel, sideBySide, firstRow);
+          panel += sideBySide;
+        } else {
+          rowsByPanel(own, matrix, panel, firstRow, endRow);
+          panel++;
         }
+      }
+    }
+
+    private void rowByPanels(float[] sums, int matrix, int panel, int count, int row) {
+      PanelsTile tile = w.values().type() == DType.BF16 ? bfloat16Panels : widePanels;
+      int start = w.start(matrix, panel) / w.group();
+      int stride = w.depth() / w.group() * PanelMatrix.WIDTH;
+      ByteBuffer weights = w.values().bytes();
+      for (int lane = 0; lane < PanelMatrix.WIDTH; lane += 2 * Lanes.LENGTH) {
+        tile.sum(sums, lane, inputs, row * w.depth(), weights, start + lane, stride, w.depth());
+      }
+      for (int p = 0; p < count; p++) {
+        emit(sums, p, panel + p, row);
+      }
+    }
+
+    private void rowsByPanel(Workspace own, int matrix, int panel, int firstRow, int endRow) {
+      for (int row = firstRow; row < endRow; ) {
+        int rows = PanelTile.rows(endRow - row);
+        if (w.scales() != null) {
+          tile(own.sums, rows, own.scaled, (row - firstRow) * w.depth(), matrix, panel);
+        } else {
+          tile(own.sums, rows, inputs, row * w.depth(), matrix, panel);
+        }
+        for (int r = 0; r < rows; r++) {
+          emit(own.sums, r, panel, row + r);
+        }
+        row += rows;
       }
     }
 
@@ -293,10 +319,15 @@ final class VectorPanels {
     }
 
     /**
-     * @param start of the row in {@code sums}
-     * @param at element of y
+     * Writes a row's outputs of a panel.
+     *
+     * @param slot of the sums, WIDTH each
      */
-    private void emit(float[] sums, int start, int at, int width) {
+    private void emit(float[] sums, int slot, int panel, int row) {
+      int start = slot * PanelMatrix.WIDTH;
+      int column = panel * PanelMatrix.WIDTH;
+      int width = Math.min(PanelMatrix.WIDTH, w.outputs() - column);
+      int at = y.at(row) + column;
       ByteBuffer to = y.memory();
       float factor = w.scales() == null ? 1 : VectorPackedTiles.E4M3_FACTOR;
       int bound = Lanes.FLOATS.loopBound(width);
@@ -320,6 +351,15 @@ final class VectorPanels {
     for (int i = bound; i < count; i++) {
       y[yAt + i] = x[xAt + i] * factor;
     }
+  }
+
+  /** Panels that one row passes at a time. */
+  private static int sideBySide(DType type) {
+    return switch (type) {
+      case F32 -> PanelsTile.WIDE;
+      case BF16 -> PanelsTile.BF16;
+      default -> 1;
+    };
   }
 
   private PanelTile[] tiles(DType type) {

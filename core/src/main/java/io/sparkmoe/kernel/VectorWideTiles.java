@@ -22,6 +22,34 @@ final class VectorWideTiles {
     PanelTile.put(sums, lane, a0, b0);
   }
 
+  /** Four panels. */
+  static void onePanels(
+      float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int stride, int inputs) {
+    FloatVector a0 = VectorMath.zero();
+    FloatVector b0 = VectorMath.zero();
+    FloatVector a1 = VectorMath.zero();
+    FloatVector b1 = VectorMath.zero();
+    FloatVector a2 = VectorMath.zero();
+    FloatVector b2 = VectorMath.zero();
+    FloatVector a3 = VectorMath.zero();
+    FloatVector b3 = VectorMath.zero();
+    for (int i = 0, p = at; i < inputs; i++, p += PanelMatrix.WIDTH) {
+      FloatVector s = VectorMath.splat(x[from + i]);
+      a0 = s.fma(Lanes.load(w, p), a0);
+      b0 = s.fma(Lanes.load(w, p + Lanes.LENGTH), b0);
+      a1 = s.fma(Lanes.load(w, p + stride), a1);
+      b1 = s.fma(Lanes.load(w, p + stride + Lanes.LENGTH), b1);
+      a2 = s.fma(Lanes.load(w, p + 2 * stride), a2);
+      b2 = s.fma(Lanes.load(w, p + 2 * stride + Lanes.LENGTH), b2);
+      a3 = s.fma(Lanes.load(w, p + 3 * stride), a3);
+      b3 = s.fma(Lanes.load(w, p + 3 * stride + Lanes.LENGTH), b3);
+    }
+    PanelTile.put(sums, lane, a0, b0);
+    PanelTile.put(sums, lane + PanelMatrix.WIDTH, a1, b1);
+    PanelTile.put(sums, lane + 2 * PanelMatrix.WIDTH, a2, b2);
+    PanelTile.put(sums, lane + 3 * PanelMatrix.WIDTH, a3, b3);
+  }
+
   static void two(float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int inputs) {
     FloatVector a0 = VectorMath.zero();
     FloatVector b0 = VectorMath.zero();

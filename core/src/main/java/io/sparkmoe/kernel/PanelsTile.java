@@ -1,0 +1,35 @@
+package io.sparkmoe.kernel;
+
+import java.nio.ByteBuffer;
+
+/**
+ * {@link PanelTile} of one row and several panels side by side. One row needs every weight once and
+ * waits for memory, of which a core reads more when it follows several streams.
+ */
+@FunctionalInterface
+interface PanelsTile {
+
+  /** Panels of a tile of F32 weights. */
+  int WIDE = 4;
+
+  /**
+   * Panels of a tile of BF16 weights: with decoding, more exceed what the compiler inlines, and two
+   * of FP8 do.
+   */
+  int BF16 = 2;
+
+  /**
+   * Sums for the outputs [lane, lane + 2 vectors) of each panel, as {@link PanelTile#sum} makes
+   * them.
+   *
+   * @param sums receives panel p's at p * WIDTH + lane
+   * @param x the row from {@code from} on
+   * @param w weights in groups of 32 bits
+   * @param at group of {@code w} that belongs to output {@code lane} of the first panel and the
+   *     first inputs
+   * @param stride groups of a panel
+   * @param inputs of whole groups
+   */
+  void sum(
+      float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int stride, int inputs);
+}
