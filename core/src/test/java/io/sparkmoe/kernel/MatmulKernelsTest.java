@@ -64,6 +64,22 @@ class MatmulKernelsTest {
         twins.mixed(700, 70));
   }
 
+  /** Weight gradients of many tokens are sums over slices of them. */
+  @Test
+  void productsThatAreCutIntoSlices() {
+    for (int tokens : new int[] {1024, 2600, 5003}) {
+      for (boolean accumulate : new boolean[] {false, true}) {
+        twins.agree(
+            "weight gradient of " + tokens + " tokens, accumulate " + accumulate,
+            tokens,
+            (k, t) -> k.matmul(t[0], t[1], true, t[2], false, accumulate),
+            accumulate ? twins.mixed(300, 70) : twins.unwritten(300, 70),
+            twins.mixed(tokens, 300),
+            twins.mixed(tokens, 70));
+      }
+    }
+  }
+
   /** Experts without a row, with one, with a few, with more than a block. */
   private static final int[] ROW_STARTS = {0, 0, 1, 8, 8, 45, 700, 1300, 1300};
 
