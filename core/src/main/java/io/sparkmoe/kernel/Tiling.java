@@ -32,7 +32,7 @@ record Tiling(int rows, int columns, int slices) {
   /** Multiplications of a task below which cutting it further does not pay: some 20 us. */
   private static final long WORK = 1 << 21;
 
-  /** Inner size of the shortest slice: adding its sums up costs a hundredth of computing them. */
+  /** Inner size of the shortest slice: adding its sums up takes a tenth of computing them. */
   private static final int SLICE = 512;
 
   /**
@@ -71,7 +71,7 @@ record Tiling(int rows, int columns, int slices) {
     return Pieces.count(side / 2, LEAST) * LEAST;
   }
 
-  /** First element of a slice of an inner size k: multiples of the smallest slice's half. */
+  /** First element of a slice of the inner size k, a multiple of {@value #LEAST}; k for the end. */
   int sliceStart(int slice, int k) {
     return slice == slices ? k : (int) ((long) k * slice / slices) / LEAST * LEAST;
   }
