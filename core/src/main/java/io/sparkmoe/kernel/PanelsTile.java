@@ -3,11 +3,14 @@ package io.sparkmoe.kernel;
 import java.nio.ByteBuffer;
 
 /**
- * {@link PanelTile} of one row and several panels side by side. One row needs every weight once and
- * waits for memory, of which a core reads more when it follows several streams.
+ * {@link PanelTile} of one or two rows R and several panels side by side. So few rows wait for the
+ * weights, of which a core reads more when it follows several streams.
  */
 @FunctionalInterface
 interface PanelsTile {
+
+  /** Rows of the largest tile. */
+  int MOST_ROWS = 2;
 
   /** Panels of a tile of F32 weights. */
   int WIDE = 4;
@@ -22,8 +25,8 @@ interface PanelsTile {
    * Sums for the outputs [lane, lane + 2 vectors) of each panel, as {@link PanelTile#sum} makes
    * them.
    *
-   * @param sums receives panel p's at p * WIDTH + lane
-   * @param x the row from {@code from} on
+   * @param sums receives row r's of panel p at (p * R + r) * WIDTH + lane
+   * @param x rows packed as for {@link PanelTile#sum}
    * @param w weights in groups of 32 bits
    * @param at group of {@code w} that belongs to output {@code lane} of the first panel and the
    *     first inputs

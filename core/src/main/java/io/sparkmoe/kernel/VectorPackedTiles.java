@@ -103,7 +103,7 @@ final class VectorPackedTiles {
     PanelTile.put(sums, lane, a0, b0);
   }
 
-  /** Two panels of BF16 weights. */
+  /** One row by two panels of BF16 weights. */
   static void oneBfloat16Panels(
       float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int stride, int inputs) {
     IntVector mask = IntVector.broadcast(Lanes.INTS, BF16_BITS);
@@ -126,6 +126,59 @@ final class VectorPackedTiles {
     }
     PanelTile.put(sums, lane, a0, b0);
     PanelTile.put(sums, lane + PanelMatrix.WIDTH, a1, b1);
+  }
+
+  /** Two rows by two panels of BF16 weights. */
+  static void twoBfloat16Panels(
+      float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int stride, int inputs) {
+    IntVector mask = IntVector.broadcast(Lanes.INTS, BF16_BITS);
+    FloatVector zero = VectorMath.zero();
+    FloatVector a00 = zero;
+    FloatVector b00 = zero;
+    FloatVector a01 = zero;
+    FloatVector b01 = zero;
+    FloatVector a10 = zero;
+    FloatVector b10 = zero;
+    FloatVector a11 = zero;
+    FloatVector b11 = zero;
+    for (int i = 0, g = at, q = from; i < inputs; i += 2, g += PanelMatrix.WIDTH, q += 4) {
+      FloatVector s0 = VectorMath.splat(x[q]);
+      FloatVector s1 = VectorMath.splat(x[q + 1]);
+      FloatVector t0 = VectorMath.splat(x[q + 2]);
+      FloatVector t1 = VectorMath.splat(x[q + 3]);
+      IntVector pair = Lanes.loadInts(w, g);
+      FloatVector weights = lower(pair);
+      a00 = s0.fma(weights, a00);
+      a01 = s1.fma(weights, a01);
+      weights = upper(pair, mask);
+      a00 = t0.fma(weights, a00);
+      a01 = t1.fma(weights, a01);
+      pair = Lanes.loadInts(w, g + Lanes.LENGTH);
+      weights = lower(pair);
+      b00 = s0.fma(weights, b00);
+      b01 = s1.fma(weights, b01);
+      weights = upper(pair, mask);
+      b00 = t0.fma(weights, b00);
+      b01 = t1.fma(weights, b01);
+      pair = Lanes.loadInts(w, g + stride);
+      weights = lower(pair);
+      a10 = s0.fma(weights, a10);
+      a11 = s1.fma(weights, a11);
+      weights = upper(pair, mask);
+      a10 = t0.fma(weights, a10);
+      a11 = t1.fma(weights, a11);
+      pair = Lanes.loadInts(w, g + stride + Lanes.LENGTH);
+      weights = lower(pair);
+      b10 = s0.fma(weights, b10);
+      b11 = s1.fma(weights, b11);
+      weights = upper(pair, mask);
+      b10 = t0.fma(weights, b10);
+      b11 = t1.fma(weights, b11);
+    }
+    PanelTile.put(sums, lane, a00, b00);
+    PanelTile.put(sums, lane + PanelMatrix.WIDTH, a01, b01);
+    PanelTile.put(sums, lane + 2 * PanelMatrix.WIDTH, a10, b10);
+    PanelTile.put(sums, lane + 3 * PanelMatrix.WIDTH, a11, b11);
   }
 
   /** The first of two BF16 values. */

@@ -34,8 +34,13 @@ final class VectorPanels {
   private final PanelTile[] wide = {
     VectorWideTiles::one, VectorWideTiles::two, VectorWideTiles::four, VectorWideTiles::eight
   };
-  private final PanelsTile widePanels = VectorWideTiles::onePanels;
-  private final PanelsTile bfloat16Panels = VectorPackedTiles::oneBfloat16Panels;
+
+  // Tiles of 1 and 2 rows by several panels.
+  private final PanelsTile[] widePanels = {VectorWideTiles::onePanels, VectorWideTiles::twoPanels};
+  private final PanelsTile[] bfloat16Panels = {
+    VectorPackedTiles::oneBfloat16Panels, VectorPackedTiles::twoBfloat16Panels
+  };
+
   private final VectorPackedTiles bfloat16 = new VectorPackedTiles(DType.BF16);
   private final VectorPackedTiles fp8 = new VectorPackedTiles(DType.F8_E4M3);
 
@@ -246,13 +251,14 @@ final class VectorPanels {
     void run(int matrix, int firstPanel, int endPanel, int firstRow, int endRow) {
       Workspace own = workspaces.get();
       int end = Math.min(endPanel, w.panels());
-      int sideBySide = endRow - firstRow == 1 ? sideBySide(w.values().type()) : 1;
+      int rows = endRow - firstRow;
+      int sideBySide = rows <= PanelsTile.MOST_ROWS ? sideBySide(w.values().type()) : 1;
       for (int panel = firstPanel; panel < end; ) {
         if (w.scales() != null && (panel == firstPanel || panel % SCALE_PANELS == 0)) {
           scale(own, matrix, panel, firstRow, endRow);
         }
         if (sideBySide > 1 && panel + sideBySide <= end) {
-          rowByPanels(own.sums, matrix, panel, sideBySide, firstRow);
+          rowsByPanels(own.sums, matrix, panel, sideBySide, firstRow, rows);
           panel += sideBySide;
         } else {
           rowsByPanel(own, matrix, panel, firstRow, endRow);
@@ -261,8 +267,9 @@ final class VectorPanels {
       }
     }
 
-    private void rowByPanels(float[] sums, int matrix, int panel, int count, int row) {
-      PanelsTile tile = w.values().type() == DType.BF16 ? bfloat16Panels : widePanels;
+    private void rowsByPanels(float[] sums, int matrix, int panel, int count, int row, int rows) {
+      PanelsTile[] tiles = w.values().type() == DType.BF16 ? bfloat16Panels : widePanels;
+      PanelsTile tile = tiles[rows - 1];
       int start = w.start(matrix, panel) / w.group();
       int stride = w.depth() / w.group() * PanelMatrix.WIDTH;
       ByteBuffer weights = w.values().bytes();
@@ -270,7 +277,9 @@ final class VectorPanels {
         tile.sum(sums, lane, inputs, row * w.depth(), weights, start + lane, stride, w.depth());
       }
       for (int p = 0; p < count; p++) {
-        emit(sums, p, panel + p, row);
+        for (int r = 0; r < rows; r++) {
+          emit(sums, p * rows + r, panel + p, row + r);
+        }
       }
     }
 
@@ -353,7 +362,7 @@ final class VectorPanels {
     }
   }
 
-  /** Panels that one row passes at a time. */
+  /** Panels that one or two rows pass at a time. */
   private static int sideBySide(DType type) {
     return switch (type) {
       case F32 -> PanelsTile.WIDE;

@@ -22,7 +22,7 @@ final class VectorWideTiles {
     PanelTile.put(sums, lane, a0, b0);
   }
 
-  /** Four panels. */
+  /** One row by four panels. */
   static void onePanels(
       float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int stride, int inputs) {
     FloatVector a0 = VectorMath.zero();
@@ -48,6 +48,63 @@ final class VectorWideTiles {
     PanelTile.put(sums, lane + PanelMatrix.WIDTH, a1, b1);
     PanelTile.put(sums, lane + 2 * PanelMatrix.WIDTH, a2, b2);
     PanelTile.put(sums, lane + 3 * PanelMatrix.WIDTH, a3, b3);
+  }
+
+  /** Two rows by four panels. */
+  static void twoPanels(
+      float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int stride, int inputs) {
+    FloatVector a00 = VectorMath.zero();
+    FloatVector b00 = VectorMath.zero();
+    FloatVector a01 = VectorMath.zero();
+    FloatVector b01 = VectorMath.zero();
+    FloatVector a10 = VectorMath.zero();
+    FloatVector b10 = VectorMath.zero();
+    FloatVector a11 = VectorMath.zero();
+    FloatVector b11 = VectorMath.zero();
+    FloatVector a20 = VectorMath.zero();
+    FloatVector b20 = VectorMath.zero();
+    FloatVector a21 = VectorMath.zero();
+    FloatVector b21 = VectorMath.zero();
+    FloatVector a30 = VectorMath.zero();
+    FloatVector b30 = VectorMath.zero();
+    FloatVector a31 = VectorMath.zero();
+    FloatVector b31 = VectorMath.zero();
+    for (int i = 0, g = at, q = from; i < inputs; i++, g += PanelMatrix.WIDTH, q += 2) {
+      FloatVector s = VectorMath.splat(x[q]);
+      FloatVector t = VectorMath.splat(x[q + 1]);
+      FloatVector weights = Lanes.load(w, g);
+      a00 = s.fma(weights, a00);
+      a01 = t.fma(weights, a01);
+      weights = Lanes.load(w, g + Lanes.LENGTH);
+      b00 = s.fma(weights, b00);
+      b01 = t.fma(weights, b01);
+      weights = Lanes.load(w, g + stride);
+      a10 = s.fma(weights, a10);
+      a11 = t.fma(weights, a11);
+      weights = Lanes.load(w, g + stride + Lanes.LENGTH);
+      b10 = s.fma(weights, b10);
+      b11 = t.fma(weights, b11);
+      weights = Lanes.load(w, g + 2 * stride);
+      a20 = s.fma(weights, a20);
+      a21 = t.fma(weights, a21);
+      weights = Lanes.load(w, g + 2 * stride + Lanes.LENGTH);
+      b20 = s.fma(weights, b20);
+      b21 = t.fma(weights, b21);
+      weights = Lanes.load(w, g + 3 * stride);
+      a30 = s.fma(weights, a30);
+      a31 = t.fma(weights, a31);
+      weights = Lanes.load(w, g + 3 * stride + Lanes.LENGTH);
+      b30 = s.fma(weights, b30);
+      b31 = t.fma(weights, b31);
+    }
+    PanelTile.put(sums, lane, a00, b00);
+    PanelTile.put(sums, lane + PanelMatrix.WIDTH, a01, b01);
+    PanelTile.put(sums, lane + 2 * PanelMatrix.WIDTH, a10, b10);
+    PanelTile.put(sums, lane + 3 * PanelMatrix.WIDTH, a11, b11);
+    PanelTile.put(sums, lane + 4 * PanelMatrix.WIDTH, a20, b20);
+    PanelTile.put(sums, lane + 5 * PanelMatrix.WIDTH, a21, b21);
+    PanelTile.put(sums, lane + 6 * PanelMatrix.WIDTH, a30, b30);
+    PanelTile.put(sums, lane + 7 * PanelMatrix.WIDTH, a31, b31);
   }
 
   static void two(float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int inputs) {
