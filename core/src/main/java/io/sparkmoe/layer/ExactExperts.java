@@ -62,7 +62,7 @@ final class ExactExperts implements Experts {
     ExpertRows own = kept.rows.of(e);
     int[] starts = own.starts();
     Tensor product = kept.rows.of(kept.gateUp, e);
-    Tensor input = gather(kept.tokens, own, scratch);
+    Tensor input = own.gather(kernels, kept.tokens, scratch);
     kernels.groupedMatmul(
         product, input, ExpertRows.matrix(gateUp.value(), e), true, starts, false);
     Tensor hidden = hidden(own, scratch);
@@ -95,7 +95,7 @@ final class ExactExperts implements Experts {
     ExpertRows own = kept.rows.of(e);
     int[] starts = own.starts();
     boolean accumulate = staleGradients.accumulate(e);
-    Tensor dOutput = gather(dOutputs, own, scratch);
+    Tensor dOutput = own.gather(kernels, dOutputs, scratch);
     // forward: output = hidden down^T
     Tensor dHidden = hidden(own, scratch);
     kernels.groupedMatmul(
@@ -111,16 +111,9 @@ final class ExactExperts implements Experts {
     kernels.groupedWeightGradient(
         ExpertRows.matrix(gateUp.gradient(), e),
         dGateUp,
-        gather(kept.tokens, own, scratch),
+        own.gather(kernels, kept.tokens, scratch),
         starts,
         accumulate);
-  }
-
-  /** The token of each row, (R, D). */
-  private Tensor gather(Tensor tokens, ExpertRows rows, Scope scope) {
-    Tensor gathered = scope.allocate(tokens.type(), rows.count(), tokens.cols());
-    kernels.gatherRows(gathered, tokens, rows.token());
-    return gathered;
   }
 
   /** Unwritten values after the activation of each row, or their gradients, (R, F). */

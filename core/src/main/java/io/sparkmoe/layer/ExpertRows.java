@@ -1,5 +1,7 @@
 package io.sparkmoe.layer;
 
+import io.sparkmoe.kernel.Kernels;
+import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
 
 /**
@@ -28,6 +30,13 @@ public record ExpertRows(int[] starts, Tensor token, Tensor weight) {
     int size = tensor.size() / shape[0];
     shape[0] = starts[e + 1] - starts[e];
     return tensor.view(starts[e] * size, shape);
+  }
+
+  /** The token of each row, (R, D), of tokens (A, D). */
+  Tensor gather(Kernels kernels, Tensor tokens, Scope scope) {
+    Tensor gathered = scope.allocate(tokens.type(), count(), tokens.cols());
+    kernels.gatherRows(gathered, tokens, token);
+    return gathered;
   }
 
   /** One expert's matrix of (E, O, I), as (1, O, I). */

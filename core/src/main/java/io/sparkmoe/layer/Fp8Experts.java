@@ -48,7 +48,7 @@ final class Fp8Experts implements Experts {
                   rows.of(output, e),
                   false,
                   gateUpOf(gateUp, rows, e),
-                  gather(tokens.operand(), own, inner),
+                  own.gather(kernels, tokens.operand(), inner),
                   own.weight(),
                   inner);
             }
@@ -96,8 +96,8 @@ final class Fp8Experts implements Experts {
       Kept kept,
       Scope scratch) {
     ExpertRows own = kept.rows.of(e);
-    Tensor dOutput = gather(gradient, own, scratch);
-    Tensor input = gather(tokens, own, scratch);
+    Tensor dOutput = own.gather(kernels, gradient, scratch);
+    Tensor input = own.gather(kernels, tokens, scratch);
     network.backward(
         e,
         dInput,
@@ -109,12 +109,5 @@ final class Fp8Experts implements Experts {
         gateUpOf(kept.gateUp, kept.rows, e),
         own.weight(),
         scratch);
-  }
-
-  /** The token of each row, (R, D). */
-  private Tensor gather(Tensor tokens, ExpertRows rows, Scope scope) {
-    Tensor gathered = scope.allocate(kernels.operandType(), rows.count(), tokens.cols());
-    kernels.gatherRows(gathered, tokens, rows.token());
-    return gathered;
   }
 }

@@ -74,13 +74,7 @@ final class LatentAttention {
       Heads heads,
       Layers.Kept out,
       ProjectionInput output,
-      Tensor logSumExp) {
-
-    /** What the query's projection reads. */
-    ProjectionInput queryInput() {
-      return queryLatent == null ? x : queryLatent.normed;
-    }
-  }
+      Tensor logSumExp) {}
 
   /**
    * What the attention core reads.
@@ -142,7 +136,7 @@ final class LatentAttention {
       ropeKey.forward(keyRope, x);
       Heads heads =
           heads(
-              queryLatent == null ? x : queryLatent.normed,
+              queryInput(x, queryLatent),
               keyValueLatent.normed,
               keyRope,
               sequences,
@@ -163,6 +157,11 @@ final class LatentAttention {
           outputInput,
           logSumExp);
     }
+  }
+
+  /** What the query's projection reads. */
+  private static ProjectionInput queryInput(ProjectionInput x, Bottleneck queryLatent) {
+    return queryLatent == null ? x : queryLatent.normed;
   }
 
   /** H*V. */
@@ -222,7 +221,7 @@ final class LatentAttention {
             saved.heads != null
                 ? saved.heads
                 : heads(
-                    saved.queryInput().again(inner),
+                    queryInput(saved.x, saved.queryLatent).again(inner),
                     saved.latent.normed.again(inner),
                     saved.keyRope,
                     sequences,

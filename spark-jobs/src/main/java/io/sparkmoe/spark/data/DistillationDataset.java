@@ -11,12 +11,10 @@ import io.sparkmoe.distill.DistillationInfo;
 import io.sparkmoe.distill.DistillationRow;
 import io.sparkmoe.distill.student.StudentRows;
 import io.sparkmoe.distill.student.StudentSequence;
-import io.sparkmoe.io.Sha256;
 import io.sparkmoe.train.DataIdentity;
 import io.sparkmoe.train.DistillConfig;
 import java.io.IOException;
 import java.nio.ByteBuffer;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
@@ -63,10 +61,7 @@ public final class DistillationDataset implements TrainingRows {
     this.configuration = configuration;
     this.files = files;
     this.tokenizerJson = tokenizer.toJson();
-    this.identity =
-        new DataIdentity(
-            tokenizer.sha256(),
-            description == null ? null : Sha256.hex(description.getBytes(StandardCharsets.UTF_8)));
+    this.identity = DataIdentity.of(tokenizer.sha256(), description);
     this.vocabSize = tokenizer.vocabSize();
     this.endOfTextId = tokenizer.endOfTextId();
     this.seqLen = seqLen;

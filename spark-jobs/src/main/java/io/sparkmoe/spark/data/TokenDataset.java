@@ -7,11 +7,9 @@ import io.sparkmoe.data.RowPiece;
 import io.sparkmoe.data.TokenRow;
 import io.sparkmoe.data.Tokenizer;
 import io.sparkmoe.data.Tokenizers;
-import io.sparkmoe.io.Sha256;
 import io.sparkmoe.train.DataIdentity;
 import java.io.FileNotFoundException;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.Iterator;
@@ -53,9 +51,7 @@ public final class TokenDataset implements TrainingRows {
     this.configuration = configuration;
     this.info = DatasetInfo.fromJson(infoJson, store.location() + "/" + DATASET_JSON);
     this.tokenizerJson = tokenizerJson;
-    this.identity =
-        new DataIdentity(
-            info.tokenizerSha256(), Sha256.hex(infoJson.getBytes(StandardCharsets.UTF_8)));
+    this.identity = DataIdentity.of(info.tokenizerSha256(), infoJson);
   }
 
   /**
