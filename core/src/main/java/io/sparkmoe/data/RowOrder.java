@@ -6,18 +6,26 @@ import java.util.List;
 import java.util.stream.LongStream;
 
 /**
- * The order in which rows are trained on: every epoch is a seeded permutation of all rows, step s
- * takes the next {@code batchSequences}, and rank r a contiguous slice of them. A function of its
- * values alone, so any number of ranks, local or on Spark, sees the same global batches, and a
- * resumed run goes on where it was.
+ * The order in which rows are trained on: every epoch visits every row once, step s takes the next
+ * {@code batchSequences}, and rank r a contiguous slice of them. A function of its values alone, so
+ * any number of ranks, local or on Spark, sees the same global batches, and a resumed run goes on
+ * where it was.
+ *
+ * <p>Batches are stratified: a dataset is cut into as many contiguous strata as a batch has rows,
+ * each is permuted by itself, and a batch takes one row of each. Datasets hold one source after the
+ * other, so every step sees the sources in their proportions, where a random draw of few rows would
+ * leave some out and send the tokens of a step to few experts.
  *
  * @param numRows rows of the dataset
  * @param batchSequences rows of a step over all ranks
- * @param seed of the permutation
+ * @param seed of the permutations
  */
 public record RowOrder(long numRows, int batchSequences, long seed) implements Serializable {
 
   private static final int ROUNDS = 4;
+
+  /** 2^64 over the golden ratio, which spreads small numbers over all bits. */
+  private static final long GOLDEN = 0x9E3779B97F4A7C15L;
 
   public RowOrder {
     if (numRows < 1 || batchSequences < 1) {
@@ -31,7 +39,22 @@ public record RowOrder(long numRows, int batchSequences, long seed) implements S
 
   /** Row at a position of the endless training order: position / numRows is the epoch. */
   public long rowAt(long position) {
-    return permute(position / numRows, position % numRows);
+    long epoch = position / numRows;
+    long index = position % numRows;
+    long stratum = index % batchSequences;
+    long place = permutation(epoch, stratum).apply(index / batchSequences);
+    return stratumStart(stratum) + place;
+  }
+
+  /** First row of a stratum; the first numRows % batchSequences of them have one row more. */
+  private long stratumStart(long stratum) {
+    return stratum * (numRows / batchSequences) + Math.min(stratum, numRows % batchSequences);
+  }
+
+  private Permutation permutation(long epoch, long stratum) {
+    return new Permutation(
+        stratumStart(stratum + 1) - stratumStart(stratum),
+        mix(seed + GOLDEN * (epoch + 1)) + stratum);
   }
 
   /** First position of a step (from 1). */
@@ -73,51 +96,62 @@ public record RowOrder(long numRows, int batchSequences, long seed) implements S
 
   /** Position at which a row comes in an epoch (from 0): the inverse of {@link #rowAt}. */
   public long positionOf(long epoch, long row) {
-    return epoch * numRows + unpermute(epoch, row);
+    long longer = numRows % batchSequences;
+    long size = numRows / batchSequences;
+    long stratum =
+        row < longer * (size + 1) ? row / (size + 1) : longer + (row - longer * (size + 1)) / size;
+    long place = permutation(epoch, stratum).undo(row - stratumStart(stratum));
+    return epoch * numRows + place * batchSequences + stratum;
   }
 
-  /** A Feistel network over the next even power of two, walked until it lands below numRows. */
-  private long permute(long epoch, long index) {
-    int halfBits = halfBits();
-    long mask = (1L << halfBits) - 1;
-    long value = index;
-    do {
-      long left = value >>> halfBits;
-      long right = value & mask;
-      for (int round = 0; round < ROUNDS; round++) {
-        long next = left ^ roundKey(right, epoch, round) & mask;
-        left = right;
-        right = next;
-      }
-      value = left << halfBits | right;
-    } while (value >= numRows);
-    return value;
-  }
+  /**
+   * A permutation of [0, size): a Feistel network over the next even power of two, walked until it
+   * lands below the size.
+   */
+  private record Permutation(long size, long key) {
 
-  /** The same walk backwards, each round undone by itself. */
-  private long unpermute(long epoch, long index) {
-    int halfBits = halfBits();
-    long mask = (1L << halfBits) - 1;
-    long value = index;
-    do {
-      long left = value >>> halfBits;
-      long right = value & mask;
-      for (int round = ROUNDS - 1; round >= 0; round--) {
-        long previous = right ^ roundKey(left, epoch, round) & mask;
-        right = left;
-        left = previous;
-      }
-      value = left << halfBits | right;
-    } while (value >= numRows);
-    return value;
-  }
+    long apply(long index) {
+      int halfBits = halfBits();
+      long mask = (1L << halfBits) - 1;
+      long value = index;
+      do {
+        long left = value >>> halfBits;
+        long right = value & mask;
+        for (int round = 0; round < ROUNDS; round++) {
+          long next = left ^ roundKey(right, round) & mask;
+          left = right;
+          right = next;
+        }
+        value = left << halfBits | right;
+      } while (value >= size);
+      return value;
+    }
 
-  private int halfBits() {
-    return Math.max(1, (65 - Long.numberOfLeadingZeros(Math.max(1, numRows - 1))) / 2);
-  }
+    /** The same walk backwards, each round undone by itself. */
+    long undo(long index) {
+      int halfBits = halfBits();
+      long mask = (1L << halfBits) - 1;
+      long value = index;
+      do {
+        long left = value >>> halfBits;
+        long right = value & mask;
+        for (int round = ROUNDS - 1; round >= 0; round--) {
+          long previous = right ^ roundKey(left, round) & mask;
+          right = left;
+          left = previous;
+        }
+        value = left << halfBits | right;
+      } while (value >= size);
+      return value;
+    }
 
-  private long roundKey(long half, long epoch, int round) {
-    return mix(half + mix(seed + 0x9E3779B97F4A7C15L * (epoch * ROUNDS + round + 1)));
+    private int halfBits() {
+      return Math.max(1, (65 - Long.numberOfLeadingZeros(Math.max(1, size - 1))) / 2);
+    }
+
+    private long roundKey(long half, int round) {
+      return mix(half + mix(key + GOLDEN * (round + 1)));
+    }
   }
 
   private static long mix(long z) {
