@@ -29,9 +29,10 @@ final class PrepareCommand implements Callable<Integer> {
 
   @Option(
       names = "--format",
-      required = true,
       paramLabel = "text|jsonl|parquet",
-      description = "How documents lie in them; text and jsonl have one a line.")
+      description =
+          "How documents lie in them; text and jsonl have one a line (default: what the names end"
+              + " in).")
   private DocumentFormat format;
 
   @Option(

@@ -39,7 +39,7 @@ final class TeachCommand implements Callable<Integer> {
   @Option(
       names = "--format",
       paramLabel = "text|jsonl|parquet",
-      description = "How prompts lie in them (default: by the first file's name).")
+      description = "How prompts lie in them (default: what the names end in).")
   private DocumentFormat format;
 
   @Option(

@@ -4,7 +4,6 @@ import io.sparkmoe.distill.Prompt;
 import java.io.IOException;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Locale;
 import java.util.Objects;
 import org.apache.spark.api.java.JavaRDD;
 import org.apache.spark.api.java.JavaSparkContext;
@@ -28,20 +27,6 @@ public final class PromptReader {
   public PromptReader(SparkSession spark) {
     this.spark = spark;
     this.context = JavaSparkContext.fromSparkContext(spark.sparkContext());
-  }
-
-  /**
-   * The format of a file by its name: .jsonl, .json or .parquet, else text.
-   *
-   * @throws BadInputException when there is no such input
-   */
-  public DocumentFormat formatOf(List<String> inputs) throws IOException {
-    InputFiles files = InputFiles.list(inputs, context.hadoopConfiguration());
-    String name = files.names().get(0).toLowerCase(Locale.ROOT);
-    if (name.endsWith(".jsonl") || name.endsWith(".json")) {
-      return DocumentFormat.JSONL;
-    }
-    return name.endsWith(".parquet") ? DocumentFormat.PARQUET : DocumentFormat.TEXT;
   }
 
   /** Prompts as lines of {@link Prompt#toJson}; blank ones are left out. */

@@ -4,6 +4,7 @@ import io.sparkmoe.data.DatasetInfo;
 import io.sparkmoe.data.Tokenizer;
 import io.sparkmoe.spark.data.BadInputException;
 import io.sparkmoe.spark.data.DatasetWriter;
+import io.sparkmoe.spark.data.DocumentFormat;
 import io.sparkmoe.spark.data.DocumentReader;
 import io.sparkmoe.spark.data.NumberedDocuments;
 import io.sparkmoe.spark.data.PackedRows;
@@ -12,6 +13,7 @@ import io.sparkmoe.spark.data.TokenizerSpec;
 import java.io.IOException;
 import java.util.Locale;
 import java.util.Optional;
+import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.sql.SparkSession;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -25,11 +27,11 @@ public final class PrepareJob {
   private static final Logger LOG = LoggerFactory.getLogger(PrepareJob.class);
 
   private final SparkSession spark;
-  private final PrepareOptions options;
+  private final PrepareOptions given;
 
-  public PrepareJob(SparkSession spark, PrepareOptions options) {
+  public PrepareJob(SparkSession spark, PrepareOptions given) {
     this.spark = spark;
-    this.options = options;
+    this.given = given;
   }
 
   /**
@@ -52,9 +54,13 @@ public final class PrepareJob {
   }
 
   private DatasetInfo prepare() throws IOException {
+    Configuration hadoop = spark.sparkContext().hadoopConfiguration();
+    PrepareOptions options =
+        given.format() == null
+            ? given.withFormat(DocumentFormat.of(given.inputs(), hadoop))
+            : given;
     DatasetWriter writer = new DatasetWriter(spark, options.out());
-    TokenizerSpec spec =
-        TokenizerSpec.parse(options.tokenizer(), spark.sparkContext().hadoopConfiguration());
+    TokenizerSpec spec = TokenizerSpec.parse(options.tokenizer(), hadoop);
     SourceRule source = options.source();
     DocumentReader reader =
         new DocumentReader(spark, options.format(), options.textColumn(), source.column());
@@ -62,7 +68,7 @@ public final class PrepareJob {
             NumberedDocuments.of(reader.read(options.inputs()), source, options.validationEvery());
         Tokenizer tokenizer = spec.open(documents::wordCounts);
         PackedRows rows = new PackedRows(documents, tokenizer, options.seqLen())) {
-      requireOneRow(rows.info());
+      requireOneRow(rows.info(), options.seqLen());
       writer.write(rows, tokenizer);
       LOG.info(
           "{}: {} training rows and {} validation rows of {} tokens, {} bytes per token",
@@ -75,22 +81,22 @@ public final class PrepareJob {
     }
   }
 
-  private void requireOneRow(DatasetInfo info) {
+  private static void requireOneRow(DatasetInfo info, int seqLen) {
     long longest =
         info.train().sources().values().stream()
             .mapToLong(DatasetInfo.Source::tokens)
             .max()
             .orElse(0);
-    if (longest < options.seqLen() + 1) {
+    if (longest < seqLen + 1) {
       throw new IllegalArgumentException(
           "input is too short for one training row: its largest source has "
               + longest
               + " tokens in "
               + info.train().documents()
               + " training documents, --seq-len "
-              + options.seqLen()
+              + seqLen
               + " needs "
-              + (options.seqLen() + 1)
+              + (seqLen + 1)
               + "; give more text or a smaller --seq-len");
     }
   }

@@ -9,7 +9,7 @@ import java.util.Objects;
  * What {@code moe prepare} is asked for.
  *
  * @param inputs files, folders or patterns of documents
- * @param format how documents lie in them
+ * @param format how documents lie in them, null = as the names of the files say
  * @param textColumn column of the text in JSONL and Parquet
  * @param source where a document's source comes from
  * @param tokenizer {@code byte}, {@code bpe:SIZE} or the path of a tokenizer.json
@@ -39,7 +39,6 @@ public record PrepareOptions(
 
   public PrepareOptions {
     inputs = List.copyOf(inputs);
-    Objects.requireNonNull(format);
     Objects.requireNonNull(source);
     require(!inputs.isEmpty(), "--input must name at least one file or folder, got none");
     require(textColumn != null && !textColumn.isBlank(), "--text-column must be a name, got none");
@@ -56,6 +55,11 @@ public record PrepareOptions(
     require(
         source.kind() != SourceRule.Kind.COLUMN || format != DocumentFormat.TEXT,
         "--source-column needs --format jsonl or parquet, got text");
+  }
+
+  PrepareOptions withFormat(DocumentFormat named) {
+    return new PrepareOptions(
+        inputs, named, textColumn, source, tokenizer, seqLen, validation, out);
   }
 
   /** How many documents one is held out of, 0 = none is. */

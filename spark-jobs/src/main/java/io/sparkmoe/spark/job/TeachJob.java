@@ -134,13 +134,18 @@ public final class TeachJob {
     TeachOptions.Prompts given = options.prompts();
     PromptReader reader = new PromptReader(spark);
     DocumentFormat format =
-        given.format() == null ? reader.formatOf(given.paths()) : given.format();
+        given.format() == null ? formatOf(spark, given.paths()) : given.format();
     if (given.windowLength() == 0) {
       boolean force = given.force();
       return reader.prompts(given.paths(), format).map(line -> Askable.line(spec, line, force));
     }
     return TextWindows.of(
         reader.texts(given.paths(), format), spec.tokenizerJson(), given.windowLength());
+  }
+
+  private static DocumentFormat formatOf(SparkSession spark, List<String> paths)
+      throws IOException {
+    return DocumentFormat.of(paths, spark.sparkContext().hadoopConfiguration());
   }
 
   private NgramSet evaluation(SparkSession spark) throws IOException {
@@ -150,7 +155,7 @@ public final class TeachJob {
       List<String> paths = List.of(options.evaluation());
       set.addAll(
           reader
-              .lines(paths, reader.formatOf(paths))
+              .lines(paths, formatOf(spark, paths))
               .flatMap(text -> NgramSet.ngramsOf(text).iterator())
               .distinct()
               .collect());

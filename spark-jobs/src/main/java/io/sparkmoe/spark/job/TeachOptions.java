@@ -38,7 +38,7 @@ public record TeachOptions(
    * Where prompts come from.
    *
    * @param paths files, folders or patterns
-   * @param format null = by the first file's name
+   * @param format null = as the names of the files say
    * @param force judge given text instead of answering: completions beside the prompts, or whole
    *     texts when {@code windowLength} is above 0
    * @param windowLength tokens of the windows that whole texts are cut into, 0 = they are prompts

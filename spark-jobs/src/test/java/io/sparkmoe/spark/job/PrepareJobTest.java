@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.sparkmoe.data.DatasetInfo;
 import io.sparkmoe.data.TokenRow;
 import io.sparkmoe.data.Tokenizer;
+import io.sparkmoe.spark.data.BadInputException;
 import io.sparkmoe.spark.data.DocumentFormat;
 import io.sparkmoe.spark.data.LocalSpark;
 import io.sparkmoe.spark.data.SourceRule;
@@ -100,7 +101,7 @@ class PrepareJobTest {
         gzip(file);
       }
     }
-    run(options(many).withFormat(DocumentFormat.JSONL).withSource(bySource));
+    run(options(many).withFormat(null).withSource(bySource));
     assertThat(dump()).isEqualTo(expected);
 
     Path parquet = folder.resolve("parquet");
@@ -111,12 +112,13 @@ class PrepareJobTest {
     StructType schema =
         new StructType().add("kind", DataTypes.StringType).add("body", DataTypes.StringType);
     SPARK.session().createDataFrame(table, schema).coalesce(1).write().parquet(parquet.toString());
-    run(
-        options(parquet)
-            .withFormat(DocumentFormat.PARQUET)
-            .withTextColumn("body")
-            .withSource(bySource));
+    run(options(parquet).withFormat(null).withTextColumn("body").withSource(bySource));
     assertThat(dump()).isEqualTo(expected);
+
+    Files.writeString(many.resolve("notes.txt"), "one more file");
+    assertThatThrownBy(() -> run(options(many).withFormat(null)))
+        .isInstanceOf(BadInputException.class)
+        .hasMessageContainingAll("several formats", "part-0.jsonl", "notes.txt", "--format");
   }
 
   @Test
