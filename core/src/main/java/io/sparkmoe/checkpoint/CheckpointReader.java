@@ -184,6 +184,15 @@ public final class CheckpointReader implements WeightSource {
       for (int length = in.read(chunk); length >= 0; length = in.read(chunk)) {
         digest.update(chunk, 0, length);
       }
+    } catch (IOException e) {
+      // Not taken for damage, which would have a resumed run delete it: the file may be there again
+      // when its disk or node is.
+      throw new IOException(
+          store.describe(path)
+              + " cannot be read: "
+              + e.getMessage()
+              + ", expected a whole file; bring its storage back, or name an older checkpoint",
+          e);
     }
     String actual = Sha256.hex(digest);
     if (!actual.equals(file.sha256())) {

@@ -196,7 +196,7 @@ public final class CheckpointStore {
     try {
       openVerified(step).close();
       return true;
-    } catch (CorruptFileException e) {
+    } catch (IOException e) { // damaged, or not to be read now
       return false;
     }
   }

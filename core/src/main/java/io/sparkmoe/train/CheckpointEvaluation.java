@@ -56,7 +56,7 @@ public final class CheckpointEvaluation {
     try (CheckpointModel model = new CheckpointModel(checkpoint, false, threads, limitBytes)) {
       LanguageModel language = model.language(precision, recipe);
       int passes = MicroBatches.passes(rows.size(), rowsPerPass);
-      return new Evaluator(language, model.parameters().config(), seqLen, model.arena())
+      return new Evaluator(language, model.parameters().config(), seqLen, model.arena(), () -> {})
           .run(checkpoint.manifest().step(), 0, rows, passes);
     }
   }

@@ -36,6 +36,7 @@ public final class Coordinator {
   private final CoordinatorSettings settings;
   private final RunListener listener;
   private final int numRanks;
+  private boolean begun;
 
   /**
    * @param communicator the driver's end
@@ -51,6 +52,11 @@ public final class Coordinator {
     this.settings = settings;
     this.listener = listener;
     this.numRanks = communicator.size();
+  }
+
+  /** Whether the checkpoint to start from was loaded and later ones are gone. */
+  public boolean hasBegun() {
+    return begun;
   }
 
   /**
@@ -81,6 +87,7 @@ public final class Coordinator {
         GateOwner gates = new GateOwner(config.model(), config.train(), engine.kernels(), arena);
         GateRole role = gateRole(gates, engine, arena)) {
       checkpoints.restore(gates);
+      begun = true;
       try (RankInbox inbox = new RankInbox(communicator, role.calls())) {
         reading.close();
         List<String> notes = start(checkpoints, inbox, engine);
@@ -201,7 +208,8 @@ public final class Coordinator {
 
     List<StepEnd> ends;
     // Ranks that are done already wait for the others, at the next step.
-    try (KeepAlive waiting = order.checkpoint() ? keepAliveWhileRanksWork() : null) {
+    boolean longWork = order.checkpoint() || order.evaluate();
+    try (KeepAlive waiting = longWork ? keepAliveWhileRanksWork() : null) {
       ends = ends(step, inbox);
     }
     return new StepResult(counts, reports, order, gradNorm, loads, ends, Evaluations.merge(ends));

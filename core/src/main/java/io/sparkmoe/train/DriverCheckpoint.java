@@ -122,6 +122,8 @@ final class DriverCheckpoint {
             last),
         files);
     newestStep = step;
+    // Read back before older ones go: storage that damages what it takes must not go unnoticed.
+    checkpoints.openVerified(step).close();
     checkpoints.prune(config.train().keepCheckpoints());
   }
 

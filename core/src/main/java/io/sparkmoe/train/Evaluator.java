@@ -26,18 +26,22 @@ public final class Evaluator {
   private final BatchAssembler assembler;
   private final int seqLen;
   private final Arena arena;
+  private final Runnable onPass;
 
   /**
    * @param config of the model
    * @param seqLen S, inputs of a row
    * @param arena where activations live during a pass
+   * @param onPass runs after every forward pass
    */
-  public Evaluator(LanguageModel model, ModelConfig config, int seqLen, Arena arena) {
+  public Evaluator(
+      LanguageModel model, ModelConfig config, int seqLen, Arena arena, Runnable onPass) {
     this.model = model;
     this.config = config;
     this.assembler = new BatchAssembler(seqLen, config.numMtpModules());
     this.seqLen = seqLen;
     this.arena = arena;
+    this.onPass = onPass;
   }
 
   /**
@@ -62,6 +66,7 @@ public final class Evaluator {
         lossSum += losses.mainSum();
         targets += losses.mainCount();
       }
+      onPass.run();
     }
     return new Evaluation(lossSum, targets, expertTokens);
   }

@@ -250,8 +250,10 @@ public final class Worker {
             RowOrder.sliceStart(all.size(), rank, communicator.size()),
             RowOrder.sliceStart(all.size(), rank + 1, communicator.size()));
     int evalPasses = MicroBatches.passes(largestSlice(all.size()), evaluationRows());
+    // All validation rows may take many deadlines: each pass shows that this rank is at work.
     Evaluator evaluator =
-        new Evaluator(state.model(), config.model(), config.train().seqLen(), arena);
+        new Evaluator(
+            state.model(), config.model(), config.train().seqLen(), arena, communicator::keepAlive);
     clock.pin(Phase.EVALUATE);
     try {
       return evaluator.run(step, passes, own, evalPasses);

@@ -97,6 +97,8 @@ final class Exchange {
         verdict = again("malformed reply: " + settings.key().scrub(e.getMessage()));
       } catch (IOException e) {
         failure = e;
+        // What was sent may be answered, and charged for, without our hearing of it.
+        spent = Unreachable.is(e) ? TokenUsage.NONE : worst;
         verdict = again(Unreachable.describe(e));
       } finally {
         budget.settle(worst, spent);

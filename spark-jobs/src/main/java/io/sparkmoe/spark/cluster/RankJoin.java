@@ -3,6 +3,7 @@ package io.sparkmoe.spark.cluster;
 import io.sparkmoe.parallel.Communicator;
 import io.sparkmoe.parallel.CorruptFrameException;
 import io.sparkmoe.parallel.Failure;
+import io.sparkmoe.parallel.FatalRunException;
 import io.sparkmoe.parallel.RankLateException;
 import io.sparkmoe.parallel.RankLostException;
 import java.nio.ByteBuffer;
@@ -69,10 +70,26 @@ final class RankJoin extends FrameHandler {
       join.connect();
       joined = true;
       return join.communicator;
+    } catch (RuntimeException e) {
+      join.tellWhy(e);
+      throw e;
     } finally {
       if (!joined) {
         join.communicator.close();
       }
+    }
+  }
+
+  /** Before its welcome a rank has nobody to tell: the driver itself refused it, or is late. */
+  private void tellWhy(RuntimeException e) {
+    if (!welcome.isDone() || welcome.isCompletedExceptionally()) {
+      return;
+    }
+    Failure failure = Failure.of(context.rank(), e);
+    if (e instanceof FatalRunException) {
+      communicator.abortRun(failure);
+    } else {
+      communicator.abort(failure);
     }
   }
 

@@ -16,6 +16,7 @@ import io.sparkmoe.train.RunResult;
 import java.io.Serializable;
 import java.util.Iterator;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicReference;
 import org.apache.spark.api.java.JavaRDD;
 import org.apache.spark.api.java.JavaSparkContext;
@@ -68,12 +69,19 @@ final class SparkRun<T> {
   FinishedRun run(
       JavaSparkContext context, CoordinatorSettings settings, int threads, RunListener listener) {
     AtomicReference<RunResult> result = new AtomicReference<>();
+    AtomicBoolean begun = new AtomicBoolean();
     DriverTask driver =
         (end, attempt) -> {
-          // A later attempt goes on from what the earlier ones have committed.
+          // Goes on from what earlier attempts have committed, unless none got as far as the
+          // checkpoint that the user asks for: then newer ones are still there.
           CoordinatorSettings ofAttempt =
-              attempt == 0 ? settings : settings.withResume(Resume.auto());
-          result.set(new Coordinator(config, end, ofAttempt, listener).run());
+              begun.get() ? settings.withResume(Resume.auto()) : settings;
+          Coordinator coordinator = new Coordinator(config, end, ofAttempt, listener);
+          try {
+            result.set(coordinator.run());
+          } finally {
+            begun.compareAndSet(false, coordinator.hasBegun());
+          }
         };
     int numRanks = partitions.getNumPartitions();
     RankTask<T> rank =

@@ -12,6 +12,7 @@ import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Set;
+import org.apache.spark.HashPartitioner;
 import org.apache.spark.api.java.JavaPairRDD;
 import org.apache.spark.api.java.JavaRDD;
 import org.apache.spark.api.java.JavaSparkContext;
@@ -152,8 +153,13 @@ public final class AnswerRun {
         (int) Math.min(left, Math.min(spec.maxAskers(), Math.max(1, context.defaultParallelism())));
     TokenUsage spent = folder.state().usage();
     AskTask task = task();
+    // By id: dealt in turns, a partition would depend on the order of its input, and Spark ends a
+    // job
+    // that lost one after another was done.
     JavaRDD<Asked> tasks =
-        pending.repartition(askers).mapPartitions(lines -> task.run(askers, spent, lines));
+        pending
+            .partitionBy(new HashPartitioner(askers))
+            .mapPartitions(lines -> task.run(askers, spent, lines));
     Asked sum = new Asked();
     try (Progress.Watch watch = progress.watch(folder, total)) {
       tasks.collect().forEach(sum::add);

@@ -39,7 +39,7 @@ final class AskTask implements Serializable {
   Iterator<Asked> run(int askers, TokenUsage spent, Iterator<Tuple2<String, String>> requests)
       throws Exception {
     TaskContext task = TaskContext.get();
-    if (task.attemptNumber() > 0) {
+    if (task.attemptNumber() > 0 || task.stageAttemptNumber() > 0) {
       // What the attempt before has put down is in this partition still; the driver leaves it out.
       return List.of(Asked.again()).iterator();
     }

@@ -143,6 +143,26 @@ class RendezvousTest {
   }
 
   @Test
+  void aRankThatCannotReachAnotherSaysSo() throws Exception {
+    try (Rendezvous run = rendezvous(2, LONG)) {
+      // Rank 0 says that it listens where nobody does.
+      Message.Address nowhere = new Message.Address(InProcessEnds.HOST, 1, "test-0");
+      Peer.write(
+          stranger(run.ticket(), plain).getChannel(),
+          Message.hello(run.ticket().token(), 0, 0, nowhere));
+      CompletableFuture<SparkCommunicator> second = joining(run.ticket(), 1, 0);
+      try (SparkCommunicator driver = run.awaitAttempt().driverEnd()) {
+        assertThatThrownBy(() -> get(second))
+            .hasCauseInstanceOf(RankLostException.class)
+            .hasMessageContaining("cannot connect to localhost:1");
+        assertThatThrownBy(() -> driver.receive(0, gradients(0)))
+            .isInstanceOf(RankLostException.class)
+            .hasMessageContainingAll("rank 1", "cannot connect to localhost:1");
+      }
+    }
+  }
+
+  @Test
   void aClosedChannelNamesItsRankToAllWhoWait() throws Exception {
     try (InProcessEnds ends = new InProcessEnds(plain, 3, LONG)) {
       CompletableFuture<ByteBuffer> atRank =
