@@ -41,7 +41,7 @@ import java.util.Objects;
  * @param topkIds ids of the most probable tokens, most probable first, (N, K) or fewer than K where
  *     the teacher gave fewer; null = not given, or not known which ids they are
  * @param topkLogprobs their log-probabilities, (N, K); null = not given
- * @param tailLogmass log of the probability of all other tokens, (N), -infinity when there is none;
+ * @param tailLogMass log of the probability of all other tokens, (N), -infinity when there is none;
  *     null = not given
  * @param correct whether a verifier accepted the answer; null = not verified
  * @param createdAt when the teacher answered, in milliseconds at most; never null
@@ -66,7 +66,7 @@ public record DistillationRow(
     float[] sampledLogprobs,
     int[][] topkIds,
     float[][] topkLogprobs,
-    float[] tailLogmass,
+    float[] tailLogMass,
     Boolean correct,
     Instant createdAt)
     implements Serializable {
@@ -100,7 +100,7 @@ public record DistillationRow(
     numTokens = agreed(id, numTokens, "sampled_logprobs", sampledLogprobs);
     numTokens = agreed(id, numTokens, "topk_ids", topkIds);
     numTokens = agreed(id, numTokens, "topk_logprobs", topkLogprobs);
-    agreed(id, numTokens, "tail_logmass", tailLogmass);
+    agreed(id, numTokens, "tail_logmass", tailLogMass);
     for (int i = 0; topkIds != null && topkLogprobs != null && i < topkIds.length; i++) {
       if (topkIds[i].length != topkLogprobs[i].length) {
         throw new IllegalArgumentException(
@@ -115,6 +115,18 @@ public record DistillationRow(
                 + " log-probabilities, expected as many");
       }
     }
+  }
+
+  /**
+   * log(1 - sum of the stored probabilities), -infinity when they leave nothing: rounded ones may
+   * add up to 1 or more.
+   */
+  public static float tailLogMassOf(float[] topkLogprobs) {
+    double sum = 0;
+    for (float logprob : topkLogprobs) {
+      sum += Math.exp(logprob);
+    }
+    return sum >= 1 ? Float.NEGATIVE_INFINITY : (float) Math.log1p(-sum);
   }
 
   /** The number of completion tokens that all arrays so far agree on. */
@@ -158,7 +170,7 @@ public record DistillationRow(
         .teacher(teacher, teacherRevision)
         .sampling(temperature, topP, seed)
         .sampledLogprobs(sampledLogprobs)
-        .topk(topkIds, topkLogprobs, tailLogmass)
+        .topk(topkIds, topkLogprobs, tailLogMass)
         .correct(correct)
         .createdAt(createdAt);
   }
@@ -184,7 +196,7 @@ public record DistillationRow(
     private float[] sampledLogprobs;
     private int[][] topkIds;
     private float[][] topkLogprobs;
-    private float[] tailLogmass;
+    private float[] tailLogMass;
     private Boolean correct;
     private Instant createdAt;
 
@@ -268,7 +280,7 @@ public record DistillationRow(
     public Builder topk(int[][] ids, float[][] logprobs, float[] tail) {
       topkIds = ids;
       topkLogprobs = logprobs;
-      tailLogmass = tail;
+      tailLogMass = tail;
       return this;
     }
 
@@ -304,7 +316,7 @@ public record DistillationRow(
           sampledLogprobs,
           topkIds,
           topkLogprobs,
-          tailLogmass,
+          tailLogMass,
           correct,
           createdAt);
     }

@@ -132,7 +132,7 @@ public final class ModelTeacher implements Teacher {
             Arrays.copyOfRange(ids, text.first(), ids.length))
         .teacher(identity.name(), identity.revision())
         .sampledLogprobs(scores.given())
-        .topk(scores.topkIds(), scores.topkLogprobs(), scores.tailLogmass())
+        .topk(scores.topkIds(), scores.topkLogprobs(), scores.tailLogMass())
         .createdAt(Instant.now().truncatedTo(ChronoUnit.MILLIS));
   }
 

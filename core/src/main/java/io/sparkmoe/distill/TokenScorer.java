@@ -130,7 +130,7 @@ final class TokenScorer {
       int row = firstRow + i;
       scores.given()[token] = given.getFloat(row);
       if (topK > 0) {
-        scores.tailLogmass()[token] = ranked.tailLogMass().getFloat(row);
+        scores.tailLogMass()[token] = ranked.tailLogMass().getFloat(row);
         for (int k = 0; k < topK; k++) {
           scores.topkIds()[token][k] = ranked.ids().getInt(row * topK + k);
           scores.topkLogprobs()[token][k] = ranked.logProbabilities().getFloat(row * topK + k);

@@ -9,10 +9,10 @@ package io.sparkmoe.distill;
  * @param given of the tokens themselves, (N)
  * @param topkIds most probable tokens, (N, K); null when K is 0
  * @param topkLogprobs (N, K); null when K is 0
- * @param tailLogmass (N); null when K is 0
+ * @param tailLogMass (N); null when K is 0
  */
 public record TokenScores(
-    float[] given, int[][] topkIds, float[][] topkLogprobs, float[] tailLogmass) {
+    float[] given, int[][] topkIds, float[][] topkLogprobs, float[] tailLogMass) {
 
   /** Scores of N tokens, to be written. */
   public static TokenScores unwritten(int numTokens, int topK) {

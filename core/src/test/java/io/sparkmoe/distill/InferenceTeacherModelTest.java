@@ -133,7 +133,7 @@ class InferenceTeacherModelTest {
       for (int j = 0; j < p.length - topK; j++) {
         tail += Math.exp(sorted[j]);
       }
-      assertThat((double) row.tailLogmass()[i]).isCloseTo(Math.log(tail), within(1e-4));
+      assertThat((double) row.tailLogMass()[i]).isCloseTo(Math.log(tail), within(1e-4));
       for (int k = 0; k < topK; k++) {
         assertThat((double) row.topkLogprobs()[i][k])
             .isCloseTo(sorted[p.length - 1 - k], within(1e-4))

@@ -102,7 +102,7 @@ public final class Dl4jModel implements TeacherModel {
         for (int k = 0; k < topK; k++) {
           scores.topkLogprobs()[i][k] = p.logOf(best[k]);
         }
-        scores.tailLogmass()[i] = p.logOfAllBut(best);
+        scores.tailLogMass()[i] = p.logOfAllBut(best);
       }
     }
     return scores;

@@ -89,7 +89,7 @@ final class ReplyRows {
       float[] tail = new float[numTokens];
       for (int i = 0; i < numTokens; i++) {
         logprobs[i] = logprobs(tokens.get(i).alternatives());
-        tail[i] = tailLogmass(logprobs[i]);
+        tail[i] = DistillationRow.tailLogMassOf(logprobs[i]);
       }
       row.topk(ids == null ? null : tokenIds.ofAlternatives(tokens), logprobs, tail);
     }
@@ -101,14 +101,5 @@ final class ReplyRows {
       logprobs[k] = chances.get(k).logprob();
     }
     return logprobs;
-  }
-
-  /** log(1 - sum of the probabilities); rounded ones may add up to 1 or more. */
-  private static float tailLogmass(float[] logprobs) {
-    double sum = 0;
-    for (float logprob : logprobs) {
-      sum += Math.exp(logprob);
-    }
-    return sum >= 1 ? Float.NEGATIVE_INFINITY : (float) Math.log1p(-sum);
   }
 }

@@ -90,7 +90,7 @@ public final class StudentPacker {
     Arrays.fill(ids, end * topK + entries, (end + 1) * topK, NO_ENTRY);
     Arrays.fill(logprobs, end * topK + entries, (end + 1) * topK, 0);
     if (topK > 0) {
-      tail[end] = stored == 0 ? 0 : sequence.tailLogmass()[i];
+      tail[end] = stored == 0 ? 0 : sequence.tailLogMass()[i];
     }
     end++;
   }

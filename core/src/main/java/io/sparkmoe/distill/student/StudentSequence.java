@@ -17,7 +17,7 @@ import java.util.Arrays;
  *     said that it had finished
  * @param topkIds (N, K), an entry of null = the teacher said nothing about that token
  * @param topkLogprobs (N, K), as the ids
- * @param tailLogmass (N), not read where the ids are null
+ * @param tailLogMass (N), not read where the ids are null
  */
 public record StudentSequence(
     String source,
@@ -25,10 +25,7 @@ public record StudentSequence(
     boolean[] learned,
     int[][] topkIds,
     float[][] topkLogprobs,
-    float[] tailLogmass) {
-
-  /** Stored probabilities leave at least this to all other tokens. */
-  private static final double LOWEST_TAIL = 1e-6;
+    float[] tailLogMass) {
 
   /**
    * Lays a row out; text without ids is encoded.
@@ -58,7 +55,9 @@ public record StudentSequence(
       ids[prompt.length + i] = row.topkIds()[i];
       logprobs[prompt.length + i] = row.topkLogprobs()[i];
       tail[prompt.length + i] =
-          row.tailLogmass() == null ? tail(row.topkLogprobs()[i]) : row.tailLogmass()[i];
+          row.tailLogMass() == null
+              ? DistillationRow.tailLogMassOf(row.topkLogprobs()[i])
+              : row.tailLogMass()[i];
     }
     return new StudentSequence(row.source(), tokens, learned, ids, logprobs, tail);
   }
@@ -77,7 +76,7 @@ public record StudentSequence(
     out.putInt(name.length).put(name).putInt(n);
     for (int i = 0; i < n; i++) {
       int stored = topkIds[i] == null ? 0 : topkIds[i].length;
-      out.putInt(tokens[i]).put((byte) (learned[i] ? 1 : 0)).putFloat(tailLogmass[i]);
+      out.putInt(tokens[i]).put((byte) (learned[i] ? 1 : 0)).putFloat(tailLogMass[i]);
       out.putInt(stored);
       for (int j = 0; j < stored; j++) {
         out.putInt(topkIds[i][j]).putFloat(topkLogprobs[i][j]);
@@ -103,7 +102,7 @@ public record StudentSequence(
     for (int i = 0; i < n; i++) {
       sequence.tokens[i] = in.getInt();
       sequence.learned[i] = in.get() != 0;
-      sequence.tailLogmass[i] = in.getFloat();
+      sequence.tailLogMass[i] = in.getFloat();
       int stored = in.getInt();
       if (stored > 0) {
         sequence.topkIds[i] = new int[stored];
@@ -119,14 +118,5 @@ public record StudentSequence(
 
   private static int[] encode(String text, Tokenizer tokenizer) {
     return text == null ? new int[0] : tokenizer.encode(text);
-  }
-
-  /** log(1 - sum of the stored probabilities). */
-  private static float tail(float[] logprobs) {
-    double sum = 0;
-    for (float logP : logprobs) {
-      sum += Math.exp(logP);
-    }
-    return (float) Math.log1p(-Math.min(sum, 1 - LOWEST_TAIL));
   }
 }

@@ -71,7 +71,7 @@ public final class TaughtRow {
   public static TokenRow withTeacher(TokenRow row, DistillationRow taught) {
     int n = row.numTokens();
     if (taught.topkIds() == null
-        || taught.tailLogmass() == null
+        || taught.tailLogMass() == null
         || !Arrays.equals(taught.promptIds(), Arrays.copyOf(row.tokens(), 1))
         || !Arrays.equals(taught.completionIds(), Arrays.copyOfRange(row.tokens(), 1, n))) {
       throw new IllegalArgumentException(
@@ -94,7 +94,7 @@ public final class TaughtRow {
       int stored = taught.topkIds()[i].length;
       System.arraycopy(taught.topkIds()[i], 0, ids, (i + 1) * k, stored);
       System.arraycopy(taught.topkLogprobs()[i], 0, logProbabilities, (i + 1) * k, stored);
-      tail[i + 1] = taught.tailLogmass()[i];
+      tail[i + 1] = taught.tailLogMass()[i];
     }
     return row.withTeacher(new TeacherColumns(learned, k, ids, logProbabilities, tail));
   }

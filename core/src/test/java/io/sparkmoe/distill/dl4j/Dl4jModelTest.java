@@ -152,7 +152,7 @@ class Dl4jModelTest {
       for (int i = 0; i < row.completionIds().length; i++) {
         sum -= row.sampledLogprobs()[i];
         count++;
-        double mass = Math.exp(row.tailLogmass()[i]);
+        double mass = Math.exp(row.tailLogMass()[i]);
         for (int k = 0; k < 4; k++) {
           mass += Math.exp(row.topkLogprobs()[i][k]);
           assertThat(k == 0 || row.topkLogprobs()[i][k] <= row.topkLogprobs()[i][k - 1]).isTrue();
@@ -250,7 +250,7 @@ class Dl4jModelTest {
         assertThat(scores.given()[i]).isCloseTo(expected[i], within(1e-4f));
       }
       assertThat(scores.topkIds()[0][0]).isEqualTo(1);
-      assertThat(scores.tailLogmass()[0]).isEqualTo(Float.NEGATIVE_INFINITY);
+      assertThat(scores.tailLogMass()[0]).isEqualTo(Float.NEGATIVE_INFINITY);
     }
   }
 

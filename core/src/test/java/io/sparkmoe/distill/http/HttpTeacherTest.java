@@ -112,7 +112,7 @@ class HttpTeacherTest {
     assertThat(row.sampledLogprobs()).containsExactly(-0.25f, -0.25f, -0.25f);
     assertThat(row.topkIds()[0]).containsExactly('a', 'b');
     assertThat(row.topkLogprobs()[0]).containsExactly(-1, -2);
-    assertThat(row.tailLogmass()[0])
+    assertThat(row.tailLogMass()[0])
         .isCloseTo((float) Math.log(1 - Math.exp(-1) - Math.exp(-2)), within(1e-6f));
     assertThat(row.teacher()).isEqualTo("echo");
     assertThat(row.teacherRevision()).isEqualTo("fp1");
@@ -160,7 +160,7 @@ class HttpTeacherTest {
       assertThat(row.topkIds()).isNull();
       assertThat(row.tokenizerSha256()).isNull();
       assertThat(row.sampledLogprobs()).hasSize(2);
-      assertThat(row.tailLogmass()).hasSize(2);
+      assertThat(row.tailLogMass()).hasSize(2);
     }
   }
 

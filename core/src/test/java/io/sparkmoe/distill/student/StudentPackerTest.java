@@ -84,7 +84,7 @@ class StudentPackerTest {
         .usingRecursiveComparison()
         .isEqualTo(masked);
     // 1 - e^-1 - e^-2 of what the teacher did not store.
-    assertThat(masked.tailLogmass()[3])
+    assertThat(masked.tailLogMass()[3])
         .isCloseTo((float) Math.log(1 - Math.exp(-1) - Math.exp(-2)), within(1e-6f));
     assertThat(StudentSequence.of(row, tokenizer, false).learned())
         .containsExactly(true, true, true, true, true);

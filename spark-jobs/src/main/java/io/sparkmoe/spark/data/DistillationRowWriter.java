@@ -120,7 +120,7 @@ final class DistillationRowWriter {
       floats("sampled_logprobs", row.sampledLogprobs());
       field("topk_ids", row.topkIds(), all -> elements(all.length, i -> group(all[i])));
       field("topk_logprobs", row.topkLogprobs(), all -> elements(all.length, i -> group(all[i])));
-      floats("tail_logmass", row.tailLogmass());
+      floats("tail_logmass", row.tailLogMass());
       field("correct", row.correct(), value -> out.addBoolean(value));
       long micros = ChronoUnit.MICROS.between(Instant.EPOCH, row.createdAt());
       field("created_at", micros, value -> out.addLong(value));

@@ -138,7 +138,7 @@ public final class DistillationRows {
         row.sampledLogprobs(),
         row.topkIds(),
         row.topkLogprobs(),
-        row.tailLogmass(),
+        row.tailLogMass(),
         row.correct(),
         Timestamp.from(row.createdAt()));
   }

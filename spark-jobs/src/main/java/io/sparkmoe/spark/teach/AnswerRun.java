@@ -106,14 +106,17 @@ public final class AnswerRun {
       if (asked.stop() == null) {
         start.run();
       }
+      // A round asks all that is pending, failed requests of the one before too.
+      long failed = asked.failed();
       for (int round = 1; round <= MAX_ROUNDS && asked.stop() == null; round++) {
         Asked of = round(requests, total);
         asked.add(of);
+        failed = of.failed();
         if (!of.isAgain()) {
           break;
         }
       }
-      return new Result(total, asked.failed(), asked.reasons(), asked.stop());
+      return new Result(total, failed, asked.reasons(), asked.stop());
     } finally {
       requests.unpersist();
     }
