@@ -131,6 +131,27 @@ public record RankMemory(
         (long) (CLASS_ROUNDING * state) + worst.ownedBytes() + SLACK_BYTES);
   }
 
+  /**
+   * Java heap, in bytes, of the frames that may wait at a rank until it takes them: one layer's
+   * tokens from all other ranks, or their shards of the gradients, as if neither were rounded.
+   */
+  public static long waitingFrameBytes(RunConfig config, int numRanks) {
+    ModelConfig model = config.model();
+    if (numRanks == 1) {
+      return 0;
+    }
+    double tokensOfOthers = 0;
+    if (model.numMoeLayers() > 0) {
+      double copies =
+          new ExpertPlacement(model.numRoutedExperts(), numRanks)
+              .ranksReached(model.numExpertsPerTok());
+      double tokens = (double) rowsPerPass(config, numRanks) * config.train().seqLen();
+      tokensOfOthers = LIMIT_IMBALANCE * tokens * copies * (numRanks - 1) / numRanks;
+    }
+    long dispatched = (long) tokensOfOthers * model.hiddenSize();
+    return FP32_BYTES * Math.max(dispatched, elements(model, Part.REPLICATED));
+  }
+
   /** All that stays from step to step. */
   public long stateBytes() {
     return weightBytes + gradientBytes + momentBytes + operandBytes + reductionBytes;

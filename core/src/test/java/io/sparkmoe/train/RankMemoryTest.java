@@ -87,6 +87,23 @@ class RankMemoryTest {
   }
 
   @Test
+  @DisplayName("frames that wait are those of one layer's tokens or of the gradients")
+  void waitingFrames() {
+    RunConfig config = config("quickstart");
+    assertThat(RankMemory.waitingFrameBytes(config, 1)).isZero();
+    long gradients = RankMemory.waitingFrameBytes(config, 2);
+    // 16 rows of 256 tokens on two ranks are too few to outgrow the gradients of all that is
+    // replicated; of 64 times as many, some 1.5 x 2 x 128 channels of half the tokens wait.
+    assertThat(gradients).isBetween(1L << 20, 64L << 20);
+    long tokens =
+        RankMemory.waitingFrameBytes(
+            config("quickstart", "train.batch_sequences=1024", "train.micro_batch_sequences=512"),
+            2);
+    assertThat((double) tokens)
+        .isCloseTo(1.5 * 512 * 256 * 2 / 2 * 128 * 4, Percentage.withPercentage(2));
+  }
+
+  @Test
   @DisplayName("an arena of the limit holds a pass that the estimate is too low for")
   void theLimitIsAboveTheEstimate() {
     for (int ranks : new int[] {1, 2, 8}) {

@@ -17,7 +17,7 @@ import org.apache.spark.api.java.JavaSparkContext;
 /** Starts Spark for a training run when all settings allow it. */
 final class SparkSetup implements AutoCloseable {
 
-  /** Rows, frames on their way and Spark itself, for one rank. */
+  /** Rows and Spark itself, for one rank. */
   private static final long HEAP_BYTES = 512L << 20;
 
   private final JavaSparkContext context;
@@ -43,7 +43,7 @@ final class SparkSetup implements AutoCloseable {
     int numRanks = executors > 0 ? executors : ClusterShape.of(conf).requireNumExecutors();
     MemoryNeed need =
         new MemoryNeed(
-            HEAP_BYTES,
+            HEAP_BYTES + RankMemory.waitingFrameBytes(config, numRanks),
             RankMemory.ofRank(config, numRanks).limitBytes(),
             ResidentMemory.executor(config, numRanks).bytes());
     ClusterDefaults.fillIn(conf, numRanks, need);
