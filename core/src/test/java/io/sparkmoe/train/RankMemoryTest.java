@@ -92,15 +92,13 @@ class RankMemoryTest {
     RunConfig config = config("quickstart");
     assertThat(RankMemory.waitingFrameBytes(config, 1)).isZero();
     long gradients = RankMemory.waitingFrameBytes(config, 2);
-    // 16 rows of 256 tokens on two ranks are too few to outgrow the gradients of all that is
-    // replicated; of 64 times as many, some 1.5 x 2 x 128 channels of half the tokens wait.
+    // 4 rows of 64 tokens are too few to outgrow the gradients of all that is replicated; of 1,024
+    // rows, 1.5 copies to spare times half of the tokens of both ranks wait, 128 floats each.
     assertThat(gradients).isBetween(1L << 20, 64L << 20);
     long tokens =
-        RankMemory.waitingFrameBytes(
-            config("quickstart", "train.batch_sequences=1024", "train.micro_batch_sequences=512"),
-            2);
+        RankMemory.waitingFrameBytes(config("quickstart", "train.batch_sequences=1024"), 2);
     assertThat((double) tokens)
-        .isCloseTo(1.5 * 512 * 256 * 2 / 2 * 128 * 4, Percentage.withPercentage(2));
+        .isCloseTo(1.5 * 512 * 64 * 2 / 2 * 128 * 4, Percentage.withPercentage(2));
   }
 
   @Test
