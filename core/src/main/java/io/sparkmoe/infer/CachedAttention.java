@@ -1,5 +1,7 @@
 package io.sparkmoe.infer;
 
+import static io.sparkmoe.model.ModelConfig.LATENT_NORM_EPS;
+
 import io.sparkmoe.infer.WeightLoader.KeyValueUp;
 import io.sparkmoe.infer.WeightLoader.Rows;
 import io.sparkmoe.kernel.DecodeKernels;
@@ -21,7 +23,6 @@ import java.util.List;
 final class CachedAttention {
 
   private final int layer;
-  private final double eps;
   private final double softmaxScale;
   private final Kernels kernels;
   private final DecodeKernels decode;
@@ -62,7 +63,6 @@ final class CachedAttention {
     int latentWidth = model.kvLoraRank();
     int queryWidth = heads * model.qkHeadDim();
     this.layer = layer;
-    this.eps = model.rmsNormEps();
     this.softmaxScale = softmaxScale;
     this.kernels = kernels;
     this.decode = decode;
@@ -90,11 +90,11 @@ final class CachedAttention {
       decode.linear(w.qRows, w.normed, query, false);
     } else {
       decode.linear(w.queryDown, w.normed, queryDown, false);
-      kernels.rmsNorm(w.queryDownNormed, w.inverseRms, w.queryDown, queryNorm, eps);
+      kernels.rmsNorm(w.queryDownNormed, w.inverseRms, w.queryDown, queryNorm, LATENT_NORM_EPS);
       decode.linear(w.qRows, w.queryDownNormed, query, false);
     }
     decode.linear(w.latent, w.normed, latent, false);
-    decode.latentEntries(w.entries, w.latent, latentNorm, eps, w.cos, w.sin);
+    decode.latentEntries(w.entries, w.latent, latentNorm, LATENT_NORM_EPS, w.cos, w.sin);
     CachedRows[] views = store(w.entries, appends);
     decode.perHead(w.query, w.q, up.keyUp());
     decode.rotateTail(w.query, w.q, w.cos, w.sin);

@@ -120,7 +120,7 @@ final class LatentAttention {
   }
 
   private static RmsNorm norm(String name, Parameters parameters, Kernels kernels) {
-    return new RmsNorm(kernels, parameters.weight(name), parameters.config().rmsNormEps());
+    return new RmsNorm(kernels, parameters.weight(name), ModelConfig.LATENT_NORM_EPS);
   }
 
   /** Adds the attention's output for x (T, D) to y (T, D). */

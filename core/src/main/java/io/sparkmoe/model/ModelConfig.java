@@ -26,7 +26,7 @@ import com.fasterxml.jackson.annotation.JsonProperty;
  * @param numSharedExperts shared experts, one FFN of that many expert widths; 0 = none
  * @param routedScalingFactor factor of the routing weights
  * @param normTopkProb whether the weights of a token's experts are normalised to sum one first
- * @param rmsNormEps epsilon of every RMS norm
+ * @param rmsNormEps epsilon of every RMS norm but those of latents, {@link #LATENT_NORM_EPS}
  * @param ropeTheta rotary base
  * @param yarn long-context scaling of the rotary angles, null = none
  * @param maxPositionEmbeddings longest sequence that the model is meant for
@@ -62,6 +62,12 @@ public record ModelConfig(
     @JsonProperty("num_nextn_predict_layers") int numMtpModules,
     @JsonProperty("mtp_hidden") MtpHidden mtpHidden,
     @JsonProperty("initializer_range") double initializerRange) {
+
+  /**
+   * Epsilon of q_a_layernorm and kv_a_layernorm, which DeepSeek's and Hugging Face's code create
+   * without the config's one.
+   */
+  public static final double LATENT_NORM_EPS = 1e-6;
 
   /** Which hidden state of the main model feeds the first MTP module. */
   public enum MtpHidden {
