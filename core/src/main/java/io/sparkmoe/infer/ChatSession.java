@@ -9,6 +9,9 @@ import java.util.Arrays;
  */
 public final class ChatSession implements AutoCloseable {
 
+  /** Tokens that the cache has memory for from the start: few talks need all of a long context. */
+  private static final int RESERVED_TOKENS = 1024;
+
   private final Tokenizer tokenizer;
   private final TextGenerator generator;
   private final SamplingOptions sampling;
@@ -34,7 +37,7 @@ public final class ChatSession implements AutoCloseable {
     this.generator = generator;
     this.sampling = sampling;
     this.maxTokens = maxTokens;
-    this.cache = model.newCache(model.config().maxPositionEmbeddings());
+    this.cache = model.newCache(model.config().maxPositionEmbeddings(), RESERVED_TOKENS);
   }
 
   /** Tokens of the conversation so far. */

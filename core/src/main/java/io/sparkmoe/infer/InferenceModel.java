@@ -155,7 +155,12 @@ public final class InferenceModel implements AutoCloseable {
 
   /** An empty cache for a sequence; the caller closes it before the model. */
   public LatentCache newCache(int capacity) {
-    return new LatentCache(model, capacity, arena);
+    return newCache(capacity, capacity);
+  }
+
+  /** As {@link #newCache(int)}, with memory for {@code reserved} tokens from the start. */
+  public LatentCache newCache(int capacity, int reserved) {
+    return new LatentCache(model, capacity, reserved, arena);
   }
 
   /**

@@ -17,30 +17,37 @@ import io.sparkmoe.tensor.Tensor;
 public final class LatentCache implements AutoCloseable {
 
   private final int capacity;
+  private final Allocator allocator;
   private final int width;
   private final int numHiddenLayers;
 
-  /** By decoder layer, MTP layers last, (capacity, L+R). */
+  /** By decoder layer, MTP layers last, (reserved, L+R). */
   private final Tensor[] entries;
 
   /** Filled entries by depth, 0 = main model. */
   private final int[] lengths;
 
+  /** Tokens that there is memory for. */
+  private int reserved;
+
   /**
    * @param capacity tokens that fit
+   * @param reserved tokens that memory is taken for at once; for more it is taken as they come
    * @param allocator owns the memory until {@link #close}
    */
-  public LatentCache(ModelConfig model, int capacity, Allocator allocator) {
+  public LatentCache(ModelConfig model, int capacity, int reserved, Allocator allocator) {
     if (capacity < 1) {
       throw new IllegalArgumentException("a cache must hold at least 1 token, got " + capacity);
     }
     this.capacity = capacity;
+    this.reserved = Math.max(1, Math.min(reserved, capacity));
+    this.allocator = allocator;
     this.width = model.kvLoraRank() + model.qkRopeHeadDim();
     this.numHiddenLayers = model.numHiddenLayers();
     this.entries = new Tensor[model.numLayers()];
     this.lengths = new int[1 + model.numMtpModules()];
     for (int layer = 0; layer < entries.length; layer++) {
-      entries[layer] = allocator.allocate(DType.F32, capacity, width);
+      entries[layer] = allocator.allocate(DType.F32, this.reserved, width);
     }
   }
 
@@ -63,7 +70,7 @@ public final class LatentCache implements AutoCloseable {
     return lengths[depth];
   }
 
-  /** Bytes of all entries, used or not: layers x (L+R) x element size x capacity. */
+  /** Bytes of all entries, used or not: layers x (L+R) x element size x reserved tokens. */
   public long sizeBytes() {
     long bytes = 0;
     for (Tensor tensor : entries) {
@@ -109,8 +116,24 @@ public final class LatentCache implements AutoCloseable {
   /** Counts tokens of a depth that are about to be stored; returns the position of the first. */
   int grow(int depth, int tokens) {
     int first = lengths[depth];
+    reserve(first + tokens);
     lengths[depth] = first + tokens;
     return first;
+  }
+
+  /** At least doubles the memory, so that a long text is copied as often as its length has bits. */
+  private void reserve(int tokens) {
+    if (tokens <= reserved) {
+      return;
+    }
+    int more = (int) Math.min(capacity, Math.max(tokens, 2L * reserved));
+    for (int layer = 0; layer < entries.length; layer++) {
+      Tensor larger = allocator.allocate(DType.F32, more, width);
+      larger.bytes().put(0, entries[layer].bytes(), 0, reserved * width * Float.BYTES);
+      entries[layer].close();
+      entries[layer] = larger;
+    }
+    reserved = more;
   }
 
   /** Copies rows of {@code source} (M, L+R) to the entries from a position on. */

@@ -4,7 +4,10 @@ import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorOperators;
 
-/** Functions of whole vectors. The scalar forms serve loop tails. */
+/**
+ * Functions of whole vectors. The scalar forms serve loop tails and give the bits of a lane, so
+ * that a result does not depend on where its row ends up in a batch.
+ */
 final class VectorMath {
 
   /**
@@ -28,6 +31,14 @@ final class VectorMath {
   private static final float EXP_LOWEST = -86.6f;
 
   private static final float EXP_LARGEST = 88.3f;
+
+  // Coefficients of e^r from r^7 down to r^2; those of r and 1 are 1.
+  private static final float P7 = 1.9875691500e-4f;
+  private static final float P6 = 1.3981999507e-3f;
+  private static final float P5 = 8.3334519073e-3f;
+  private static final float P4 = 4.1665795894e-2f;
+  private static final float P3 = 1.6666665459e-1f;
+  private static final float P2 = 5.0000001201e-1f;
 
   private VectorMath() {}
 
@@ -57,12 +68,12 @@ final class VectorMath {
     FloatVector shifted = bounded.fma(splat(LOG2_E), splat(ROUND));
     FloatVector n = shifted.sub(ROUND);
     FloatVector r = n.fma(splat(-LN2_LOW), n.fma(splat(-LN2_HIGH), bounded));
-    FloatVector p = splat(1.9875691500e-4);
-    p = p.fma(r, splat(1.3981999507e-3));
-    p = p.fma(r, splat(8.3334519073e-3));
-    p = p.fma(r, splat(4.1665795894e-2));
-    p = p.fma(r, splat(1.6666665459e-1));
-    p = p.fma(r, splat(5.0000001201e-1));
+    FloatVector p = splat(P7);
+    p = p.fma(r, splat(P6));
+    p = p.fma(r, splat(P5));
+    p = p.fma(r, splat(P4));
+    p = p.fma(r, splat(P3));
+    p = p.fma(r, splat(P2));
     p = p.mul(r).fma(r, r.add(1));
     // The low bits of shifted hold n; adding them to p's exponent multiplies by 2^n.
     return p.reinterpretAsInts()
@@ -80,12 +91,24 @@ final class VectorMath {
     return (DoubleVector) x.convertShape(VectorOperators.F2D, Lanes.DOUBLES, half);
   }
 
+  /** As {@link #exp(FloatVector)}, operation by operation. */
   static float exp(float x) {
-    return (float) Math.exp(x);
+    float bounded = Math.min(Math.max(x, EXP_LOWEST), EXP_LARGEST);
+    float shifted = Math.fma(bounded, LOG2_E, ROUND);
+    float n = shifted - ROUND;
+    float r = Math.fma(n, -LN2_LOW, Math.fma(n, -LN2_HIGH, bounded));
+    float p = Math.fma(P7, r, P6);
+    p = Math.fma(p, r, P5);
+    p = Math.fma(p, r, P4);
+    p = Math.fma(p, r, P3);
+    p = Math.fma(p, r, P2);
+    p = Math.fma(p * r, r, r + 1);
+    return Float.intBitsToFloat(
+        Float.floatToRawIntBits(p) + (Float.floatToRawIntBits(shifted) << 23));
   }
 
   static float sigmoid(float x) {
-    return (float) (1 / (1 + Math.exp(-x)));
+    return 1 / (exp(-x) + 1);
   }
 
   /** Sum of the lanes from first to last; the API's own reduction leaves the order open. */

@@ -199,7 +199,7 @@ class TextGeneratorTest {
   void theCacheOfThePresetTakesTheBytesOfTheFormula() {
     ModelConfig config = new ConfigResolver().preset("quickstart").resolve().toRunConfig().model();
     try (Arena arena = new Arena("test", 1 << 26);
-        LatentCache cache = new LatentCache(config, 100, arena)) {
+        LatentCache cache = new LatentCache(config, 100, 100, arena)) {
       long bytes = 4L * config.numLayers() * (config.kvLoraRank() + config.qkRopeHeadDim()) * 100;
       long plain =
           4L
