@@ -80,9 +80,11 @@ final class TokenizerJson {
       root = MAPPER.readTree(text);
     } catch (JsonProcessingException e) {
       throw new IllegalArgumentException(
-          "tokenizer is not JSON ("
-              + e.getOriginalMessage()
-              + "), expected a Hugging Face tokenizer.json",
+          "tokenizer is not JSON: it breaks at line "
+              + e.getLocation().getLineNr()
+              + ", column "
+              + e.getLocation().getColumnNr()
+              + ", expected a Hugging Face tokenizer.json; copy it again",
           e);
     }
     String type = root.path("model").path("type").asText("none");

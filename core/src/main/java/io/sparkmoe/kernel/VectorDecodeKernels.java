@@ -144,7 +144,8 @@ public final class VectorDecodeKernels implements DecodeKernels {
     DecodeArguments.softmax(y, x, row, temperature);
     int c = x.cols();
     ByteBuffer memory = x.bytes();
-    float inverse = (float) (1 / temperature);
+    // A temperature next to 0 still leaves 0 for the largest, not infinity times 0.
+    float inverse = (float) Math.min(Float.MAX_VALUE, 1 / temperature);
     float largest = VectorLoss.largest(memory, row * c, c);
     int bound = Lanes.FLOATS.loopBound(c);
     FloatVector sums = VectorMath.zero();

@@ -91,7 +91,7 @@ class DecodeKernelsTest {
           size,
           (kernels, t) -> {
             float[] p = new float[size];
-            kernels.softmax(p, t[1], 1, 0.7);
+            kernels.softmax(p, t[1], 1, size % 2 == 0 ? 0.7 : 1e-320);
             t[0].copyFrom(p);
             t[2].set(0, kernels.logSumExp(t[1], 2));
             t[2].set(1, kernels.argMax(t[1], 0));

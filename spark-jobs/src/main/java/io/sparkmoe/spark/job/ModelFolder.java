@@ -168,7 +168,7 @@ public final class ModelFolder implements AutoCloseable {
                         + " has no "
                         + RunFolder.TOKENIZER_FILE
                         + ", expected one beside the model or in the run's folder; copy it there"));
-    Tokenizer tokenizer = Tokenizers.fromJson(json);
+    Tokenizer tokenizer = parse(json);
     try {
       if (weights instanceof CheckpointReader checkpoint) {
         CheckpointState.requireTokenizer(checkpoint, tokenizer.sha256());
@@ -177,6 +177,15 @@ public final class ModelFolder implements AutoCloseable {
     } catch (IOException | RuntimeException e) {
       tokenizer.close();
       throw e;
+    }
+  }
+
+  private Tokenizer parse(String json) {
+    try {
+      return Tokenizers.fromJson(json);
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException(
+          location + "/" + RunFolder.TOKENIZER_FILE + ": " + e.getMessage(), e);
     }
   }
 
