@@ -10,6 +10,7 @@ import io.sparkmoe.train.CoordinatorSettings.Resume;
 import java.io.IOException;
 import java.util.Collections;
 import java.util.List;
+import java.util.Set;
 
 /**
  * The folder that a run leaves behind: what it may hold before, and what is written besides metrics
@@ -25,6 +26,14 @@ public final class RunFolder {
 
   /** A dataset that was prepared into the run's folder; it may be there before the run. */
   public static final String DATA_FOLDER = "data";
+
+  /**
+   * Says that {@code moe quickstart} began in the folder when it was empty, so that {@link
+   * #DATA_FOLDER} is its own; may be there before the run.
+   */
+  public static final String QUICKSTART_FILE = "quickstart.txt";
+
+  private static final Set<String> PRESENT_BEFORE_A_RUN = Set.of(DATA_FOLDER, QUICKSTART_FILE);
 
   private static final ObjectMapper JSON = new ObjectMapper();
 
@@ -66,7 +75,7 @@ public final class RunFolder {
       throws IOException {
     boolean holdsRun = store.exists(CONFIG_FILE);
     List<String> present =
-        store.list("").stream().filter(name -> !name.equals(DATA_FOLDER)).toList();
+        store.list("").stream().filter(name -> !PRESENT_BEFORE_A_RUN.contains(name)).toList();
     if (!holdsRun && !present.isEmpty()) {
       throw new IllegalArgumentException(
           "--out "

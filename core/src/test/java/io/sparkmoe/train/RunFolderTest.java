@@ -86,6 +86,15 @@ class RunFolderTest {
   }
 
   @Test
+  @DisplayName("what quickstart leaves before its run is no obstacle")
+  void allowsQuickstartsPreparation() throws Exception {
+    Files.writeString(folder.resolve(RunFolder.QUICKSTART_FILE), "");
+    Files.createDirectory(folder.resolve(RunFolder.DATA_FOLDER));
+    RunFolder run = new RunFolder(new LocalStore(folder));
+    run.requireRoomFor(new TinyRun().config(), DATA, Resume.auto());
+  }
+
+  @Test
   @DisplayName("a student goes on with the distillation that it began with, key by key")
   void refusesAnotherDistillation() throws Exception {
     TinyRun tiny = new TinyRun().with("steps", 2);

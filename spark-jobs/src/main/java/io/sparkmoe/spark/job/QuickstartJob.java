@@ -28,6 +28,9 @@ import org.apache.spark.sql.SparkSession;
 public final class QuickstartJob {
 
   private static final String CORPUS = "quickstart-corpus.txt";
+  private static final String MARK =
+      "moe quickstart began in this folder when it was empty. It prepares data/ anew here when that"
+          + " is not whole.\n";
   private static final String LAUNCHER = "deploy/bin/moe";
   private static final String DATASET_JSON =
       RunFolder.DATA_FOLDER + "/" + TokenDataset.DATASET_JSON;
@@ -62,6 +65,7 @@ public final class QuickstartJob {
         out.print(run.readText(RunReporter.FILE));
         return;
       }
+      requireOwn(run);
       if (!reported) {
         // Stopped between summary and report, a run is ended again: the report tells what only its
         // evaluation knows.
@@ -87,6 +91,25 @@ public final class QuickstartJob {
   }
 
   /**
+   * Refuses a folder that somebody else has filled: what an interrupted attempt left there is
+   * deleted, so it must be this command's.
+   */
+  private static void requireOwn(Store run) throws IOException {
+    List<String> present = run.list("");
+    if (!present.isEmpty() && !run.exists(RunFolder.QUICKSTART_FILE)) {
+      throw new IllegalArgumentException(
+          "--out "
+              + run.location()
+              + " holds "
+              + present.get(0)
+              + " and was not begun by moe quickstart, expected an empty or new folder, or one"
+              + " with "
+              + RunFolder.QUICKSTART_FILE
+              + "; name another one");
+    }
+  }
+
+  /**
    * Settings, slots and memory are checked for the training to come, before minutes are spent. The
    * training starts Spark again with the same settings: executors that have prepared a dataset hold
    * heaps grown by all that was cached on the way, which is more than the training's forecast of
@@ -102,6 +125,7 @@ public final class QuickstartJob {
     try (SparkSetup setup = SparkSetup.start(config, options.executors(), "moe quickstart")) {
       setup.remarks().forEach(err::println);
       err.println("preparing Europarl: languages, tokenizer, Parquet");
+      run.writeText(RunFolder.QUICKSTART_FILE, MARK);
       run.delete(RunFolder.DATA_FOLDER);
       writeCorpus(run);
       new PrepareJob(SparkSession.builder().getOrCreate(), prepareOptions(run, config, data)).run();
