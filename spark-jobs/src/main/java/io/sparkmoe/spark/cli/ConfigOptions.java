@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
 import picocli.CommandLine.Option;
 
@@ -42,6 +43,13 @@ final class ConfigOptions {
     if (value != null) {
       resolver.option(key, value, option);
     }
+  }
+
+  /** Whether a path on any file system that Hadoop knows is a file, and no folder. */
+  static boolean isFile(String location) throws IOException {
+    Path path = new Path(location);
+    FileSystem files = path.getFileSystem(new Configuration());
+    return files.exists(path) && files.getFileStatus(path).isFile();
   }
 
   /** A config file on any file system that Hadoop knows. */

@@ -81,12 +81,19 @@ final class InspectCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     Arguments.atLeast(0, executors, "--executors");
-    Inspection inspection = Presets.exists(subject) ? ofConfig("preset " + subject) : ofPath();
+    Inspection inspection = inspection();
     out.println(json ? inspection.toJson().toString() : inspection.toText().stripTrailing());
     return Main.DONE;
   }
 
-  private Inspection ofPath() throws IOException {
+  private Inspection inspection() throws IOException {
+    if (Presets.exists(subject)) {
+      return ofConfig("preset " + subject);
+    }
+    return ConfigOptions.isFile(subject) ? ofConfig("config " + subject) : ofFolder();
+  }
+
+  private Inspection ofFolder() throws IOException {
     try (Store store = HadoopStore.open(subject, new Configuration())) {
       if (CheckpointReader.isCommitted(store, "")) {
         return ofCheckpoint(store, "");

@@ -12,6 +12,7 @@ import io.sparkmoe.checkpoint.CheckpointWriter.RunState;
 import io.sparkmoe.checkpoint.FileEntry;
 import io.sparkmoe.config.ConfigResolver;
 import io.sparkmoe.io.LocalStore;
+import io.sparkmoe.model.HuggingFaceConfig;
 import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.model.Parameters;
 import io.sparkmoe.tensor.Arena;
@@ -80,6 +81,28 @@ class InspectCommandTest {
     out.reset();
     assertThat(run("inspect", folder.resolve("checkpoints/step-00000030").toString())).isZero();
     assertThat(text()).contains("checkpoint of step 30, written by 1 ranks with reference GEMM");
+  }
+
+  @Test
+  void configFilesOfBothKindsAreInspected() throws IOException {
+    long tiny = json("inspect", "tiny", "--json").path("parameters").path("total").asLong();
+    Path yaml =
+        Files.writeString(
+            folder.resolve("tiny.yaml"), RunConfigJson.toJson(tiny()).toPrettyString());
+    Path huggingFace =
+        Files.writeString(
+            folder.resolve("config.json"),
+            HuggingFaceConfig.toJson(tiny().model()).put("model_type", "deepseek_v3").toString());
+
+    for (Path file : List.of(yaml, huggingFace)) {
+      JsonNode shown = json("inspect", file.toString(), "--json", "--batch", "4");
+      assertThat(shown.path("source").asText()).isEqualTo("config " + file);
+      assertThat(shown.path("parameters").path("total").asLong()).isEqualTo(tiny);
+      assertThat(shown.path("config").path("train").path("batch_sequences").asInt()).isEqualTo(4);
+    }
+    assertThat(run("inspect", folder.resolve("none.yaml").toString())).isEqualTo(2);
+    assertThat(err.toString(StandardCharsets.UTF_8))
+        .startsWith("moe: no such config: got " + folder.resolve("none.yaml"));
   }
 
   @Test
