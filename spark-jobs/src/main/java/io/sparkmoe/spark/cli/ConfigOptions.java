@@ -38,6 +38,11 @@ final class ConfigOptions {
     return resolver.conf(sparkSettings()).set(assignments);
   }
 
+  /** The assignments as they were typed. */
+  List<String> assignments() {
+    return List.copyOf(assignments);
+  }
+
   /** Sets a key from an option of its own, where that was given. */
   static void override(ConfigResolver resolver, String key, Object value, String option) {
     if (value != null) {

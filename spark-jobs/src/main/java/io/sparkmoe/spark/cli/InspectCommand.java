@@ -114,10 +114,10 @@ final class InspectCommand implements Callable<Integer> {
   }
 
   private Inspection ofCheckpoint(Store store, String folder) throws IOException {
-    if (batch != null || seq != null || precision != null) {
+    if (batch != null || seq != null || precision != null || !config.assignments().isEmpty()) {
       throw new IllegalArgumentException(
-          "--batch, --seq and --precision go with a config: got a checkpoint, which has its own,"
-              + " expected a preset or file; leave them out");
+          "--set, --batch, --seq and --precision go with a config: got a checkpoint, which has its"
+              + " own, expected a preset or file; leave them out");
     }
     try (CheckpointReader reader = CheckpointReader.open(store, folder)) {
       return Inspection.of(reader, executors, verify);
@@ -126,6 +126,13 @@ final class InspectCommand implements Callable<Integer> {
 
   private Inspection ofConfig(String source) throws IOException {
     ConfigResolver resolver = config.resolver(subject);
+    if (verify) {
+      throw new IllegalArgumentException(
+          "--verify goes with a checkpoint: got "
+              + source
+              + ", which has no checksums, expected the folder of a checkpoint or run; leave it out"
+              + " or name one");
+    }
     ConfigOptions.override(resolver, "train.batch_sequences", batch, "--batch");
     ConfigOptions.override(resolver, "train.seq_len", seq, "--seq");
     ConfigOptions.override(resolver, "train.precision", precision, "--precision");

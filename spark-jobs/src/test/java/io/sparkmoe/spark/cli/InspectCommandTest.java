@@ -106,6 +106,21 @@ class InspectCommandTest {
   }
 
   @Test
+  void optionsThatDoNothingAreRefused() throws IOException {
+    writeCheckpoint(30, RunConfigJson.toJson(tiny()));
+
+    assertThat(run("inspect", folder.toString(), "--set", "n_routed_experts=8")).isEqualTo(2);
+    assertThat(run("inspect", "tiny", "--verify")).isEqualTo(2);
+    assertThat(text()).isEmpty();
+    assertThat(err.toString(StandardCharsets.UTF_8).lines())
+        .containsExactly(
+            "moe: --set, --batch, --seq and --precision go with a config: got a checkpoint, which"
+                + " has its own, expected a preset or file; leave them out",
+            "moe: --verify goes with a checkpoint: got preset tiny, which has no checksums,"
+                + " expected the folder of a checkpoint or run; leave it out or name one");
+  }
+
+  @Test
   void keysThatAnOlderProgramDidNotKnowCountAsTheirDefaults() throws IOException {
     ObjectNode older = RunConfigJson.toJson(tiny());
     older.remove("distill");
