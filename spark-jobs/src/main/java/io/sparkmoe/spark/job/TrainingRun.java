@@ -19,6 +19,8 @@ import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.FileSystem;
+import org.apache.hadoop.fs.Path;
 
 /**
  * What every training command does once it knows its rows: meets the run's folder, trains on Spark
@@ -26,7 +28,7 @@ import org.apache.hadoop.conf.Configuration;
  */
 final class TrainingRun {
 
-  private static final Pattern CHECKPOINT_STEP = Pattern.compile("(?:.*/)?step-(\\d{1,9})/?");
+  private static final Pattern CHECKPOINT_STEP = Pattern.compile("(.*/)?step-(\\d{1,9})/*");
 
   private final String command;
   private final TrainOptions options;
@@ -63,7 +65,7 @@ final class TrainingRun {
     resolved.notes().forEach(err::println);
     try (Store store = HadoopStore.open(options.out(), hadoop)) {
       RunFolder folder = new RunFolder(store);
-      Resume resume = resume(store);
+      Resume resume = resume(store, hadoop);
       folder.requireRoomFor(config, rows.identity(), resume);
       RunPlan plan = new RunPlan(config, resolved.toYaml(), rows, folder, resume);
       err.print(plan.configYaml());
@@ -87,28 +89,44 @@ final class TrainingRun {
     }
   }
 
-  private Resume resume(Store store) throws IOException {
+  private Resume resume(Store store, Configuration hadoop) throws IOException {
     return switch (options.resume()) {
       case TrainOptions.RESUME_AUTO -> Resume.auto();
       case TrainOptions.RESUME_NEVER -> Resume.never();
-      default -> checkpoint(store);
+      default -> checkpoint(store, hadoop);
     };
   }
 
-  private Resume checkpoint(Store store) throws IOException {
+  private Resume checkpoint(Store store, Configuration hadoop) throws IOException {
     Matcher matcher = CHECKPOINT_STEP.matcher(options.resume());
     List<Integer> steps = new CheckpointStore(store).committedSteps();
-    if (matcher.matches() && steps.contains(Integer.parseInt(matcher.group(1)))) {
-      return Resume.from(Integer.parseInt(matcher.group(1)));
+    if (matcher.matches() && (matcher.group(1) == null || isInCheckpoints(hadoop))) {
+      int step = Integer.parseInt(matcher.group(2));
+      if (steps.contains(step)) {
+        return Resume.from(step);
+      }
     }
     throw new IllegalArgumentException(
         "--resume "
             + options.resume()
             + " is no checkpoint of --out "
             + options.out()
-            + ", expected auto, never or step-N with N one of "
+            + ", expected auto, never, or step-N, alone or as a path into that folder, with N one"
+            + " of "
             + steps
             + "; name one of these");
+  }
+
+  /** A checkpoint of another run must not stand for the one of the same step in this run. */
+  private boolean isInCheckpoints(Configuration hadoop) throws IOException {
+    Path out = new Path(options.out());
+    Path checkpoints =
+        new Path(out.getFileSystem(hadoop).makeQualified(out), CheckpointStore.FOLDER);
+    Path given = new Path(options.resume());
+    // A file system that is named may be unknown, which only says that the path is not in --out.
+    FileSystem files = (given.toUri().getScheme() == null ? given : out).getFileSystem(hadoop);
+    Path resumed = given.makeQualified(files.getUri(), files.getWorkingDirectory());
+    return checkpoints.equals(resumed.getParent());
   }
 
   private TrainJob.Trained close(RunPlan plan, FinishedRun finished) throws IOException {

@@ -83,30 +83,33 @@ class TrainedModelTest {
     assertThat(command.train(run)).as(command.text(command.err)).isZero();
   }
 
-  private int train(Path into) {
-    return moe(
-        "",
-        "train",
-        "--config",
-        "tiny",
-        "--data",
-        data.toString(),
-        "--out",
-        into.toString(),
-        "--engine",
-        "local",
-        "--steps",
-        "" + STEPS,
-        "--set",
-        "train.seq_len=64",
-        "--set",
-        "train.lr=0.01",
-        "--set",
-        "train.eval_every=0",
-        "--set",
-        "train.checkpoint_every=100",
-        "--set",
-        "cluster.gemm_backend=openblas");
+  private int train(Path into, String... more) {
+    List<String> words =
+        new ArrayList<>(
+            List.of(
+                "train",
+                "--config",
+                "tiny",
+                "--data",
+                data.toString(),
+                "--out",
+                into.toString(),
+                "--engine",
+                "local",
+                "--steps",
+                "" + STEPS,
+                "--set",
+                "train.seq_len=64",
+                "--set",
+                "train.lr=0.01",
+                "--set",
+                "train.eval_every=0",
+                "--set",
+                "train.checkpoint_every=100",
+                "--set",
+                "cluster.gemm_backend=openblas"));
+    words.addAll(List.of(more));
+    return moe("", words.toArray(String[]::new));
   }
 
   @Test
@@ -266,6 +269,44 @@ class TrainedModelTest {
     err.reset();
     assertThat(train(copy)).isEqualTo(2);
     assertThat(text(err)).contains("holds a run that has finished its 120 steps");
+  }
+
+  @Test
+  @DisplayName("--resume takes a checkpoint of --out however it is written, and no other run's")
+  void resumesOnlyFromItsOwnCheckpoints() throws IOException {
+    Path copy = folder.resolve("run");
+    FileUtils.copyDirectory(run.toFile(), copy.toFile());
+    Path here = Path.of("").toAbsolutePath();
+    List<String> others =
+        List.of(
+            run.resolve(OLDER).toString(),
+            "/nonexistent/other/" + OLDER,
+            OLDER,
+            "nofs://host" + copy.resolve(OLDER),
+            copy.resolve("step-100").toString(),
+            copy.resolve("checkpoints/step-00000077").toString());
+    for (String other : others) {
+      err.reset();
+      assertThat(train(copy, "--resume", other)).as(other).isEqualTo(2);
+      assertThat(text(err).lines().toList())
+          .last()
+          .asString()
+          .startsWith("moe: train failed: --resume " + other + " is no checkpoint of --out " + copy)
+          .endsWith("with N one of [100, 120]; name one of these");
+    }
+    List<String> own =
+        List.of(
+            "step-100",
+            copy.resolve(OLDER) + "/",
+            copy.resolve(OLDER).toUri().toString(),
+            here.relativize(copy.resolve(OLDER)).toString());
+    for (String name : own) {
+      assertThat(train(copy, "--resume", name)).as(name + text(err)).isZero();
+      assertThat(
+              JSON.readTree(copy.resolve("summary.json").toFile()).path("resumedFromStep").asInt())
+          .as(name)
+          .isEqualTo(100);
+    }
   }
 
   private String text(ByteArrayOutputStream printed) {
