@@ -1,5 +1,7 @@
 package io.sparkmoe.train;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.sparkmoe.checkpoint.CheckpointReader;
 import io.sparkmoe.checkpoint.CheckpointStore;
@@ -58,9 +60,28 @@ public final class RunFolder {
 
   /** Steps of the run that came to its end here, -1 without one. */
   private int finishedSteps() throws IOException {
-    return store.exists(RunSummary.FILE)
-        ? JSON.readTree(store.readText(RunSummary.FILE)).path("steps").asInt()
-        : -1;
+    if (!store.exists(RunSummary.FILE)) {
+      return -1;
+    }
+    JsonNode steps;
+    try {
+      steps = JSON.readTree(store.readText(RunSummary.FILE)).path("steps");
+    } catch (JsonProcessingException e) {
+      throw damagedSummary("it is not JSON", e);
+    }
+    if (!steps.isInt()) {
+      throw damagedSummary("it does not say how many steps the run has", null);
+    }
+    return steps.intValue();
+  }
+
+  private CorruptFileException damagedSummary(String problem, Throwable cause) {
+    return new CorruptFileException(
+        store.describe(RunSummary.FILE),
+        problem
+            + ", expected the summary of a finished run; delete it, the run then ends again and"
+            + " writes it anew",
+        cause);
   }
 
   /**
@@ -91,6 +112,7 @@ public final class RunFolder {
               + " holds another run, --resume never needs an empty or new folder; name another"
               + " one, or resume");
     }
+    MetricsLog.requireWhole(store);
     CheckpointStore checkpoints = new CheckpointStore(store);
     requireUnfinished(config.train().steps(), resume);
     if (resume.mode() == Resume.Mode.CHECKPOINT) {

@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sparkmoe.checkpoint.CheckpointStore;
+import io.sparkmoe.io.CorruptFileException;
 import io.sparkmoe.io.FaultyStore;
 import io.sparkmoe.io.InsufficientSpaceException;
 import io.sparkmoe.io.LocalStore;
@@ -83,6 +84,34 @@ class RunFolderTest {
                 run.requireRoomFor(
                     tiny.with("steps", 1).config(), DataIdentity.UNKNOWN, Resume.auto()))
         .hasMessageContaining("has seen 2 steps, train.steps is 1");
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"", "{\"steps\": 4", "[]", "{\"steps\": null}"})
+  @DisplayName("a damaged summary is named with what to do")
+  void namesADamagedSummary(String text) throws Exception {
+    RunFolder run = new RunFolder(new LocalStore(folder));
+    run.writeInputs("", "");
+    Path summary = Files.writeString(folder.resolve(RunSummary.FILE), text);
+    RunConfig config = new TinyRun().config();
+    assertThatThrownBy(() -> run.requireRoomFor(config, DATA, Resume.auto()))
+        .isInstanceOf(CorruptFileException.class)
+        .hasMessageStartingWith(summary + " is damaged: it ")
+        .hasMessageEndingWith(
+            ", expected the summary of a finished run; delete it, the run then ends again and"
+                + " writes it anew");
+    assertThat(summary).hasContent(text);
+  }
+
+  @Test
+  @DisplayName("damaged metrics are named before anything is written")
+  void namesDamagedMetrics() throws Exception {
+    RunFolder run = new RunFolder(new LocalStore(folder));
+    run.writeInputs("", "");
+    Path metrics = Files.writeString(folder.resolve(MetricsLog.FILE), "{\n{\"step\": 2}\n");
+    RunConfig config = new TinyRun().config();
+    assertThatThrownBy(() -> run.requireRoomFor(config, DATA, Resume.auto()))
+        .hasMessageStartingWith(metrics + " is damaged: line 1 is no step's metrics");
   }
 
   @Test

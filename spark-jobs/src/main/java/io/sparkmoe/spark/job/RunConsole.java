@@ -33,8 +33,9 @@ final class RunConsole implements RunListener, AutoCloseable {
   public void onStart(int resumedFromStep, List<String> notes) {
     try {
       closeLog();
-      plan.writeInputs();
       log = new MetricsLog(plan.folder().store(), resumedFromStep);
+      log.note().ifPresent(err::println);
+      plan.writeInputs();
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
