@@ -69,6 +69,20 @@ public record ModelConfig(
    */
   public static final double LATENT_NORM_EPS = 1e-6;
 
+  /**
+   * Upper limits, far above any model: they keep every product of sizes within a long, and lists of
+   * tensors short.
+   */
+  private static final int MOST_LAYERS = 1 << 12;
+
+  private static final int MOST_VOCABULARY = 1 << 24;
+
+  /** Of a width, a rank or a number of heads, and of all heads or shared experts together. */
+  private static final int MOST_WIDTH = 1 << 18;
+
+  /** Of all layers together. */
+  private static final int MOST_EXPERTS = 1 << 18;
+
   /** Which hidden state of the main model feeds the first MTP module. */
   public enum MtpHidden {
     POST_NORM,
@@ -123,6 +137,19 @@ public record ModelConfig(
     require(initializerRange >= 0, "initializer_range must be >= 0, got " + initializerRange);
     require(numMtpModules >= 0, "num_nextn_predict_layers must be >= 0, got " + numMtpModules);
     require(qLoraRank >= 0, "q_lora_rank must be >= 0 (0 = full-rank query), got " + qLoraRank);
+    atMost("vocab_size", MOST_VOCABULARY, vocabSize);
+    atMost("hidden_size", MOST_WIDTH, hiddenSize);
+    atMost("num_hidden_layers", MOST_LAYERS, numHiddenLayers);
+    atMost("num_nextn_predict_layers", MOST_LAYERS, numMtpModules);
+    atMost("q_lora_rank", MOST_WIDTH, qLoraRank);
+    atMost("kv_lora_rank", MOST_WIDTH, kvLoraRank);
+    atMost("intermediate_size", MOST_WIDTH, intermediateSize);
+    atMost("num_attention_heads", MOST_WIDTH, numAttentionHeads);
+    shareAtMost(
+        "qk_nope_head_dim", MOST_WIDTH, "num_attention_heads", numAttentionHeads, qkNopeHeadDim);
+    shareAtMost(
+        "qk_rope_head_dim", MOST_WIDTH, "num_attention_heads", numAttentionHeads, qkRopeHeadDim);
+    shareAtMost("v_head_dim", MOST_WIDTH, "num_attention_heads", numAttentionHeads, vHeadDim);
     require(
         qkRopeHeadDim % 2 == 0,
         "qk_rope_head_dim must be even (rotary pairs), got " + qkRopeHeadDim);
@@ -136,6 +163,19 @@ public record ModelConfig(
     if (firstKDenseReplace < numHiddenLayers + numMtpModules) {
       positive("n_routed_experts", numRoutedExperts);
       positive("moe_intermediate_size", moeIntermediateSize);
+      atMost("moe_intermediate_size", MOST_WIDTH, moeIntermediateSize);
+      shareAtMost(
+          "n_shared_experts",
+          MOST_WIDTH,
+          "moe_intermediate_size",
+          moeIntermediateSize,
+          numSharedExperts);
+      shareAtMost(
+          "n_routed_experts",
+          MOST_EXPERTS,
+          "MoE layers",
+          numHiddenLayers + numMtpModules - firstKDenseReplace,
+          numRoutedExperts);
       require(
           routedScalingFactor > 0, "routed_scaling_factor must be > 0, got " + routedScalingFactor);
       positive("n_group", numGroups);
@@ -190,6 +230,17 @@ public record ModelConfig(
 
   private static void positive(String key, int value) {
     require(value > 0, key + " must be > 0, got " + value);
+  }
+
+  private static void atMost(String key, int limit, int value) {
+    require(value <= limit, key + " must be <= " + limit + ", got " + value);
+  }
+
+  /** Limits what is there {@code times} times, by {@code timesName}. */
+  private static void shareAtMost(String key, int limit, String timesName, int times, int value) {
+    require(
+        value <= limit / times,
+        key + " must be <= " + limit + "/" + timesName + "=" + limit / times + ", got " + value);
   }
 
   private static void require(boolean holds, String message) {

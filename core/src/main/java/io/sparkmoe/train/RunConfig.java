@@ -4,6 +4,7 @@ import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.parallel.ClusterConfig;
 import io.sparkmoe.parallel.ClusterConfig.GatePlacement;
 import io.sparkmoe.parallel.Wire;
+import java.util.Locale;
 
 /**
  * All that defines a training run.
@@ -15,6 +16,42 @@ import io.sparkmoe.parallel.Wire;
  */
 public record RunConfig(
     ModelConfig model, TrainConfig train, ClusterConfig cluster, DistillConfig distill) {
+
+  /** Upper bound of the bytes that a pass takes per token and channel, activations and scratch. */
+  private static final double BYTES_PER_CHANNEL = 64;
+
+  /** Beyond it, sums of bytes would leave a long. */
+  private static final double MOST_BYTES = 0x1p62;
+
+  public RunConfig {
+    double channels = (double) model.numLayers() * channels(model);
+    double tokens = (double) train.batchSequences() * train.seqLen();
+    double mostTokens = MOST_BYTES / BYTES_PER_CHANNEL / channels;
+    if (tokens > mostTokens) {
+      throw new IllegalArgumentException(
+          String.format(
+              Locale.ROOT,
+              "train.batch_sequences times train.seq_len must be <= %.3g for this model, got %.3g",
+              mostTokens,
+              tokens));
+    }
+  }
+
+  /** Widths of all that a layer computes for one token, together. */
+  private static double channels(ModelConfig model) {
+    double width = model.hiddenSize();
+    double heads = (double) model.numAttentionHeads() * (model.qkHeadDim() + model.vHeadDim());
+    double experts =
+        model.numExpertsPerTok() * (width + model.moeIntermediateSize())
+            + (double) model.numSharedExperts() * model.moeIntermediateSize();
+    return width
+        + heads
+        + model.qLoraRank()
+        + model.kvLoraRank()
+        + model.intermediateSize()
+        + model.numRoutedExperts()
+        + experts;
+  }
 
   /** A run that says nothing about teachers. */
   public RunConfig(ModelConfig model, TrainConfig train, ClusterConfig cluster) {

@@ -71,10 +71,17 @@ public record TrainConfig(
     WSD
   }
 
+  /** Far above any run, and low enough that their product is a long. */
+  private static final int MOST_SEQUENCES_OR_TOKENS = 1 << 24;
+
   public TrainConfig {
     require(steps >= 1, "steps must be >= 1, got " + steps);
-    require(batchSequences >= 1, "batch_sequences must be >= 1, got " + batchSequences);
-    require(seqLen >= 2, "seq_len must be >= 2, got " + seqLen);
+    require(
+        batchSequences >= 1 && batchSequences <= MOST_SEQUENCES_OR_TOKENS,
+        "batch_sequences must be in [1, " + MOST_SEQUENCES_OR_TOKENS + "], got " + batchSequences);
+    require(
+        seqLen >= 2 && seqLen <= MOST_SEQUENCES_OR_TOKENS,
+        "seq_len must be in [2, " + MOST_SEQUENCES_OR_TOKENS + "], got " + seqLen);
     require(
         microBatchSequences >= 0, "micro_batch_sequences must be >= 0, got " + microBatchSequences);
     require(lr > 0 && Double.isFinite(lr), "lr must be > 0, got " + lr);

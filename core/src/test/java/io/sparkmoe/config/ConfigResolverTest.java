@@ -124,6 +124,26 @@ class ConfigResolverTest {
         .hasMessageContaining("got huge, expected one of quickstart");
   }
 
+  @Test
+  void sizesThatNoMachineCountsAreRefused() {
+    ConfigResolver config =
+        new ConfigResolver()
+            .preset("deepseek-v3")
+            .set(List.of("train.batch_sequences=16777216", "train.seq_len=16777216"));
+    assertThatThrownBy(() -> config.resolve().toRunConfig())
+        .hasMessageMatching(
+            "impossible config: train.batch_sequences times train.seq_len must be <= .* for this"
+                + " model, got 2.81e\\+14; it comes from --set train.batch_sequences");
+    assertThatThrownBy(
+            () ->
+                new ConfigResolver()
+                    .preset("tiny")
+                    .set(List.of("train.seq_len=2000000000"))
+                    .resolve()
+                    .toRunConfig())
+        .hasMessageContaining("train.seq_len must be in [2, 16777216], got 2000000000");
+  }
+
   @ParameterizedTest
   @CsvSource(
       delimiter = '|',

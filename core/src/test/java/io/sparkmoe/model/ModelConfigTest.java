@@ -34,6 +34,12 @@ class ModelConfigTest {
         "rope_theta | 1 | model.rope_theta must be > 1, got 1.0",
         "rms_norm_eps | 0 | model.rms_norm_eps must be > 0, got 0.0",
         "routed_scaling_factor | 0 | model.routed_scaling_factor must be > 0, got 0.0",
+        "hidden_size | 2000000000 | model.hidden_size must be <= 262144, got 2000000000",
+        "num_hidden_layers | 100000000 | model.num_hidden_layers must be <= 4096, got 100000000",
+        "num_nextn_predict_layers | 2147483647 | model.num_nextn_predict_layers must be <= 4096, got 2147483647",
+        "n_routed_experts | 2147483640 | model.n_routed_experts must be <= 262144/MoE layers=262144, got 2147483640",
+        "num_attention_heads | 262144 | model.qk_nope_head_dim must be <= 262144/num_attention_heads=1, got 3",
+        "n_shared_experts | 2147483647 | model.n_shared_experts must be <= 262144/moe_intermediate_size=87381, got 2147483647",
         "initializer_range | -1 | model.initializer_range must be >= 0, got -1.0"
       })
   void impossibleShapesAreRefused(String key, int value, String message) {

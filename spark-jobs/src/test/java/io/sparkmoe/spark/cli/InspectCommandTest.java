@@ -30,6 +30,8 @@ import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class InspectCommandTest {
 
@@ -118,6 +120,46 @@ class InspectCommandTest {
                 + " has its own, expected a preset or file; leave them out",
             "moe: --verify goes with a checkpoint: got preset tiny, which has no checksums,"
                 + " expected the folder of a checkpoint or run; leave it out or name one");
+  }
+
+  /** The largest sizes that are allowed must still be counted in longs. */
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "hidden_size=262144 intermediate_size=262144 moe_intermediate_size=262144"
+            + " vocab_size=16777216 n_routed_experts=65536",
+        "num_hidden_layers=4096 n_routed_experts=64 hidden_size=262144",
+        "train.batch_sequences=1048576 train.seq_len=16777216"
+      })
+  void theLargestSizesDoNotOverflow(String settings) throws IOException {
+    List<String> words = new ArrayList<>(List.of("inspect", "tiny", "--json"));
+    for (String setting : settings.split(" ")) {
+      words.addAll(List.of("--set", setting));
+    }
+    JsonNode shown = json(words.toArray(String[]::new));
+    for (String group : List.of("parameters", "memoryBytes", "wireBytes")) {
+      for (JsonNode number : shown.path(group)) {
+        assertThat(number.isNumber() ? number.asDouble() : 0)
+            .as("%s of %s", group, settings)
+            .isNotNegative();
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "hidden_size=2000000000",
+        "n_routed_experts=2147483640",
+        "num_hidden_layers=100000000",
+        "train.batch_sequences=2000000000"
+      })
+  void sizesBeyondAnyModelAreRefusedAtOnce(String setting) {
+    assertThat(run("inspect", "tiny", "--set", setting)).isEqualTo(2);
+    assertThat(err.toString(StandardCharsets.UTF_8))
+        .startsWith("moe: impossible config: ")
+        .contains(setting.substring(setting.indexOf('=') + 1))
+        .hasLineCount(1);
   }
 
   @Test
