@@ -355,6 +355,19 @@ class CheckpointTest {
     }
   }
 
+  /** What a later program wrote asks for an update only when it is whole. */
+  @Test
+  void aFlippedBitOfTheFormatVersionIsDamage() throws IOException {
+    CheckpointFixture.write(store, 10, 2, 1, arena);
+    CheckpointFixture.write(store, 20, 2, 2, arena);
+    Path manifest = folder.resolve("checkpoints/step-00000020/manifest.json");
+    String text = Files.readString(manifest);
+    Files.writeString(manifest, text.replace("\"formatVersion\" : 1", "\"formatVersion\" : 3"));
+
+    assertThat(Files.readString(manifest)).isNotEqualTo(text);
+    assertFallsBackTo10(manifest);
+  }
+
   @Test
   void aLaterFormatAsksForAnUpdate() throws IOException {
     store.writeText("c/manifest.json", "{\"formatVersion\": 2}");
