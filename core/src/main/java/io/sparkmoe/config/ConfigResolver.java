@@ -205,6 +205,13 @@ public final class ConfigResolver {
               + String.valueOf(e.getMessage()).lines().map(String::strip).findFirst().orElse("")
               + "), expected key: value lines; correct it",
           e);
+    } catch (StackOverflowError e) {
+      throw new IllegalArgumentException(
+          "cannot read config: "
+              + origin
+              + " nests without end, such as an alias inside its own anchor, expected key: value"
+              + " lines; correct it",
+          e);
     }
   }
 }

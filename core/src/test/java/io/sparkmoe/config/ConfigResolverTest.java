@@ -125,6 +125,16 @@ class ConfigResolverTest {
   }
 
   @Test
+  void yamlThatNestsWithoutEndIsRefused() {
+    for (String text : List.of("train: &a\n  x: *a\n", "train: " + "[".repeat(100_000))) {
+      assertThatThrownBy(() -> new ConfigResolver().file("a.yaml", text))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageStartingWith("cannot read config: a.yaml nests ")
+          .hasMessageNotContaining("\n");
+    }
+  }
+
+  @Test
   void sizesThatNoMachineCountsAreRefused() {
     ConfigResolver config =
         new ConfigResolver()

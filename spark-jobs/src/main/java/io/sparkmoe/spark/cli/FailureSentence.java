@@ -75,6 +75,7 @@ record FailureSentence(String text, int status) {
         INPUT_FAILURES.stream().anyMatch(type -> type.isInstance(known)) ? WRONG_INPUT : RUN_FAILED;
     String message = cause.getMessage() == null ? "" : firstLine(cause.getMessage());
     if (message.isBlank()
+        || cause instanceof Error
         || cause instanceof NullPointerException
         || cause instanceof IndexOutOfBoundsException) {
       message =

@@ -62,7 +62,11 @@ public final class Main implements Runnable {
     commandLine.setExecutionExceptionHandler(
         (failure, command, result) ->
             report(FailureSentence.ofRun(command.getCommandName(), failure), failure, debug, err));
-    return commandLine.execute(args);
+    try {
+      return commandLine.execute(args);
+    } catch (Error e) { // picocli hands over exceptions only
+      return report(FailureSentence.ofRun(args[0], e), e, debug, err);
+    }
   }
 
   static CommandLine commandLine(Jobs jobs, PrintStream out) {
@@ -98,7 +102,7 @@ public final class Main implements Runnable {
   }
 
   private static int report(
-      FailureSentence sentence, Exception failure, boolean debug, PrintStream err) {
+      FailureSentence sentence, Throwable failure, boolean debug, PrintStream err) {
     if (debug) {
       failure.printStackTrace(err);
     }

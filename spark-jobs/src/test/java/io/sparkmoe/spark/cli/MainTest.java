@@ -399,6 +399,28 @@ class MainTest {
         .endsWith(sentence + System.lineSeparator());
   }
 
+  @Test
+  void anErrorIsOneSentenceToo() {
+    jobs.failure = new OutOfMemoryError("Java heap space");
+
+    assertThat(run("train", "--config", "tiny", "--data", "d", "--out", "o")).isEqualTo(1);
+    assertThat(err.toString(StandardCharsets.UTF_8))
+        .isEqualTo(
+            "moe: train failed: got OutOfMemoryError (Java heap space), expected no error; run it"
+                + " again with --debug for details"
+                + System.lineSeparator());
+  }
+
+  @Test
+  void aConfigThatNestsWithoutEndIsWrongInput() throws IOException {
+    Path file = Files.writeString(folder.resolve("a.yaml"), "train: &a\n  x: *a\n");
+
+    assertThat(run("train", "--config", file.toString(), "--data", "d", "--out", "o")).isEqualTo(2);
+    assertThat(err.toString(StandardCharsets.UTF_8))
+        .startsWith("moe: cannot read config: " + file)
+        .hasLineCount(1);
+  }
+
   /** A new option is a decision: add it here, and to the README, on purpose. */
   @Test
   void theseAreAllOptionsOfAllCommands() throws IOException {
@@ -442,11 +464,14 @@ class MainTest {
   /** Keeps what a command asked for, or fails as told. */
   private static final class RecordingJobs implements Jobs {
     private Record options;
-    private Exception failure;
+    private Throwable failure;
 
     private void record(Record given) throws Exception {
+      if (failure instanceof Error error) {
+        throw error;
+      }
       if (failure != null) {
-        throw failure;
+        throw (Exception) failure;
       }
       options = given;
     }
