@@ -14,6 +14,8 @@ import java.util.Set;
 import java.util.TreeMap;
 import org.snakeyaml.engine.v2.api.Load;
 import org.snakeyaml.engine.v2.api.LoadSettings;
+import org.snakeyaml.engine.v2.exceptions.DuplicateKeyException;
+import org.snakeyaml.engine.v2.exceptions.MarkedYamlEngineException;
 import org.snakeyaml.engine.v2.exceptions.YamlEngineException;
 
 /**
@@ -197,14 +199,39 @@ public final class ConfigResolver {
     try {
       return JSON.valueToTree(
           new Load(LoadSettings.builder().setLabel(origin).build()).loadFromString(text));
+    } catch (DuplicateKeyException e) {
+      throw new IllegalArgumentException(
+          "duplicate config key: "
+              + origin
+              + " has it twice ("
+              + problem(e)
+              + "), expected every key once; delete one",
+          e);
     } catch (YamlEngineException | IllegalArgumentException e) {
       throw new IllegalArgumentException(
           "cannot read config: "
               + origin
               + " is not YAML ("
-              + String.valueOf(e.getMessage()).lines().map(String::strip).findFirst().orElse("")
+              + (e instanceof MarkedYamlEngineException marked
+                  ? problem(marked)
+                  : firstLine(e.getMessage()))
               + "), expected key: value lines; correct it",
           e);
     }
+  }
+
+  /** Where the parser stopped, as editors count, and why. */
+  private static String problem(MarkedYamlEngineException failure) {
+    String place =
+        failure
+            .getProblemMark()
+            .map(mark -> "line " + (mark.getLine() + 1) + ", column " + (mark.getColumn() + 1))
+            .map(words -> words + ": ")
+            .orElse("");
+    return place + firstLine(failure.getProblem());
+  }
+
+  private static String firstLine(String text) {
+    return String.valueOf(text).lines().map(String::strip).findFirst().orElse("");
   }
 }

@@ -116,12 +116,23 @@ class ConfigResolverTest {
         .hasMessageContaining("train in a.yaml is 3");
     assertThatThrownBy(() -> resolver.file("a.yaml", ""))
         .hasMessageContaining("a.yaml holds no keys");
-    assertThatThrownBy(() -> resolver.file("a.yaml", "model: {a: 1, a: 2}"))
-        .hasMessageContaining("a.yaml is not YAML");
     assertThatThrownBy(() -> resolver.set(List.of("lr")))
         .hasMessageContaining("got lr, expected key=value");
     assertThatThrownBy(() -> resolver.preset("huge"))
         .hasMessageContaining("got huge, expected one of quickstart");
+  }
+
+  @Test
+  void aMistakeInYamlIsNamedWithItsPlace() {
+    ConfigResolver resolver = new ConfigResolver();
+    assertThatThrownBy(() -> resolver.file("a.yaml", "train:\n  lr: 1\n  steps: 2\n  lr: 3\n"))
+        .hasMessage(
+            "duplicate config key: a.yaml has it twice (line 4, column 3: found duplicate key lr),"
+                + " expected every key once; delete one");
+    assertThatThrownBy(() -> resolver.file("a.yaml", "train:\n  lr: [1\n  steps: 2\n"))
+        .hasMessageStartingWith("cannot read config: a.yaml is not YAML (line 3, column 8: ")
+        .hasMessageEndingWith("), expected key: value lines; correct it")
+        .hasMessageNotContaining("\n");
   }
 
   @ParameterizedTest
