@@ -46,13 +46,17 @@ public final class ConfigKeys {
   }
 
   static IllegalArgumentException unknown(String written, String origin) {
+    return unknown(written, origin, nearest(written));
+  }
+
+  static IllegalArgumentException unknown(String written, String origin, String nearest) {
     return new IllegalArgumentException(
         "unknown config key: got "
             + written
             + " from "
             + origin
             + ", the nearest known one is "
-            + nearest(written)
+            + nearest
             + "; correct it there");
   }
 

@@ -163,6 +163,7 @@ public final class ConfigResolver {
   private void section(String section, ObjectNode given, Layer layer, String origin) {
     ObjectNode keys = given;
     if (section.equals("model")) {
+      requireRopeKeys(given, origin);
       keys = HuggingFaceConfig.normalise(given, note -> notes.add(origin + ": " + note));
     }
     for (Map.Entry<String, JsonNode> entry : keys.properties()) {
@@ -178,6 +179,7 @@ public final class ConfigResolver {
     JsonNode node = parse(value, origin);
     if (key.section().equals("model")) {
       ObjectNode one = JsonNodeFactory.instance.objectNode().set(key.name(), node);
+      requireRopeKeys(one, origin);
       for (Map.Entry<String, JsonNode> entry :
           HuggingFaceConfig.normalise(one, notes::add).properties()) {
         ConfigKey normalised = ConfigKeys.require("model." + entry.getKey(), origin);
@@ -185,6 +187,21 @@ public final class ConfigResolver {
       }
     } else {
       put(key, key.parse(node, origin), layer, origin);
+    }
+  }
+
+  /** Refuses what a group of rope settings does not have, which a model would pass over. */
+  private static void requireRopeKeys(ObjectNode model, String origin) {
+    for (String group : HuggingFaceConfig.ROPE_GROUPS) {
+      for (Map.Entry<String, JsonNode> entry : model.path(group).properties()) {
+        if (!HuggingFaceConfig.ROPE_KEYS.contains(entry.getKey())) {
+          String section = "model." + group + ".";
+          throw ConfigKeys.unknown(
+              section + entry.getKey(),
+              origin,
+              section + NearestName.of(entry.getKey(), HuggingFaceConfig.ROPE_KEYS));
+        }
+      }
     }
   }
 

@@ -88,6 +88,8 @@ class ConfigResolverTest {
           modle.hidden_sze=1      | the nearest known one is model.hidden_size
           cluster.lr=1            | the nearest known one is train.lr
           top_k=1                 | the nearest known one is model.num_experts_per_tok
+          model.rope_parameters={a: 1}     | got model.rope_parameters.a from --set model.rope_parameters, the nearest
+          rope_parameters={factr: 40}      | the nearest known one is model.rope_parameters.factor;
           """)
   void anUnknownKeyIsRefusedWithTheNearest(String assignment, String message) {
     ConfigResolver resolver = new ConfigResolver().preset("tiny");
@@ -274,6 +276,23 @@ class ConfigResolverTest {
                 resolver.file(
                     "c.json", "{\"model_type\": \"deepseek_v3\", \"scoring_func\": \"softmax\"}"))
         .hasMessageContaining("scoring_func is softmax, only sigmoid is implemented");
+  }
+
+  @Test
+  void aRopeScalingWithoutItsTypeIsRefused() {
+    ConfigResolver resolver = new ConfigResolver().preset("tiny");
+    String sentence =
+        "model.rope_parameters has factor but no rope_type, expected rope_type: yarn (or default,"
+            + " for no scaling) beside it; add it";
+    assertThatThrownBy(() -> resolver.set(List.of("model.rope_parameters={factor: 40}")))
+        .hasMessage(sentence);
+    assertThatThrownBy(() -> resolver.file("a.yaml", "model: {rope_parameters: {factor: 40}}"))
+        .hasMessage(sentence);
+    resolver.set(List.of("model.rope_parameters={rope_type: default, factor: 40}"));
+    assertThat(resolver.resolve().toRunConfig().model().yarn()).isNull();
+    resolver.set(List.of("model.rope_parameters={rope_theta: 5000}"));
+    assertThat(resolver.resolve().toRunConfig().model().ropeTheta()).isEqualTo(5000);
+    resolver.set(List.of("model.rope_parameters={type: yarn, factor: 40}"));
   }
 
   @Test
