@@ -143,6 +143,9 @@ class ConfigResolverTest {
       textBlock =
           """
           train.steps=many        | wrong value for train.steps: got 'many' from --set train.steps, expected an integer
+          train.steps=3000000000  | wrong value for train.steps: got 3000000000 from --set train.steps, expected an integer from -2147483648 to 2147483647; correct it there
+          vocab_size=5e9          | expected an integer from -2147483648 to 2147483647
+          seed=1e30               | expected an integer from -9223372036854775808 to 9223372036854775807
           train.steps=1.5         | got 1.5 from --set train.steps, expected an integer
           train.lr=fast           | expected a number
           train.lr=.nan           | expected a number
@@ -158,6 +161,19 @@ class ConfigResolverTest {
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining(message)
         .hasMessageNotContaining("\n");
+  }
+
+  @Test
+  void aSeedMayHave64Bits() {
+    assertThat(
+            new ConfigResolver()
+                .preset("tiny")
+                .set(List.of("seed=3000000000"))
+                .resolve()
+                .toRunConfig()
+                .train()
+                .seed())
+        .isEqualTo(3_000_000_000L);
   }
 
   @Test
@@ -189,7 +205,6 @@ class ConfigResolverTest {
           train.steps=0          | train.steps must be >= 1, got 0
           min_lr=1               | train.min_lr must be in [0, lr=0.004], got 1.0; it comes from --set min_lr
           deadline_seconds=0     | cluster.deadline_seconds must be >= 1, got 0
-          vocab_size=5e9         | model.vocab_size must be an integer
           """)
   void anImpossibleCombinationIsRefusedWithItsOrigin(String assignment, String message) {
     ResolvedConfig config = new ConfigResolver().preset("tiny").set(List.of(assignment)).resolve();
