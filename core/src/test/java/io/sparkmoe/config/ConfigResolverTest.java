@@ -198,16 +198,18 @@ class ConfigResolverTest {
       textBlock =
           """
           qk_rope_head_dim=3     | model.qk_rope_head_dim must be even (rotary pairs), got 3; it comes from --set qk_rope_head_dim
-          n_group=3              | model.n_routed_experts must be a multiple of n_group=3, got 16; it comes from preset tiny
+          n_group=3              | model.n_routed_experts must be a multiple of n_group=3, got 16; model.n_group comes from --set n_group
           num_experts_per_tok=9  | must be in [1, topk_group*n_routed_experts/n_group=8], got 9
           topk_group=5           | model.topk_group must be in [1, n_group=4], got 5
           num_attention_heads=0  | model.num_attention_heads must be > 0, got 0
           train.steps=0          | train.steps must be >= 1, got 0
           min_lr=1               | train.min_lr must be in [0, lr=0.004], got 1.0; it comes from --set min_lr
+          lr=1e-5 min_lr=1e-4    | train.min_lr must be in [0, lr=1.0E-5], got 1.0E-4; it comes from --set min_lr
           deadline_seconds=0     | cluster.deadline_seconds must be >= 1, got 0
           """)
   void anImpossibleCombinationIsRefusedWithItsOrigin(String assignment, String message) {
-    ResolvedConfig config = new ConfigResolver().preset("tiny").set(List.of(assignment)).resolve();
+    ResolvedConfig config =
+        new ConfigResolver().preset("tiny").set(List.of(assignment.split(" "))).resolve();
 
     assertThatThrownBy(config::toRunConfig)
         .isInstanceOf(IllegalArgumentException.class)
