@@ -1,11 +1,15 @@
 package io.sparkmoe.config;
 
+import com.fasterxml.jackson.core.JsonGenerator;
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.JsonSerializer;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.SerializerProvider;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sparkmoe.config.ConfigValue.Layer;
 import io.sparkmoe.model.HuggingFaceConfig;
+import java.io.IOException;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -37,10 +41,27 @@ public final class ConfigResolver {
 
   private static final Set<String> SECTIONS = Set.of("model", "train", "cluster", "distill");
 
-  private static final ObjectMapper JSON = new ObjectMapper();
+  private static final ObjectMapper JSON = mapper();
 
   private final Map<String, ConfigValue> values = new LinkedHashMap<>();
   private final List<String> notes = new ArrayList<>();
+
+  /** A key that is null to YAML keeps that name, for the refusal of unknown keys to say. */
+  private static ObjectMapper mapper() {
+    ObjectMapper mapper = new ObjectMapper();
+    mapper
+        .getSerializerProvider()
+        .setNullKeySerializer(
+            new JsonSerializer<>() {
+              @Override
+              public void serialize(
+                  Object key, JsonGenerator generator, SerializerProvider provider)
+                  throws IOException {
+                generator.writeFieldName("null");
+              }
+            });
+    return mapper;
+  }
 
   /** Starts with the built-in defaults. */
   public ConfigResolver() {
