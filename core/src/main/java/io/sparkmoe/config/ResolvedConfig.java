@@ -76,6 +76,26 @@ public final class ResolvedConfig {
   }
 
   /**
+   * This configuration as {@link RunConfig#forLocalEngine} runs it.
+   *
+   * @param origin of what one process does otherwise
+   */
+  public ResolvedConfig forLocalEngine(String origin) {
+    ResolvedConfig local = new ResolvedConfig(values, notes);
+    ObjectNode cluster = RunConfigJson.toJson(toRunConfig().forLocalEngine()).withObject("/cluster");
+    for (Map.Entry<String, JsonNode> entry : cluster.properties()) {
+      JsonNode value = entry.getValue();
+      local.values.computeIfPresent(
+          "cluster." + entry.getKey(),
+          (key, given) ->
+              given.value().asText().equals(value.asText())
+                  ? given
+                  : new ConfigValue(value, Layer.OPTION, origin));
+    }
+    return local;
+  }
+
+  /**
    * The configuration as the program uses it.
    *
    * @throws IllegalArgumentException when a key is missing or an impossible combination was asked

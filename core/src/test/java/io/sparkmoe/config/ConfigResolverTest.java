@@ -270,6 +270,28 @@ class ConfigResolverTest {
   }
 
   @Test
+  void theLocalEnginesConfigSaysWhatRuns() {
+    ResolvedConfig given =
+        new ConfigResolver()
+            .preset("quickstart")
+            .set(List.of("combine_wire=fp32", "deadline_seconds=7"))
+            .resolve();
+    ResolvedConfig local = given.forLocalEngine("--engine local");
+
+    assertThat(local.toRunConfig()).isEqualTo(given.toRunConfig().forLocalEngine());
+    assertThat(
+            new ConfigResolver().file("config.yaml", local.toYaml()).resolve().toRunConfig())
+        .isEqualTo(local.toRunConfig());
+    assertThat(local.toYaml().lines().map(line -> line.strip().replaceAll(" +", " ")))
+        .contains(
+            "gate_placement: \"executor\" # --engine local",
+            "gradient_wire: \"fp32\" # --engine local",
+            "dispatch_wire: \"fp32\" # --engine local",
+            "combine_wire: \"fp32\" # --set combine_wire",
+            "deadline_seconds: 7 # --set deadline_seconds");
+  }
+
+  @Test
   void aPublishedConfigMayStandForTheModelSection() {
     ConfigResolver resolver = new ConfigResolver().preset("tiny");
     String json =
