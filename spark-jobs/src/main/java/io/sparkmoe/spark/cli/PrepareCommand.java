@@ -60,7 +60,10 @@ final class PrepareCommand implements Callable<Integer> {
       names = "--validation",
       paramLabel = "FRACTION",
       defaultValue = "" + PrepareOptions.DEFAULT_VALIDATION,
-      description = "Fraction of the documents to hold out; 0 = none (default: ${DEFAULT-VALUE}).")
+      description =
+          "Fraction of the documents to hold out, 0 to 0.5; 0 = none. Held out is every"
+              + " round(1/FRACTION)-th document: 0.02 is every 50th, 0.4 every third (default:"
+              + " ${DEFAULT-VALUE}).")
   private double validation;
 
   @Option(

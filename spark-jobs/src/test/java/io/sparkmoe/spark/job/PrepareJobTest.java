@@ -187,6 +187,17 @@ class PrepareJobTest {
   }
 
   @Test
+  void theShareThatIsHeldOutIsTold() {
+    Options options = options(folder.resolve("any"));
+    assertThat(PrepareJob.heldOut(options.withValidation(0.4).build()))
+        .isEqualTo("1 of 3 documents is held out for validation, 33.3 % (--validation 0.4)");
+    assertThat(PrepareJob.heldOut(options.withValidation(0.02).build()))
+        .isEqualTo("1 of 50 documents is held out for validation, 2.0 % (--validation 0.02)");
+    assertThat(PrepareJob.heldOut(options.withValidation(0).build()))
+        .isEqualTo("no documents are held out for validation");
+  }
+
+  @Test
   void aFolderInUseIsRefusedAndKept() throws IOException {
     Path input = text("text.txt", documents());
     run(options(input));
