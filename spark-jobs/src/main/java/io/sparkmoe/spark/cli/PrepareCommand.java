@@ -70,7 +70,7 @@ final class PrepareCommand implements Callable<Integer> {
       names = "--out",
       required = true,
       paramLabel = "DIR",
-      description = "Folder to write, absent or empty.")
+      description = "Folder to write: absent, empty, or what an interrupted prepare left.")
   private String out;
 
   @ArgGroup private Source source;
