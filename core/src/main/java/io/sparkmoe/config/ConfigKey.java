@@ -100,8 +100,7 @@ public record ConfigKey(
 
   /** The range that a number is out of, where that is what is wrong with it. */
   private static String range(JsonNode value, long min, long max) {
-    boolean outside =
-        value.isNumber() && (value.doubleValue() < min || value.doubleValue() > max);
+    boolean outside = value.isNumber() && (value.doubleValue() < min || value.doubleValue() > max);
     return outside ? " from " + min + " to " + max : "";
   }
 

@@ -82,7 +82,8 @@ public final class ResolvedConfig {
    */
   public ResolvedConfig forLocalEngine(String origin) {
     ResolvedConfig local = new ResolvedConfig(values, notes);
-    ObjectNode cluster = RunConfigJson.toJson(toRunConfig().forLocalEngine()).withObject("/cluster");
+    ObjectNode cluster =
+        RunConfigJson.toJson(toRunConfig().forLocalEngine()).withObject("/cluster");
     for (Map.Entry<String, JsonNode> entry : cluster.properties()) {
       JsonNode value = entry.getValue();
       local.values.computeIfPresent(

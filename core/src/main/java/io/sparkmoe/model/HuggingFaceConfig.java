@@ -347,9 +347,7 @@ public final class HuggingFaceConfig {
             key + "." + name + " must be a number, got " + entry.getValue());
         yarn.set(name, entry.getValue());
       } else {
-        require(
-            ROPE_KEYS.contains(name),
-            key + "." + name + " is not supported; remove it");
+        require(ROPE_KEYS.contains(name), key + "." + name + " is not supported; remove it");
       }
     }
     require(

@@ -279,8 +279,7 @@ class ConfigResolverTest {
     ResolvedConfig local = given.forLocalEngine("--engine local");
 
     assertThat(local.toRunConfig()).isEqualTo(given.toRunConfig().forLocalEngine());
-    assertThat(
-            new ConfigResolver().file("config.yaml", local.toYaml()).resolve().toRunConfig())
+    assertThat(new ConfigResolver().file("config.yaml", local.toYaml()).resolve().toRunConfig())
         .isEqualTo(local.toRunConfig());
     assertThat(local.toYaml().lines().map(line -> line.strip().replaceAll(" +", " ")))
         .contains(
