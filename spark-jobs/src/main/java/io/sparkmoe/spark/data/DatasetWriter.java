@@ -105,9 +105,10 @@ public final class DatasetWriter {
    */
   public void write(PackedRows rows, Tokenizer tokenizer) throws IOException {
     requireSpace(rows.info());
+    // In this order: some file systems replace a mark by deleting the old one first.
+    deleteContents();
     out.writeText(UNFINISHED, mark);
     try {
-      deleteContents();
       out.writeText(TokenDataset.TOKENIZER_JSON, tokenizer.toJson());
       writeRows(rows.rows(false), TokenDataset.TRAIN);
       writeRows(rows.rows(true), TokenDataset.VALIDATION);
