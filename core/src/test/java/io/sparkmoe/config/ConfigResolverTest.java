@@ -112,7 +112,7 @@ class ConfigResolverTest {
     assertThatThrownBy(() -> resolver.file("a.yaml", "trian:\n  steps: 3"))
         .hasMessageContaining("got trian from a.yaml")
         .hasMessageContaining("the nearest known name is train");
-    assertThatThrownBy(() -> resolver.file("a.yaml", "train: {~: 3}"))
+    assertThatThrownBy(() -> resolver.file("a.yaml", "train: {null: 3}"))
         .hasMessageStartingWith("unknown config key: got train.null from a.yaml, the nearest");
     assertThatThrownBy(() -> resolver.file("a.yaml", "? \n: 3"))
         .hasMessageStartingWith("unknown config section: got null from a.yaml, expected model");
