@@ -28,6 +28,8 @@ public record ConfigKey(
   /** What values a key takes. */
   public enum Kind {
     INTEGER("an integer"),
+    /** An integer of 64 bits. */
+    LONG("an integer"),
     NUMBER("a number"),
     BOOLEAN("true or false"),
     CHOICE("a choice"),
@@ -60,7 +62,11 @@ public record ConfigKey(
     JsonNodeFactory json = JsonNodeFactory.instance;
     JsonNode parsed =
         switch (kind) {
-          case INTEGER -> integer(value);
+          case INTEGER -> {
+            JsonNode whole = integer(value);
+            yield whole != null && whole.canConvertToInt() ? whole : null;
+          }
+          case LONG -> integer(value);
           case NUMBER -> number(value);
           case BOOLEAN -> value.isBoolean() ? value : null;
           case CHOICE -> {
@@ -70,7 +76,13 @@ public record ConfigKey(
           case GROUP -> value.isObject() || value.isNull() ? value : null;
         };
     if (parsed == null) {
-      String expected = kind == Kind.CHOICE ? String.join(" or ", choices) : kind.expected();
+      String expected =
+          switch (kind) {
+            case CHOICE -> String.join(" or ", choices);
+            case INTEGER -> kind.expected() + range(value, Integer.MIN_VALUE, Integer.MAX_VALUE);
+            case LONG -> kind.expected() + range(value, Long.MIN_VALUE, Long.MAX_VALUE);
+            default -> kind.expected();
+          };
       String actual = value.isTextual() ? "'" + value.textValue() + "'" : value.toString();
       throw new IllegalArgumentException(
           "wrong value for "
@@ -84,6 +96,12 @@ public record ConfigKey(
               + "; correct it there");
     }
     return parsed;
+  }
+
+  /** The range that a number is out of, where that is what is wrong with it. */
+  private static String range(JsonNode value, long min, long max) {
+    boolean outside = value.isNumber() && (value.doubleValue() < min || value.doubleValue() > max);
+    return outside ? " from " + min + " to " + max : "";
   }
 
   private static JsonNode integer(JsonNode value) {

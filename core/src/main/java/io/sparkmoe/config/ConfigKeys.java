@@ -46,13 +46,17 @@ public final class ConfigKeys {
   }
 
   static IllegalArgumentException unknown(String written, String origin) {
+    return unknown(written, origin, nearest(written));
+  }
+
+  static IllegalArgumentException unknown(String written, String origin, String nearest) {
     return new IllegalArgumentException(
         "unknown config key: got "
             + written
             + " from "
             + origin
             + ", the nearest known one is "
-            + nearest(written)
+            + nearest
             + "; correct it there");
   }
 
@@ -180,7 +184,13 @@ public final class ConfigKeys {
     table.number(
         "balance_loss_alpha", 1e-4, "Factor of the sequence-wise balance loss.", "aux_loss_alpha");
     table.number("bias_update_rate", 0.003, "Step of the experts' selection bias.");
-    table.integer("seed", 1, "Seed of the initial weights and of the row order.", "random_seed");
+    table.add(
+        "seed",
+        Kind.LONG,
+        List.of(),
+        JSON.numberNode(1),
+        "Seed of the initial weights and of the row order.",
+        "random_seed");
     table.choice("precision", "fp32", "Number format of the linear layers' inputs.", "fp32", "fp8");
     table.choice(
         "fp8_recipe",

@@ -1,11 +1,15 @@
 package io.sparkmoe.config;
 
+import com.fasterxml.jackson.core.JsonGenerator;
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.JsonSerializer;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.SerializerProvider;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sparkmoe.config.ConfigValue.Layer;
 import io.sparkmoe.model.HuggingFaceConfig;
+import java.io.IOException;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -14,6 +18,8 @@ import java.util.Set;
 import java.util.TreeMap;
 import org.snakeyaml.engine.v2.api.Load;
 import org.snakeyaml.engine.v2.api.LoadSettings;
+import org.snakeyaml.engine.v2.exceptions.DuplicateKeyException;
+import org.snakeyaml.engine.v2.exceptions.MarkedYamlEngineException;
 import org.snakeyaml.engine.v2.exceptions.YamlEngineException;
 
 /**
@@ -35,10 +41,27 @@ public final class ConfigResolver {
 
   private static final Set<String> SECTIONS = Set.of("model", "train", "cluster", "distill");
 
-  private static final ObjectMapper JSON = new ObjectMapper();
+  private static final ObjectMapper JSON = mapper();
 
   private final Map<String, ConfigValue> values = new LinkedHashMap<>();
   private final List<String> notes = new ArrayList<>();
+
+  /** A key that is null to YAML keeps that name, for the refusal of unknown keys to say. */
+  private static ObjectMapper mapper() {
+    ObjectMapper mapper = new ObjectMapper();
+    mapper
+        .getSerializerProvider()
+        .setNullKeySerializer(
+            new JsonSerializer<>() {
+              @Override
+              public void serialize(
+                  Object key, JsonGenerator generator, SerializerProvider provider)
+                  throws IOException {
+                generator.writeFieldName("null");
+              }
+            });
+    return mapper;
+  }
 
   /** Starts with the built-in defaults. */
   public ConfigResolver() {
@@ -161,6 +184,7 @@ public final class ConfigResolver {
   private void section(String section, ObjectNode given, Layer layer, String origin) {
     ObjectNode keys = given;
     if (section.equals("model")) {
+      requireRopeKeys(given, origin);
       keys = HuggingFaceConfig.normalise(given, note -> notes.add(origin + ": " + note));
     }
     for (Map.Entry<String, JsonNode> entry : keys.properties()) {
@@ -176,6 +200,7 @@ public final class ConfigResolver {
     JsonNode node = parse(value, origin);
     if (key.section().equals("model")) {
       ObjectNode one = JsonNodeFactory.instance.objectNode().set(key.name(), node);
+      requireRopeKeys(one, origin);
       for (Map.Entry<String, JsonNode> entry :
           HuggingFaceConfig.normalise(one, notes::add).properties()) {
         ConfigKey normalised = ConfigKeys.require("model." + entry.getKey(), origin);
@@ -183,6 +208,21 @@ public final class ConfigResolver {
       }
     } else {
       put(key, key.parse(node, origin), layer, origin);
+    }
+  }
+
+  /** Refuses what a group of rope settings does not have, which a model would pass over. */
+  private static void requireRopeKeys(ObjectNode model, String origin) {
+    for (String group : HuggingFaceConfig.ROPE_GROUPS) {
+      for (Map.Entry<String, JsonNode> entry : model.path(group).properties()) {
+        if (!HuggingFaceConfig.ROPE_KEYS.contains(entry.getKey())) {
+          String section = "model." + group + ".";
+          throw ConfigKeys.unknown(
+              section + entry.getKey(),
+              origin,
+              section + NearestName.of(entry.getKey(), HuggingFaceConfig.ROPE_KEYS));
+        }
+      }
     }
   }
 
@@ -197,12 +237,22 @@ public final class ConfigResolver {
     try {
       return JSON.valueToTree(
           new Load(LoadSettings.builder().setLabel(origin).build()).loadFromString(text));
+    } catch (DuplicateKeyException e) {
+      throw new IllegalArgumentException(
+          "duplicate config key: "
+              + origin
+              + " has it twice ("
+              + problem(e)
+              + "), expected every key once; delete one",
+          e);
     } catch (YamlEngineException | IllegalArgumentException e) {
       throw new IllegalArgumentException(
           "cannot read config: "
               + origin
               + " is not YAML ("
-              + String.valueOf(e.getMessage()).lines().map(String::strip).findFirst().orElse("")
+              + (e instanceof MarkedYamlEngineException marked
+                  ? problem(marked)
+                  : firstLine(e.getMessage()))
               + "), expected key: value lines; correct it",
           e);
     } catch (StackOverflowError e) {
@@ -213,5 +263,20 @@ public final class ConfigResolver {
               + " lines; correct it",
           e);
     }
+  }
+
+  /** Where the parser stopped, as editors count, and why. */
+  private static String problem(MarkedYamlEngineException failure) {
+    String place =
+        failure
+            .getProblemMark()
+            .map(mark -> "line " + (mark.getLine() + 1) + ", column " + (mark.getColumn() + 1))
+            .map(words -> words + ": ")
+            .orElse("");
+    return place + firstLine(failure.getProblem());
+  }
+
+  private static String firstLine(String text) {
+    return String.valueOf(text).lines().map(String::strip).findFirst().orElse("");
   }
 }

@@ -37,7 +37,7 @@ public final class ConfigTable {
 
   private static String values(ConfigKey key) {
     return switch (key.kind()) {
-      case INTEGER -> "integer";
+      case INTEGER, LONG -> "integer";
       case NUMBER -> "number";
       case BOOLEAN -> "true, false";
       case CHOICE -> String.join(", ", key.choices());

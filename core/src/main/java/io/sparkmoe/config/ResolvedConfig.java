@@ -10,9 +10,14 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /** The merged configuration of a run, with the origin of every value. */
 public final class ResolvedConfig {
+
+  /** A key as the sentences of the configs' records name it; bare words are words. */
+  private static final Pattern NAME = Pattern.compile("[a-z]+(?:_[a-z0-9]+)+|[a-z0-9]+(?==)");
 
   private final Map<String, ConfigValue> values;
   private final List<String> notes;
@@ -68,6 +73,27 @@ public final class ResolvedConfig {
         new ConfigValue(
             JsonNodeFactory.instance.numberNode(vocabSize), Layer.DATA, "tokenizer of " + origin));
     return filled;
+  }
+
+  /**
+   * This configuration as {@link RunConfig#forLocalEngine} runs it.
+   *
+   * @param origin of what one process does otherwise
+   */
+  public ResolvedConfig forLocalEngine(String origin) {
+    ResolvedConfig local = new ResolvedConfig(values, notes);
+    ObjectNode cluster =
+        RunConfigJson.toJson(toRunConfig().forLocalEngine()).withObject("/cluster");
+    for (Map.Entry<String, JsonNode> entry : cluster.properties()) {
+      JsonNode value = entry.getValue();
+      local.values.computeIfPresent(
+          "cluster." + entry.getKey(),
+          (key, given) ->
+              given.value().asText().equals(value.asText())
+                  ? given
+                  : new ConfigValue(value, Layer.OPTION, origin));
+    }
+    return local;
   }
 
   /**
@@ -133,14 +159,34 @@ public final class ResolvedConfig {
     }
   }
 
-  /** Adds the origin to a complaint about a key. */
+  /**
+   * Adds the origin to a complaint that begins with a key: of that key, or of another one in the
+   * sentence that a person has set more deliberately, such as a {@code --set} against a preset.
+   */
   private IllegalArgumentException withOrigin(IllegalArgumentException complaint) {
     String message = complaint.getMessage();
-    ConfigValue culprit = values.get(message.split("[ :]", 2)[0]);
+    String subject = message.split("[ :]", 2)[0];
+    String culprit = subject;
+    ConfigValue origin = values.get(subject);
+    if (origin != null) {
+      String section = subject.substring(0, subject.indexOf('.') + 1);
+      for (Matcher names = NAME.matcher(message); names.find(); ) {
+        ConfigValue other = values.get(section + names.group());
+        if (other != null && other.layer().compareTo(origin.layer()) > 0) {
+          culprit = section + names.group();
+          origin = other;
+        }
+      }
+    }
     return new IllegalArgumentException(
         "impossible config: "
             + message
-            + (culprit == null ? "" : "; it comes from " + culprit.origin()),
+            + (origin == null
+                ? ""
+                : "; "
+                    + (culprit.equals(subject) ? "it" : culprit)
+                    + " comes from "
+                    + origin.origin()),
         complaint);
   }
 }

@@ -13,6 +13,8 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.function.Consumer;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
  * A {@link ModelConfig} as the {@code config.json} of Hugging Face's {@code DeepseekV3ForCausalLM},
@@ -89,6 +91,14 @@ public final class HuggingFaceConfig {
           "mscale",
           "mscale_all_dim",
           "original_max_position_embeddings");
+
+  /** Every key of a group of rope settings, whichever of its two names the group has. */
+  public static final Set<String> ROPE_KEYS =
+      Stream.concat(YARN_KEYS.stream(), Stream.of("rope_type", "type", "rope_theta"))
+          .collect(Collectors.toUnmodifiableSet());
+
+  /** Names of that group. */
+  public static final List<String> ROPE_GROUPS = List.of("rope_scaling", "rope_parameters");
 
   private HuggingFaceConfig() {}
 
@@ -274,7 +284,7 @@ public final class HuggingFaceConfig {
    * null.
    */
   private static void addRope(ObjectNode keys, ObjectNode given) {
-    for (String key : List.of("rope_scaling", "rope_parameters")) {
+    for (String key : ROPE_GROUPS) {
       JsonNode rope = given.get(key);
       if (rope == null) {
         continue;
@@ -284,6 +294,7 @@ public final class HuggingFaceConfig {
         continue;
       }
       require(rope.isObject(), key + " must be a group of keys or null, got " + rope);
+      requireType(key, rope);
       String type = rope.path("rope_type").asText(rope.path("type").asText("default"));
       require(
           type.equals("default") || type.equals("yarn"),
@@ -307,6 +318,22 @@ public final class HuggingFaceConfig {
     }
   }
 
+  /** A scaling that does not say which one it is would otherwise count as none. */
+  private static void requireType(String key, JsonNode rope) {
+    if (rope.has("rope_type") || rope.has("type")) {
+      return;
+    }
+    for (Map.Entry<String, JsonNode> entry : rope.properties()) {
+      require(
+          !YARN_KEYS.contains(entry.getKey()),
+          key
+              + " has "
+              + entry.getKey()
+              + " but no rope_type, expected rope_type: yarn (or default, for no scaling) beside"
+              + " it; add it");
+    }
+  }
+
   /** Absent temperatures stay out and count as zero, which {@link Yarn} takes as not given. */
   private static ObjectNode yarnKeys(ObjectNode given, String key, JsonNode rope) {
     ObjectNode yarn = JsonNodeFactory.instance.objectNode();
@@ -320,9 +347,7 @@ public final class HuggingFaceConfig {
             key + "." + name + " must be a number, got " + entry.getValue());
         yarn.set(name, entry.getValue());
       } else {
-        require(
-            Set.of("rope_type", "type", "rope_theta").contains(name),
-            key + "." + name + " is not supported; remove it");
+        require(ROPE_KEYS.contains(name), key + "." + name + " is not supported; remove it");
       }
     }
     require(

@@ -88,6 +88,8 @@ class ConfigResolverTest {
           modle.hidden_sze=1      | the nearest known one is model.hidden_size
           cluster.lr=1            | the nearest known one is train.lr
           top_k=1                 | the nearest known one is model.num_experts_per_tok
+          model.rope_parameters={a: 1}     | got model.rope_parameters.a from --set model.rope_parameters, the nearest
+          rope_parameters={factr: 40}      | the nearest known one is model.rope_parameters.factor;
           """)
   void anUnknownKeyIsRefusedWithTheNearest(String assignment, String message) {
     ConfigResolver resolver = new ConfigResolver().preset("tiny");
@@ -110,14 +112,16 @@ class ConfigResolverTest {
     assertThatThrownBy(() -> resolver.file("a.yaml", "trian:\n  steps: 3"))
         .hasMessageContaining("got trian from a.yaml")
         .hasMessageContaining("the nearest known name is train");
+    assertThatThrownBy(() -> resolver.file("a.yaml", "train: {null: 3}"))
+        .hasMessageStartingWith("unknown config key: got train.null from a.yaml, the nearest");
+    assertThatThrownBy(() -> resolver.file("a.yaml", "? \n: 3"))
+        .hasMessageStartingWith("unknown config section: got null from a.yaml, expected model");
     assertThatThrownBy(() -> resolver.file("a.yaml", "steps: 3"))
         .hasMessageContaining("train.steps");
     assertThatThrownBy(() -> resolver.file("a.yaml", "train: 3"))
         .hasMessageContaining("train in a.yaml is 3");
     assertThatThrownBy(() -> resolver.file("a.yaml", ""))
         .hasMessageContaining("a.yaml holds no keys");
-    assertThatThrownBy(() -> resolver.file("a.yaml", "model: {a: 1, a: 2}"))
-        .hasMessageContaining("a.yaml is not YAML");
     assertThatThrownBy(() -> resolver.set(List.of("lr")))
         .hasMessageContaining("got lr, expected key=value");
     assertThatThrownBy(() -> resolver.preset("huge"))
@@ -154,12 +158,28 @@ class ConfigResolverTest {
         .hasMessageContaining("train.seq_len must be in [2, 16777216], got 2000000000");
   }
 
+  @Test
+  void aMistakeInYamlIsNamedWithItsPlace() {
+    ConfigResolver resolver = new ConfigResolver();
+    assertThatThrownBy(() -> resolver.file("a.yaml", "train:\n  lr: 1\n  steps: 2\n  lr: 3\n"))
+        .hasMessage(
+            "duplicate config key: a.yaml has it twice (line 4, column 3: found duplicate key lr),"
+                + " expected every key once; delete one");
+    assertThatThrownBy(() -> resolver.file("a.yaml", "train:\n  lr: [1\n  steps: 2\n"))
+        .hasMessageStartingWith("cannot read config: a.yaml is not YAML (line 3, column 8: ")
+        .hasMessageEndingWith("), expected key: value lines; correct it")
+        .hasMessageNotContaining("\n");
+  }
+
   @ParameterizedTest
   @CsvSource(
       delimiter = '|',
       textBlock =
           """
           train.steps=many        | wrong value for train.steps: got 'many' from --set train.steps, expected an integer
+          train.steps=3000000000  | wrong value for train.steps: got 3000000000 from --set train.steps, expected an integer from -2147483648 to 2147483647; correct it there
+          vocab_size=5e9          | expected an integer from -2147483648 to 2147483647
+          seed=1e30               | expected an integer from -9223372036854775808 to 9223372036854775807
           train.steps=1.5         | got 1.5 from --set train.steps, expected an integer
           train.lr=fast           | expected a number
           train.lr=.nan           | expected a number
@@ -175,6 +195,19 @@ class ConfigResolverTest {
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining(message)
         .hasMessageNotContaining("\n");
+  }
+
+  @Test
+  void aSeedMayHave64Bits() {
+    assertThat(
+            new ConfigResolver()
+                .preset("tiny")
+                .set(List.of("seed=3000000000"))
+                .resolve()
+                .toRunConfig()
+                .train()
+                .seed())
+        .isEqualTo(3_000_000_000L);
   }
 
   @Test
@@ -199,17 +232,18 @@ class ConfigResolverTest {
       textBlock =
           """
           qk_rope_head_dim=3     | model.qk_rope_head_dim must be even (rotary pairs), got 3; it comes from --set qk_rope_head_dim
-          n_group=3              | model.n_routed_experts must be a multiple of n_group=3, got 16; it comes from preset tiny
+          n_group=3              | model.n_routed_experts must be a multiple of n_group=3, got 16; model.n_group comes from --set n_group
           num_experts_per_tok=9  | must be in [1, topk_group*n_routed_experts/n_group=8], got 9
           topk_group=5           | model.topk_group must be in [1, n_group=4], got 5
           num_attention_heads=0  | model.num_attention_heads must be > 0, got 0
           train.steps=0          | train.steps must be >= 1, got 0
           min_lr=1               | train.min_lr must be in [0, lr=0.004], got 1.0; it comes from --set min_lr
+          lr=1e-5 min_lr=1e-4    | train.min_lr must be in [0, lr=1.0E-5], got 1.0E-4; it comes from --set min_lr
           deadline_seconds=0     | cluster.deadline_seconds must be >= 1, got 0
-          vocab_size=5e9         | model.vocab_size must be an integer
           """)
   void anImpossibleCombinationIsRefusedWithItsOrigin(String assignment, String message) {
-    ResolvedConfig config = new ConfigResolver().preset("tiny").set(List.of(assignment)).resolve();
+    ResolvedConfig config =
+        new ConfigResolver().preset("tiny").set(List.of(assignment.split(" "))).resolve();
 
     assertThatThrownBy(config::toRunConfig)
         .isInstanceOf(IllegalArgumentException.class)
@@ -266,6 +300,27 @@ class ConfigResolverTest {
   }
 
   @Test
+  void theLocalEnginesConfigSaysWhatRuns() {
+    ResolvedConfig given =
+        new ConfigResolver()
+            .preset("quickstart")
+            .set(List.of("combine_wire=fp32", "deadline_seconds=7"))
+            .resolve();
+    ResolvedConfig local = given.forLocalEngine("--engine local");
+
+    assertThat(local.toRunConfig()).isEqualTo(given.toRunConfig().forLocalEngine());
+    assertThat(new ConfigResolver().file("config.yaml", local.toYaml()).resolve().toRunConfig())
+        .isEqualTo(local.toRunConfig());
+    assertThat(local.toYaml().lines().map(line -> line.strip().replaceAll(" +", " ")))
+        .contains(
+            "gate_placement: \"executor\" # --engine local",
+            "gradient_wire: \"fp32\" # --engine local",
+            "dispatch_wire: \"fp32\" # --engine local",
+            "combine_wire: \"fp32\" # --set combine_wire",
+            "deadline_seconds: 7 # --set deadline_seconds");
+  }
+
+  @Test
   void aPublishedConfigMayStandForTheModelSection() {
     ConfigResolver resolver = new ConfigResolver().preset("tiny");
     String json =
@@ -293,6 +348,23 @@ class ConfigResolverTest {
                 resolver.file(
                     "c.json", "{\"model_type\": \"deepseek_v3\", \"scoring_func\": \"softmax\"}"))
         .hasMessageContaining("scoring_func is softmax, only sigmoid is implemented");
+  }
+
+  @Test
+  void aRopeScalingWithoutItsTypeIsRefused() {
+    ConfigResolver resolver = new ConfigResolver().preset("tiny");
+    String sentence =
+        "model.rope_parameters has factor but no rope_type, expected rope_type: yarn (or default,"
+            + " for no scaling) beside it; add it";
+    assertThatThrownBy(() -> resolver.set(List.of("model.rope_parameters={factor: 40}")))
+        .hasMessage(sentence);
+    assertThatThrownBy(() -> resolver.file("a.yaml", "model: {rope_parameters: {factor: 40}}"))
+        .hasMessage(sentence);
+    resolver.set(List.of("model.rope_parameters={rope_type: default, factor: 40}"));
+    assertThat(resolver.resolve().toRunConfig().model().yarn()).isNull();
+    resolver.set(List.of("model.rope_parameters={rope_theta: 5000}"));
+    assertThat(resolver.resolve().toRunConfig().model().ropeTheta()).isEqualTo(5000);
+    resolver.set(List.of("model.rope_parameters={type: yarn, factor: 40}"));
   }
 
   @Test

@@ -72,21 +72,27 @@ final class ConfigOptions {
    * @param expected what could be there instead
    */
   static String readText(String location, String what, String expected) throws IOException {
+    if (location.isBlank()) {
+      throw unreadable("no such " + what, "an empty name", expected);
+    }
+    Configuration hadoop = new Configuration();
     Path path = new Path(location);
+    FileSystem files = path.getFileSystem(hadoop);
+    if (!files.exists(path)) {
+      throw unreadable("no such " + what, location, expected);
+    }
+    if (files.getFileStatus(path).isDirectory()) {
+      throw unreadable("no file", "the folder " + location, expected);
+    }
     String parent = path.getParent() == null ? "." : path.getParent().toString();
-    try (Store folder = HadoopStore.open(parent.isEmpty() ? "." : parent, new Configuration())) {
-      if (!folder.exists(path.getName())) {
-        throw new IllegalArgumentException(
-            "no such "
-                + what
-                + ": got "
-                + location
-                + ", expected "
-                + expected
-                + "; correct the name");
-      }
+    try (Store folder = HadoopStore.open(parent.isEmpty() ? "." : parent, hadoop)) {
       return folder.readText(path.getName());
     }
+  }
+
+  private static IllegalArgumentException unreadable(String what, String got, String expected) {
+    return new IllegalArgumentException(
+        what + ": got " + got + ", expected " + expected + "; correct the name");
   }
 
   /** spark-submit hands its settings to the driver as system properties. */

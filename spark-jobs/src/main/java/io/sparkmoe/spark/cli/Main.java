@@ -29,10 +29,6 @@ public final class Main implements Runnable {
 
   static final int DONE = 0;
 
-  private static final String INTERRUPTED =
-      "moe: interrupted: got Ctrl-C or another signal, expected to reach the end; run the same"
-          + " command again";
-
   /** Commands of the interface that later versions will have. */
   private static final List<String> PLANNED =
       List.of("sft", "rl", "r1", "plan", "convert", "serve");
@@ -42,8 +38,10 @@ public final class Main implements Runnable {
 
   /** Runs a command and exits with its status. */
   public static void main(String[] args) {
-    int status =
-        run(args, new SparkJobs(System.in, System.out, System.err), System.out, System.err);
+    int status;
+    try (SignalReport signal = new SignalReport(System.err, isDebug(args))) {
+      status = run(args, new SparkJobs(System.in, System.out, System.err), System.out, System.err);
+    }
     // Returning is how an application on YARN says that it succeeded; leaving by exit would count
     // as a failure there.
     if (status != DONE) {
@@ -53,7 +51,7 @@ public final class Main implements Runnable {
 
   /** Runs a command and returns its exit status. */
   static int run(String[] args, Jobs jobs, PrintStream out, PrintStream err) {
-    boolean debug = Arrays.asList(args).contains(CommonOptions.DEBUG);
+    boolean debug = isDebug(args);
     CommandLine commandLine = commandLine(jobs, out);
     commandLine.setOut(new PrintWriter(out, true));
     commandLine.setErr(new PrintWriter(err, true));
@@ -67,6 +65,10 @@ public final class Main implements Runnable {
     } catch (Error e) { // picocli hands over exceptions only
       return report(FailureSentence.ofRun(args[0], e), e, debug, err);
     }
+  }
+
+  private static boolean isDebug(String[] args) {
+    return Arrays.asList(args).contains(CommonOptions.DEBUG);
   }
 
   static CommandLine commandLine(Jobs jobs, PrintStream out) {
@@ -107,19 +109,9 @@ public final class Main implements Runnable {
       failure.printStackTrace(err);
     }
     // Ctrl-C reaches the executors too; that they are lost then is no failure of theirs.
-    err.println(isStopping() ? INTERRUPTED : sentence.text());
-    return sentence.status();
-  }
-
-  /** Whether this JVM is on its way out, told by its refusal of one more hook. */
-  private static boolean isStopping() {
-    Thread hook = new Thread(() -> {});
-    try {
-      Runtime.getRuntime().addShutdownHook(hook);
-      Runtime.getRuntime().removeShutdownHook(hook);
-      return false;
-    } catch (IllegalStateException e) {
-      return true;
+    if (!SignalReport.isStopping()) {
+      err.println(sentence.text());
     }
+    return sentence.status();
   }
 }

@@ -60,14 +60,17 @@ final class PrepareCommand implements Callable<Integer> {
       names = "--validation",
       paramLabel = "FRACTION",
       defaultValue = "" + PrepareOptions.DEFAULT_VALIDATION,
-      description = "Fraction of the documents to hold out; 0 = none (default: ${DEFAULT-VALUE}).")
+      description =
+          "Fraction of the documents to hold out, 0 to 0.5; 0 = none. Held out is every"
+              + " round(1/FRACTION)-th document: 0.02 is every 50th, 0.4 every third (default:"
+              + " ${DEFAULT-VALUE}).")
   private double validation;
 
   @Option(
       names = "--out",
       required = true,
       paramLabel = "DIR",
-      description = "Folder to write, absent or empty.")
+      description = "Folder to write: absent, empty, or what an interrupted prepare left.")
   private String out;
 
   @ArgGroup private Source source;

@@ -4,7 +4,9 @@ import io.sparkmoe.data.DatasetInfo;
 import io.sparkmoe.data.TokenRow;
 import io.sparkmoe.data.Tokenizer;
 import java.io.IOException;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.UUID;
 import org.apache.spark.api.java.JavaRDD;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.RowFactory;
@@ -15,8 +17,10 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Writes a dataset's folder: tokenizer.json, the rows of both halves, and dataset.json last, whose
- * presence is the commit. A folder without it is not a dataset, whatever else it holds.
+ * Writes a dataset's folder: a mark that it is unfinished, tokenizer.json, the rows of both halves,
+ * and dataset.json, whose presence is the commit; the mark goes last. A folder without dataset.json
+ * is not a dataset, whatever else it holds; by the mark a later prepare knows what an interrupted
+ * one left, and replaces it.
  */
 public final class DatasetWriter {
 
@@ -30,12 +34,27 @@ public final class DatasetWriter {
           .add("row_id", DataTypes.LongType, false)
           .add("num_tokens", DataTypes.IntegerType, false);
 
+  /** Name of the mark. */
+  private static final String UNFINISHED = "prepare.unfinished";
+
+  private static final List<String> SPLITS = List.of(TokenDataset.TRAIN, TokenDataset.VALIDATION);
+
+  /** What stands beside the mark while rows are written. */
+  private static final List<String> CONTENTS =
+      List.of(TokenDataset.TRAIN, TokenDataset.VALIDATION, TokenDataset.TOKENIZER_JSON);
+
   private final SparkSession spark;
   private final HadoopStore out;
+  private final String mark =
+      "moe prepare writes here, run "
+          + UUID.randomUUID()
+          + "; without dataset.json it was interrupted, and the next moe prepare replaces "
+          + String.join(", ", CONTENTS)
+          + "\n";
 
   /**
-   * @param location folder to write, absent or empty
-   * @throws IllegalArgumentException when it holds anything
+   * @param location folder to write: absent, empty, or as an interrupted prepare left it
+   * @throws IllegalArgumentException when it holds anything else
    */
   public DatasetWriter(SparkSession spark, String location) throws IOException {
     this.spark = spark;
@@ -45,7 +64,10 @@ public final class DatasetWriter {
       throw new IllegalArgumentException(
           "--out " + location + " holds a dataset already; delete it or give another folder");
     }
-    if (!present.isEmpty()) {
+    if (present.contains(UNFINISHED)) {
+      requireNothingForeign(location, present);
+      LOG.info("{} holds what an interrupted prepare left; it will be replaced", location);
+    } else if (!present.isEmpty()) {
       throw new IllegalArgumentException(
           "--out "
               + location
@@ -55,24 +77,63 @@ public final class DatasetWriter {
     }
   }
 
-  /** Writes everything; after a failure the folder is empty again. */
+  /** Nothing that somebody else put there may be deleted. */
+  private void requireNothingForeign(String location, List<String> present) throws IOException {
+    List<String> foreign = new ArrayList<>(present);
+    foreign.removeAll(CONTENTS);
+    foreign.remove(UNFINISHED);
+    for (String split : SPLITS) {
+      out.list(split).stream()
+          // Spark's own: part-*.parquet, _SUCCESS, _temporary, and committers' hidden folders.
+          .filter(name -> !name.matches("part-.*|[_.].*"))
+          .forEach(name -> foreign.add(split + "/" + name));
+    }
+    if (!foreign.isEmpty()) {
+      throw new IllegalArgumentException(
+          "--out "
+              + location
+              + " holds "
+              + foreign.get(0)
+              + " beside what an interrupted prepare left, expected nothing else; move it away or"
+              + " give another folder");
+    }
+  }
+
+  /**
+   * Writes everything. After a failure the mark alone is left, since tasks that have not heard of
+   * it yet may write on.
+   */
   public void write(PackedRows rows, Tokenizer tokenizer) throws IOException {
     requireSpace(rows.info());
+    // In this order: some file systems replace a mark by deleting the old one first.
+    deleteContents();
+    out.writeText(UNFINISHED, mark);
     try {
       out.writeText(TokenDataset.TOKENIZER_JSON, tokenizer.toJson());
       writeRows(rows.rows(false), TokenDataset.TRAIN);
       writeRows(rows.rows(true), TokenDataset.VALIDATION);
+      if (!isOurs()) {
+        throw new IllegalStateException(
+            "prepare failed: another moe prepare writes to --out "
+                + out.location()
+                + ", expected one at a time; run one of them again");
+      }
       out.writeText(TokenDataset.DATASET_JSON, rows.info().toJson());
     } catch (Exception e) { // Spark throws checked exceptions undeclared
-      for (String path :
-          List.of(
-              TokenDataset.DATASET_JSON,
-              TokenDataset.TRAIN,
-              TokenDataset.VALIDATION,
-              TokenDataset.TOKENIZER_JSON)) {
-        deleteAfter(e, path);
-      }
+      deleteAfter(e);
       throw e;
+    }
+    out.delete(UNFINISHED);
+  }
+
+  /** Whether no other prepare has taken the folder over since. */
+  private boolean isOurs() throws IOException {
+    return out.exists(UNFINISHED) && out.readText(UNFINISHED).equals(mark);
+  }
+
+  private void deleteContents() throws IOException {
+    for (String path : CONTENTS) {
+      out.delete(path);
     }
   }
 
@@ -100,11 +161,14 @@ public final class DatasetWriter {
     spark.createDataFrame(table, SCHEMA).write().parquet(out.location() + "/" + split);
   }
 
-  private void deleteAfter(Exception failure, String path) {
+  private void deleteAfter(Exception failure) {
     try {
-      out.delete(path);
+      if (isOurs()) {
+        out.delete(TokenDataset.DATASET_JSON);
+        deleteContents();
+      }
     } catch (IOException e) {
-      LOG.warn("cannot delete {}/{} after a failure", out.location(), path, e);
+      LOG.warn("cannot empty {} after a failure", out.location(), e);
       failure.addSuppressed(e);
     }
   }

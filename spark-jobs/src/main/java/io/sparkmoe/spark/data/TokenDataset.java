@@ -247,7 +247,7 @@ public final class TokenDataset implements TrainingRows {
   }
 
   private static Iterator<Tuple2<Long, byte[]>> consumedRows(
-      String file, Configuration configuration, DealtRows dealt) throws IOException {
+      String file, Configuration configuration, DealtRows dealt) {
     List<Tuple2<Long, byte[]>> consumed = new ArrayList<>();
     TokenRowReader.read(
         new Path(file),

@@ -29,16 +29,15 @@ final class TokenRowReader {
   /**
    * Gives the rows of a file in its order.
    *
-   * @throws IOException naming the file, when it cannot be read as token rows
+   * @throws BadInputException naming the file, when it cannot be read as token rows
    */
-  static void read(Path file, Configuration configuration, Consumer<TokenRow> rows)
-      throws IOException {
+  static void read(Path file, Configuration configuration, Consumer<TokenRow> rows) {
     try (ParquetReader<TokenRow> reader = open(file, configuration)) {
       for (TokenRow row = reader.read(); row != null; row = reader.read()) {
         rows.accept(row);
       }
     } catch (IOException | RuntimeException e) {
-      throw new IOException(
+      throw new BadInputException(
           file + " cannot be read as token rows: " + e.getMessage() + "; run moe prepare again", e);
     }
   }

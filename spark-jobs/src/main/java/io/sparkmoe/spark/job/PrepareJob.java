@@ -60,6 +60,7 @@ public final class PrepareJob {
             ? given.withFormat(DocumentFormat.of(given.inputs(), hadoop))
             : given;
     DatasetWriter writer = new DatasetWriter(spark, options.out());
+    LOG.info(heldOut(options));
     TokenizerSpec spec = TokenizerSpec.parse(options.tokenizer(), hadoop);
     SourceRule source = options.source();
     DocumentReader reader =
@@ -79,6 +80,19 @@ public final class PrepareJob {
           String.format(Locale.ROOT, "%.3f", rows.info().train().bytesPerToken()));
       return rows.info();
     }
+  }
+
+  /** The share that is held out, which is the one asked for only where its inverse is whole. */
+  static String heldOut(PrepareOptions options) {
+    int every = options.validationEvery();
+    return every == 0
+        ? "no documents are held out for validation"
+        : String.format(
+            Locale.ROOT,
+            "1 of %d documents is held out for validation, %.1f %% (--validation %s)",
+            every,
+            100.0 / every,
+            options.validation());
   }
 
   private static void requireOneRow(DatasetInfo info, int seqLen) {

@@ -15,8 +15,8 @@ import java.util.Objects;
  * @param tokenizer {@code byte}, {@code bpe:SIZE} or the path of a tokenizer.json
  * @param seqLen inputs of a row, at least 2; a row has one token more
  * @param validation fraction of the documents to hold out, in [0, 0.5]; every round(1 /
- *     fraction)-th is
- * @param out folder to write, absent or empty
+ *     fraction)-th is, which is another share where that is not exact: 0.4 holds out every third
+ * @param out folder to write: absent, empty, or what an interrupted prepare left
  */
 public record PrepareOptions(
     List<String> inputs,

@@ -4,6 +4,8 @@ import io.sparkmoe.checkpoint.CheckpointStore;
 import io.sparkmoe.data.PositionedRow;
 import io.sparkmoe.data.RowOrder;
 import io.sparkmoe.data.TokenRow;
+import io.sparkmoe.spark.cluster.RunFailedException;
+import io.sparkmoe.spark.data.BadInputException;
 import io.sparkmoe.train.CoordinatorSettings;
 import io.sparkmoe.train.CoordinatorSettings.Resume;
 import io.sparkmoe.train.RankMemory;
@@ -44,8 +46,13 @@ final class SparkTraining {
             validation.size(),
             1,
             RankMemory.ofDriver(config, numRanks).limitBytes());
-    return new SparkRun<>(config, partitions, rows, store, "moe train")
-        .run(context, settings, 0, listener);
+    try {
+      return new SparkRun<>(config, partitions, rows, store, "moe train")
+          .run(context, settings, 0, listener);
+    } catch (RunFailedException e) {
+      // Rows are read by Spark's tasks, for which a file that no one can read is a failed run.
+      throw BadInputException.causeOf(e).<RuntimeException>map(bad -> bad).orElse(e);
+    }
   }
 
   /** The first step that may be trained: that after the oldest checkpoint that a resume may use. */

@@ -47,8 +47,12 @@ final class TrainingRun {
 
   /** The run's configuration as it is trained, where it is to run. */
   RunConfig config(ResolvedConfig resolved) {
-    RunConfig config = resolved.toRunConfig();
-    return options.engine() == Engine.LOCAL ? config.forLocalEngine() : config;
+    return asRun(resolved).toRunConfig();
+  }
+
+  /** What is written down is what runs. */
+  private ResolvedConfig asRun(ResolvedConfig resolved) {
+    return options.engine() == Engine.LOCAL ? resolved.forLocalEngine("--engine local") : resolved;
   }
 
   /**
@@ -67,7 +71,7 @@ final class TrainingRun {
       RunFolder folder = new RunFolder(store);
       Resume resume = resume(store, hadoop);
       folder.requireRoomFor(config, rows.identity(), resume);
-      RunPlan plan = new RunPlan(config, resolved.toYaml(), rows, folder, resume);
+      RunPlan plan = new RunPlan(config, asRun(resolved).toYaml(), rows, folder, resume);
       err.print(plan.configYaml());
       FinishedRun finished;
       try (RunConsole console = new RunConsole(plan, err)) {

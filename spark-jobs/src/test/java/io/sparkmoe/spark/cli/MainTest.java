@@ -352,6 +352,22 @@ class MainTest {
     assertThat(jobs.options).isNull();
   }
 
+  @Test
+  void aConfigWithoutANameOrWithAFoldersIsRefusedInOneSentence() {
+    assertThat(run("train", "--config", "", "--data", "d", "--out", "o")).isEqualTo(2);
+    assertThat(run("train", "--config", folder.toString(), "--data", "d", "--out", "o"))
+        .isEqualTo(2);
+    assertThat(run("train", "--config", "/", "--data", "d", "--out", "o")).isEqualTo(2);
+    String expected =
+        ", expected a YAML file or one of the presets quickstart, bench-small, dense-small, tiny,"
+            + " deepseek-v3, char-teacher, char-student; correct the name";
+    assertThat(err.toString(StandardCharsets.UTF_8).lines())
+        .containsExactly(
+            "moe: no such config: got an empty name" + expected,
+            "moe: no file: got the folder " + folder + expected,
+            "moe: no file: got the folder /" + expected);
+  }
+
   static Stream<Arguments> failures() {
     return Stream.of(
         Arguments.of(new IllegalArgumentException("a: 1, 2; do it"), 2, "moe: a: 1, 2; do it"),

@@ -184,7 +184,7 @@ class TokenDatasetTest {
             () ->
                 TokenDataset.open(without.toString(), new Configuration())
                     .readLocally(TokenDataset.TRAIN))
-        .isInstanceOf(IOException.class)
+        .isInstanceOf(BadInputException.class)
         .hasMessageContaining("part-0.parquet cannot be read as token rows");
   }
 

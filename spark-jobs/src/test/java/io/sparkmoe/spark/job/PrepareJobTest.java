@@ -187,6 +187,17 @@ class PrepareJobTest {
   }
 
   @Test
+  void theShareThatIsHeldOutIsTold() {
+    Options options = options(folder.resolve("any"));
+    assertThat(PrepareJob.heldOut(options.withValidation(0.4).build()))
+        .isEqualTo("1 of 3 documents is held out for validation, 33.3 % (--validation 0.4)");
+    assertThat(PrepareJob.heldOut(options.withValidation(0.02).build()))
+        .isEqualTo("1 of 50 documents is held out for validation, 2.0 % (--validation 0.02)");
+    assertThat(PrepareJob.heldOut(options.withValidation(0).build()))
+        .isEqualTo("no documents are held out for validation");
+  }
+
+  @Test
   void aFolderInUseIsRefusedAndKept() throws IOException {
     Path input = text("text.txt", documents());
     run(options(input));
@@ -198,6 +209,59 @@ class PrepareJobTest {
         .hasMessageContaining("is not empty")
         .hasMessageContaining("interrupted prepare");
     assertThat(out().resolve("tokenizer.json")).exists();
+  }
+
+  @Test
+  void whatAnInterruptedPrepareLeftIsReplaced() throws IOException {
+    Path input = text("text.txt", documents());
+    run(options(input));
+    List<String> expected = dump();
+    interrupt();
+    job(options(input).withTokenizer("bpe:300")).run();
+    interrupt();
+    job(options(input)).run();
+    assertThat(dump()).isEqualTo(expected);
+    assertThat(out().resolve("prepare.unfinished")).doesNotExist();
+  }
+
+  @Test
+  void filesOfOthersBesideAnInterruptedPrepareAreRefusedAndKept() throws IOException {
+    Path input = text("text.txt", documents());
+    run(options(input));
+    interrupt();
+    for (String name : List.of("notes.txt", "train/notes.txt")) {
+      Path foreign = Files.writeString(out().resolve(name), "mine");
+      assertThatThrownBy(() -> job(options(input)).run())
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessage(
+              "--out "
+                  + out()
+                  + " holds "
+                  + name
+                  + " beside what an interrupted prepare left, expected nothing else; move it away"
+                  + " or give another folder");
+      assertThat(foreign).hasContent("mine");
+      assertThat(out().resolve("tokenizer.json")).exists();
+      Files.delete(foreign);
+    }
+  }
+
+  @Test
+  void badInputLeavesAnInterruptedPrepareAsItIs() throws IOException {
+    run(options(text("text.txt", documents())));
+    interrupt();
+    Path blank = text("blank.txt", List.of("", " "));
+    assertThatThrownBy(() -> job(options(blank)).run()).hasMessageContaining("holds no text");
+    assertThat(out().resolve("tokenizer.json")).exists();
+  }
+
+  /** Leaves the folder as a prepare does that was killed while it wrote rows. */
+  private void interrupt() throws IOException {
+    Files.delete(out().resolve("dataset.json"));
+    Files.writeString(out().resolve("prepare.unfinished"), "by an earlier run");
+    Files.createDirectories(out().resolve("train/_temporary/0"));
+    Files.writeString(out().resolve("train/_temporary/0/part-00000"), "half");
+    delete(out().resolve("validation"));
   }
 
   private void refused(Options options, String message) {

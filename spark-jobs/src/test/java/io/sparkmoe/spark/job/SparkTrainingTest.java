@@ -8,6 +8,7 @@ import io.sparkmoe.config.ConfigResolver;
 import io.sparkmoe.config.ResolvedConfig;
 import io.sparkmoe.io.LocalStore;
 import io.sparkmoe.spark.cluster.LocalClusterSession;
+import io.sparkmoe.spark.data.BadInputException;
 import io.sparkmoe.spark.data.DocumentFormat;
 import io.sparkmoe.spark.data.EuroparlCorpus;
 import io.sparkmoe.spark.data.SourceRule;
@@ -21,6 +22,7 @@ import io.sparkmoe.train.StepMetrics;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
@@ -127,6 +129,31 @@ class SparkTrainingTest {
     assertThat(ended.metrics()).isEmpty();
     assertThat(ended.weightsSha256()).isEqualTo(unbroken.weightsSha256());
     assertThat(ended.evaluation()).usingRecursiveComparison().isEqualTo(unbroken.evaluation());
+  }
+
+  @Test
+  @DisplayName("a damaged file of rows is bad input, whichever engine reads it")
+  void aDamagedFileOfRowsIsBadInput() throws Exception {
+    Path part;
+    try (Stream<Path> files = Files.list(Path.of(data, TokenDataset.TRAIN))) {
+      part = files.filter(file -> file.toString().endsWith(".parquet")).findFirst().orElseThrow();
+    }
+    byte[] whole = Files.readAllBytes(part);
+    Path checksum = part.resolveSibling("." + part.getFileName() + ".crc");
+    byte[] wholeChecksum = Files.readAllBytes(checksum);
+    try {
+      Files.delete(checksum);
+      Files.write(part, Arrays.copyOf(whole, whole.length / 2));
+      for (int executors : new int[] {0, 2}) {
+        assertThatThrownBy(() -> train(folder.resolve("damaged" + executors), executors))
+            .isInstanceOf(BadInputException.class)
+            .hasMessageContaining(part.getFileName() + " cannot be read as token rows")
+            .hasMessageEndingWith("run moe prepare again");
+      }
+    } finally {
+      Files.write(part, whole);
+      Files.write(checksum, wholeChecksum);
+    }
   }
 
   private static RunListener killer(int step) {
