@@ -293,6 +293,21 @@ class HttpTeacherTest {
   }
 
   @Test
+  void whatAStopHasCostReachesTheSink() throws Exception {
+    try (ScriptedEndpoint endpoint =
+        new ScriptedEndpoint((p, a) -> ScriptedEndpoint.answer(-1, false))) {
+      Answers answers = new Answers();
+      HttpTeacher teacher = new HttpTeacher(settings(endpoint, Api.CHAT, 5), null);
+
+      assertThatThrownBy(() -> teacher.answer(List.of(request("x")).iterator(), answers))
+          .isInstanceOf(TeacherFailure.class)
+          .hasMessageContaining("gives no log-probabilities");
+      assertThat(endpoint.bodies()).hasSize(3);
+      assertThat(answers.usage.completionTokens()).as("three worst cases").isEqualTo(3 * 64);
+    }
+  }
+
+  @Test
   void aRefusalOfLogprobsIsNamed() {
     assertThatThrownBy(
             () ->
