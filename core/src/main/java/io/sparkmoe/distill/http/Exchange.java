@@ -108,7 +108,7 @@ final class Exchange {
             .flatMap(value -> RetryAfter.parse(value, clock))
             .ifPresent(pace::pause);
       } catch (MalformedReplyException e) {
-        verdict = again("malformed reply: " + settings.key().scrub(e.getMessage()));
+        verdict = again("malformed reply: " + verdicts.quotable(e.getMessage()));
       } catch (IOException e) {
         failure = e;
         // What was sent may be answered, and charged for, without our hearing of it.

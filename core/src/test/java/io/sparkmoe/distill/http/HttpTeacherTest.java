@@ -256,6 +256,25 @@ class HttpTeacherTest {
   }
 
   @Test
+  void whatTheOtherSideSaysIsOneShortLineInsideASuccessToo() throws Exception {
+    String talk = "all is lost\\nsk-secret\\n".repeat(300);
+    Answers object =
+        ask(
+            (p, a) -> ScriptedEndpoint.text("{\"error\": {\"message\": \"" + talk + "\"}}"),
+            0,
+            "x");
+    Answers plain = ask((p, a) -> ScriptedEndpoint.text("{\"error\": \"busy\"}"), 0, "x");
+
+    assertThat(object.failures.get("id-x"))
+        .startsWith("malformed reply: it reports all is lost *** all is lost *** all")
+        .endsWith("..., after 4 tries")
+        .hasSizeLessThan(250)
+        .doesNotContain("\n");
+    assertThat(plain.failures)
+        .containsEntry("id-x", "malformed reply: it reports busy, after 4 tries");
+  }
+
+  @Test
   void aWrongKeyStopsAtOnce() throws Exception {
     try (ScriptedEndpoint endpoint =
         new ScriptedEndpoint((p, a) -> ScriptedEndpoint.status(401, "bad key sk-secret"))) {
