@@ -4,9 +4,16 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.sparkmoe.data.ByteTokenizer;
+import io.sparkmoe.data.Tokenizer;
 import io.sparkmoe.distill.DistillationInfo;
+import io.sparkmoe.distill.GivenText;
 import io.sparkmoe.distill.SamplingSettings;
 import io.sparkmoe.distill.TeacherFailure;
+import io.sparkmoe.distill.TeacherIdentity;
+import io.sparkmoe.distill.TeacherModel;
+import io.sparkmoe.distill.TokenScores;
+import io.sparkmoe.distill.WrittenText;
 import io.sparkmoe.distill.http.ScriptedEndpoint;
 import io.sparkmoe.distill.http.ScriptedEndpoint.Act;
 import io.sparkmoe.distill.http.ScriptedEndpoint.Script;
@@ -391,6 +398,45 @@ class TeachJobTest {
       assertThat(printed.toString(StandardCharsets.UTF_8))
           .contains("moe: 1 of 5 requests have no answer: HTTP status 400 (context too long);");
     }
+  }
+
+  /** A model whose weights are damaged. */
+  private record Damaged() implements TeacherModel {
+    @Override
+    public int contextLength() {
+      return 1000;
+    }
+
+    @Override
+    public List<TokenScores> score(List<GivenText> texts) {
+      throw new IllegalArgumentException("the weights are damaged; take another checkpoint");
+    }
+
+    @Override
+    public List<WrittenText> write(List<GivenText> prompts) {
+      throw new IllegalArgumentException("the weights are damaged; take another checkpoint");
+    }
+
+    @Override
+    public void close() {}
+  }
+
+  @Test
+  void whatIsWrongWithAModelIsToldAsItsTaskSaysIt() throws Exception {
+    TeachOptions options = options(prompts(3), "checkpoint:x", 0, keepAll());
+    Tokenizer tokenizer = new ByteTokenizer();
+    ModelTeacherSpec spec =
+        new ModelTeacherSpec(
+            new TeacherIdentity("checkpoint:x", null, tokenizer.sha256(), tokenizer.vocabSize()),
+            tokenizer.toJson(),
+            options.sampling(),
+            (sampling, own, threads) -> new Damaged(),
+            0);
+
+    assertThatThrownBy(
+            () -> new TeachJob(options, System.out, System.err).run(SPARK.session(), spec))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("the weights are damaged; take another checkpoint");
   }
 
   @Test
