@@ -268,6 +268,40 @@ class TeachJobTest {
   }
 
   @Test
+  void answersThatDifferInASignAreNoDuplicates() throws Exception {
+    List<String> answers = List.of("5", "-5", "x + 1", "X  +\\n1 ", "x = 1");
+    AtomicInteger next = new AtomicInteger();
+    Script script =
+        (p, a) ->
+            ScriptedEndpoint.text(
+                "{\"choices\": [{\"message\": {\"content\": \""
+                    + answers.get(next.getAndIncrement())
+                    + "\"}}]}");
+    try (ScriptedEndpoint endpoint = new ScriptedEndpoint(script)) {
+      QualityLimits limits = new QualityLimits(List.of(), 1, 0, 1, List.of(), true);
+      TeachOptions base = options(prompts(1), endpoint.address(), 0, limits);
+      DistillationInfo info =
+          teach(
+              new TeachOptions(
+                  base.prompts(),
+                  base.teacher(),
+                  base.host(),
+                  base.tokenizer(),
+                  base.sampling(),
+                  answers.size(),
+                  limits,
+                  false,
+                  null,
+                  base.out()));
+
+      assertThat(info.dropped()).containsEntry("duplicate", 1L);
+      assertThat(rows().select("answer").as(Encoders.STRING()).collectAsList())
+          .contains("5", "-5", "x = 1")
+          .hasSize(4);
+    }
+  }
+
+  @Test
   void aNetworkOfKerasJudgesAWholeTextInWindows() throws Exception {
     Path h5 = folder.resolve("characters.h5");
     try (InputStream in =
