@@ -434,6 +434,22 @@ class TeachJobTest {
     }
   }
 
+  @Test
+  void moreAlternativesThanTheModelHasTokensAreRefused() {
+    TeacherIdentity identity = new TeacherIdentity("checkpoint:x", null, "sha", 257);
+    assertThatThrownBy(
+            () ->
+                new ModelTeacherSpec(
+                    identity,
+                    "{}",
+                    new SamplingSettings(64, 1, 1, 1000, 1),
+                    (sampling, own, threads) -> new Damaged(),
+                    0))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage(
+            "wrong --top-k: got 1000, expected at most the 257 tokens of checkpoint:x; correct it");
+  }
+
   /** A model whose weights are damaged. */
   private record Damaged() implements TeacherModel {
     @Override
