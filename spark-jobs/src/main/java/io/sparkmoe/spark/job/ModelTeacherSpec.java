@@ -51,6 +51,11 @@ record ModelTeacherSpec(
   }
 
   @Override
+  public String form() {
+    return null;
+  }
+
+  @Override
   public boolean isRemote() {
     return false;
   }

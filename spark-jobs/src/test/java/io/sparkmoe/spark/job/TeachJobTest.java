@@ -391,6 +391,27 @@ class TeachJobTest {
   }
 
   @Test
+  void answersOfOneFormOfRequestAreNotTakenForThoseOfTheOther() throws Exception {
+    try (ScriptedEndpoint endpoint = new ScriptedEndpoint((p, a) -> ScriptedEndpoint.answer())) {
+      Path prompts = prompts(2);
+      TeachOptions chat = options(prompts, endpoint.address(), 0, keepAll());
+      TeachOptions completions =
+          options(prompts, endpoint.address() + "/v1/completions", 0, keepAll());
+      teach(chat);
+
+      assertThatThrownBy(() -> teach(completions))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("holds answers that were asked for as {\"teacher\":\"echo\"")
+          .hasMessageContaining("\"form\":\"completions\"");
+      Path settings = out.resolve("teach.json");
+      String written = Files.readString(settings);
+      Files.writeString(settings, written.replace(",\"form\":\"chat\"", ""));
+      teach(completions);
+      assertThat(endpoint.bodies()).as("asked by an earlier version").hasSize(2);
+    }
+  }
+
+  @Test
   void aSpentBudgetLeavesADatasetOfWhatIsThere() throws Exception {
     try (ScriptedEndpoint endpoint = new ScriptedEndpoint((p, a) -> ScriptedEndpoint.answer())) {
       TeachOptions base = options(prompts(30), endpoint.address(), 0, keepAll());
