@@ -379,6 +379,36 @@ class TeachJobTest {
   }
 
   @Test
+  void repliesThatCannotBeReadAreNoAnswers() throws Exception {
+    try (ScriptedEndpoint endpoint =
+        new ScriptedEndpoint(
+            (p, a) -> ScriptedEndpoint.text("{\"error\": {\"message\": \"upstream\"}}"))) {
+      assertThatThrownBy(() -> teach(once(options(prompts(2), endpoint.address(), 0, keepAll()))))
+          .isInstanceOf(IllegalStateException.class)
+          .hasMessage(
+              "no request was answered: 2 of 2 failed (malformed reply: it reports upstream, after"
+                  + " 1 tries), expected answers; correct prompts or teacher and run again");
+      assertThat(out.resolve("answers")).as("they may have been charged for").isNotEmptyDirectory();
+      assertThat(endpoint.bodies()).as("each once").hasSize(2);
+    }
+  }
+
+  /** The same with one try of each request. */
+  private static TeachOptions once(TeachOptions base) {
+    return new TeachOptions(
+        base.prompts(),
+        base.teacher(),
+        new TeachOptions.Host("echo", false, null, 4, 0, 20, 1, 0, 0, 0, 0),
+        base.tokenizer(),
+        base.sampling(),
+        base.samples(),
+        base.quality(),
+        base.defaultFinishReasons(),
+        base.evaluation(),
+        base.out());
+  }
+
+  @Test
   void otherSettingsDoNotMixWithAnEarlierRunsAnswers() throws Exception {
     try (ScriptedEndpoint endpoint = new ScriptedEndpoint((p, a) -> ScriptedEndpoint.answer())) {
       teach(options(prompts(2), endpoint.address(), 0, keepAll()));
