@@ -541,6 +541,23 @@ class TeachJobTest {
   }
 
   @Test
+  void aFirstRequestThatFailsIsAskedAndCountedOnce() throws Exception {
+    AtomicInteger asked = new AtomicInteger();
+    try (ScriptedEndpoint endpoint =
+        new ScriptedEndpoint(
+            (p, a) ->
+                asked.incrementAndGet() == 1
+                    ? ScriptedEndpoint.status(500, "oops")
+                    : ScriptedEndpoint.answer())) {
+      DistillationInfo info = teach(once(options(prompts(5), endpoint.address(), 0, keepAll())));
+
+      assertThat(endpoint.bodies()).hasSize(5);
+      assertThat(info.rows()).isEqualTo(4);
+      assertThat(info.failed()).isEqualTo(1);
+    }
+  }
+
+  @Test
   void noPromptsAreRefused() throws Exception {
     Path blank = Files.writeString(folder.resolve("blank.txt"), " \n\n");
     try (ScriptedEndpoint endpoint = new ScriptedEndpoint((p, a) -> ScriptedEndpoint.answer())) {
