@@ -166,6 +166,13 @@ class PrepareJobTest {
     refused(
         options(json).withFormat(DocumentFormat.JSONL).withTextColumn("content"),
         "line at byte 0 has no column \"content\", it has [kind, body]");
+    refused(
+        options(text("number.jsonl", List.of("{\"body\": 5}"))).withFormat(DocumentFormat.JSONL),
+        "number.jsonl, line at byte 0: column \"body\" is a JSON number, expected a string");
+    refused(
+        options(text("two.jsonl", List.of("", "{\"body\": \"a\"} {\"body\": \"b\"}")))
+            .withFormat(DocumentFormat.JSONL),
+        "two.jsonl, line at byte 1 goes on after its JSON value, expected one value a line");
   }
 
   @Test

@@ -268,6 +268,18 @@ class TeachJobTest {
   }
 
   @Test
+  void secondObjectsOfALineAreRefused() throws Exception {
+    Path odd = Files.writeString(folder.resolve("p.jsonl"), "\uFEFF{\"prompt\": \"one\"}\n");
+    try (ScriptedEndpoint endpoint = new ScriptedEndpoint((p, a) -> ScriptedEndpoint.answer())) {
+      assertThat(teach(options(odd, endpoint.address(), 0, keepAll())).rows()).isEqualTo(1);
+      Files.writeString(odd, "{\"prompt\": \"one\"} {\"prompt\": \"two\"}");
+      assertThatThrownBy(() -> teach(options(odd, endpoint.address(), 0, keepAll())))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("p.jsonl, line at byte 0 goes on after its JSON value");
+    }
+  }
+
+  @Test
   void answersThatDifferInASignAreNoDuplicates() throws Exception {
     List<String> answers = List.of("5", "-5", "x + 1", "X  +\\n1 ", "x = 1");
     AtomicInteger next = new AtomicInteger();
@@ -309,7 +321,8 @@ class TeachJobTest {
       Files.copy(in, h5);
     }
     Path characters = Files.writeString(folder.resolve("characters.txt"), "abcde");
-    Path text = Files.writeString(folder.resolve("text.txt"), "abacadaeabc".repeat(4));
+    Path text =
+        Files.writeString(folder.resolve("text.txt"), "\uFEFF" + "abacadaeabc".repeat(4));
     TeachOptions base = options(text, "dl4j:" + h5, 3, keepAll());
     TeachOptions options =
         new TeachOptions(
