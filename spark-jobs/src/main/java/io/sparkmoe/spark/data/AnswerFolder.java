@@ -91,7 +91,7 @@ public final class AnswerFolder {
   private List<String> files() throws IOException {
     return store.list("").stream()
         .filter(name -> NAME.matcher(name).matches())
-        .map(name -> location + "/" + name)
+        .map(name -> InputFiles.pattern(location + "/" + name))
         .toList();
   }
 }

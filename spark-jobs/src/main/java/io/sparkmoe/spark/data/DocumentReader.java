@@ -105,7 +105,8 @@ public final class DocumentReader {
 
   private <T> JavaRDD<T> lines(InputFiles files, LineFunction<T> function) throws IOException {
     Job job = Job.getInstance(context.hadoopConfiguration());
-    FileInputFormat.setInputPaths(job, files.paths().toArray(Path[]::new));
+    FileInputFormat.setInputPaths(
+        job, Arrays.stream(files.patterns()).map(Path::new).toArray(Path[]::new));
     long wanted = files.totalBytes() / (4L * context.defaultParallelism());
     FileInputFormat.setMaxInputSplitSize(
         job, Math.max(MIN_SPLIT_BYTES, Math.min(MAX_SPLIT_BYTES, wanted)));
@@ -147,7 +148,7 @@ public final class DocumentReader {
   private JavaPairRDD<Long, Tuple2<String, String>> readParquet(InputFiles files)
       throws IOException {
     requireParquet(files);
-    Dataset<Row> rows = spark.read().parquet(files.names().toArray(String[]::new));
+    Dataset<Row> rows = spark.read().parquet(files.patterns());
     Column source =
         sourceColumn == null ? null : column(rows, sourceColumn).cast(DataTypes.StringType);
     List<Column> columns = new ArrayList<>();
@@ -168,9 +169,11 @@ public final class DocumentReader {
     }
     Map<String, Integer> indexOf = new HashMap<>();
     for (int i = 0; i < files.paths().size(); i++) {
-      // Spark writes the path as it is or as a URI, by version.
-      indexOf.put(files.paths().get(i).toString(), i);
-      indexOf.put(files.paths().get(i).toUri().toString(), i);
+      // Spark writes the path as it is or as a URI, by version; the URI of the path's own text, as
+      // a listed one's may begin with file:/// where that begins with file:/.
+      String path = files.paths().get(i).toString();
+      indexOf.put(path, i);
+      indexOf.put(new Path(path).toUri().toString(), i);
     }
     boolean hasSource = source != null;
     return rows.select(columns.toArray(Column[]::new))

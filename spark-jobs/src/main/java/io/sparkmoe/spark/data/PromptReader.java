@@ -47,10 +47,12 @@ public final class PromptReader {
   public JavaRDD<String> texts(List<String> inputs, DocumentFormat format) throws IOException {
     if (format == DocumentFormat.TEXT) {
       InputFiles files = InputFiles.list(inputs, context.hadoopConfiguration());
-      return context
-          .wholeTextFiles(String.join(",", files.names()))
-          .values()
-          .map(PromptReader::withoutMark);
+      return spark
+          .read()
+          .option("wholetext", true)
+          .text(files.patterns())
+          .javaRDD()
+          .map(file -> withoutMark(file.getString(0)));
     }
     return new DocumentReader(spark, format, TEXT_COLUMN, null)
         .read(inputs)
@@ -74,8 +76,7 @@ public final class PromptReader {
   }
 
   private Dataset<Row> rows(List<String> inputs) throws IOException {
-    InputFiles files = InputFiles.list(inputs, context.hadoopConfiguration());
-    return spark.read().parquet(files.names().toArray(String[]::new));
+    return spark.read().parquet(InputFiles.list(inputs, context.hadoopConfiguration()).patterns());
   }
 
   private JavaRDD<String> parquet(List<String> inputs) throws IOException {

@@ -268,14 +268,15 @@ class TeachJobTest {
   }
 
   @Test
-  void secondObjectsOfALineAreRefused() throws Exception {
-    Path odd = Files.writeString(folder.resolve("p.jsonl"), "\uFEFF{\"prompt\": \"one\"}\n");
+  void promptsOfOddNamesAreReadAndSecondObjectsOfALineRefused() throws Exception {
+    out = folder.resolve("out[1]{2}");
+    Path odd = Files.writeString(folder.resolve("p,[1]{2}.jsonl"), "\uFEFF{\"prompt\": \"one\"}\n");
     try (ScriptedEndpoint endpoint = new ScriptedEndpoint((p, a) -> ScriptedEndpoint.answer())) {
       assertThat(teach(options(odd, endpoint.address(), 0, keepAll())).rows()).isEqualTo(1);
       Files.writeString(odd, "{\"prompt\": \"one\"} {\"prompt\": \"two\"}");
       assertThatThrownBy(() -> teach(options(odd, endpoint.address(), 0, keepAll())))
           .isInstanceOf(IllegalArgumentException.class)
-          .hasMessageContaining("p.jsonl, line at byte 0 goes on after its JSON value");
+          .hasMessageContaining("{2}.jsonl, line at byte 0 goes on after its JSON value");
     }
   }
 
@@ -322,7 +323,7 @@ class TeachJobTest {
     }
     Path characters = Files.writeString(folder.resolve("characters.txt"), "abcde");
     Path text =
-        Files.writeString(folder.resolve("text.txt"), "\uFEFF" + "abacadaeabc".repeat(4));
+        Files.writeString(folder.resolve("te,xt[1]{2}.txt"), "\uFEFF" + "abacadaeabc".repeat(4));
     TeachOptions base = options(text, "dl4j:" + h5, 3, keepAll());
     TeachOptions options =
         new TeachOptions(
