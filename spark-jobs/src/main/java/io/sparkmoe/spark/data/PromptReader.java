@@ -1,10 +1,13 @@
 package io.sparkmoe.spark.data;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import io.sparkmoe.data.JsonLine;
 import io.sparkmoe.distill.Prompt;
 import java.io.IOException;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
+import java.util.StringJoiner;
 import org.apache.spark.api.java.JavaPairRDD;
 import org.apache.spark.api.java.JavaRDD;
 import org.apache.spark.api.java.JavaSparkContext;
@@ -64,11 +67,33 @@ public final class PromptReader {
     return text.startsWith(BYTE_ORDER_MARK) ? text.substring(BYTE_ORDER_MARK.length()) : text;
   }
 
-  /** Everything that the inputs say, a line or row at a time, for comparison with other text. */
-  public JavaRDD<String> lines(List<String> inputs, DocumentFormat format) throws IOException {
-    return format == DocumentFormat.PARQUET
-        ? rows(inputs).toJSON().javaRDD()
-        : lines(inputs).values();
+  /**
+   * Everything that the inputs say, a line or row at a time, for comparison with other text: of
+   * JSON and of tables all texts, wherever they stand.
+   */
+  public JavaRDD<String> everyText(List<String> inputs, DocumentFormat format) throws IOException {
+    return switch (format) {
+      case TEXT -> lines(inputs).values();
+      case JSONL -> lines(inputs).map(line -> textsIn(line._2, line._1));
+      case PARQUET -> rows(inputs).toJSON().javaRDD().map(row -> textsIn(row, "row"));
+    };
+  }
+
+  private static String textsIn(String line, String place) {
+    try {
+      StringJoiner texts = new StringJoiner("\n");
+      addTexts(JsonLine.parse(line, place), texts);
+      return texts.toString();
+    } catch (IllegalArgumentException e) {
+      throw new BadInputException(e.getMessage());
+    }
+  }
+
+  private static void addTexts(JsonNode value, StringJoiner texts) {
+    if (value.isTextual()) {
+      texts.add(value.asText());
+    }
+    value.elements().forEachRemaining(part -> addTexts(part, texts));
   }
 
   private JavaPairRDD<String, String> lines(List<String> inputs) throws IOException {

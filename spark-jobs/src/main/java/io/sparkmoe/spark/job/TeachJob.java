@@ -154,7 +154,7 @@ public final class TeachJob {
       List<String> paths = List.of(options.evaluation());
       set.addAll(
           reader
-              .lines(paths, formatOf(spark, paths))
+              .everyText(paths, formatOf(spark, paths))
               .flatMap(text -> NgramSet.ngramsOf(text).iterator())
               .distinct()
               .collect());

@@ -1,5 +1,6 @@
 package io.sparkmoe.spark.teach;
 
+import static org.apache.spark.sql.functions.array_join;
 import static org.apache.spark.sql.functions.coalesce;
 import static org.apache.spark.sql.functions.col;
 import static org.apache.spark.sql.functions.greatest;
@@ -59,7 +60,8 @@ public final class QualityFilter {
   /** The answers with the name of the filter that drops each, null = it stays. */
   public Dataset<Row> judge(Dataset<Row> answers) {
     Judge judge = new Judge(limits, evaluation);
-    Column asked = coalesce(col("prompt"), to_json(col("messages")));
+    // Their text and not its JSON, whose escapes would hide words.
+    Column asked = coalesce(col("prompt"), array_join(col("messages.content"), "\n"));
     Column own =
         udf(judge, DataTypes.StringType)
             .apply(asked, col("completion"), col("answer"), col("finish_reason"));

@@ -268,6 +268,54 @@ class TeachJobTest {
   }
 
   @Test
+  void contaminationIsFoundBehindTheEscapesOfJson() throws Exception {
+    Path prompts =
+        Files.writeString(
+            folder.resolve("p.jsonl"),
+            """
+            {"prompt": "le café où l'été finit est fermé depuis hier soir"}
+            {"messages": [{"role": "user", "content": "one\\ntwo \\"three\\" four\\nfive six seven eight"}]}
+            {"prompt": "something else that nobody evaluates with, as far as is known"}
+            """);
+    Path evaluation =
+        Files.writeString(
+            folder.resolve("eval.jsonl"),
+            """
+            {"id": 1, "q": {"text": ["Le caf\\u00e9 o\\u00f9 l'\\u00e9t\\u00e9\\nfinit est ferm\\u00e9 depuis hier soir"]}}
+            {"id": 2, "q": {"text": ["One two\\nthree four five\\tsix seven eight"]}}
+            """);
+    Path table = folder.resolve("eval.parquet");
+    SPARK.session().read().json(evaluation.toString()).write().parquet(table.toString());
+    try (ScriptedEndpoint endpoint = new ScriptedEndpoint((p, a) -> ScriptedEndpoint.answer())) {
+      TeachOptions base = options(prompts, endpoint.address(), 0, keepAll());
+      for (Path set : List.of(evaluation, table)) {
+        DistillationInfo info = teach(against(base, set));
+
+        assertThat(info.dropped()).containsEntry("contamination", 2L);
+        assertThat(rows().first().<String>getAs("prompt")).startsWith("something else");
+      }
+      Files.writeString(evaluation, "{\"q\": 1");
+      assertThatThrownBy(() -> teach(against(base, evaluation)))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("eval.jsonl, line at byte 0 is not JSON (");
+    }
+  }
+
+  private static TeachOptions against(TeachOptions base, Path evaluation) {
+    return new TeachOptions(
+        base.prompts(),
+        base.teacher(),
+        base.host(),
+        base.tokenizer(),
+        base.sampling(),
+        base.samples(),
+        base.quality(),
+        base.defaultFinishReasons(),
+        evaluation.toString(),
+        base.out());
+  }
+
+  @Test
   void promptsOfOddNamesAreReadAndSecondObjectsOfALineRefused() throws Exception {
     out = folder.resolve("out[1]{2}");
     Path odd = Files.writeString(folder.resolve("p,[1]{2}.jsonl"), "\uFEFF{\"prompt\": \"one\"}\n");
