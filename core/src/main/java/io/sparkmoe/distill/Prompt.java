@@ -1,13 +1,12 @@
 package io.sparkmoe.distill;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.sparkmoe.data.JsonLine;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Locale;
 import java.util.Objects;
 
 /**
@@ -74,17 +73,7 @@ public record Prompt(
    * @return null when the prompt is blank
    */
   public static Prompt fromJson(String line, String place) {
-    JsonNode object;
-    try {
-      object = JSON.readTree(line);
-    } catch (JsonProcessingException e) {
-      throw new IllegalArgumentException(
-          place + " is not JSON (" + e.getOriginalMessage() + "); check --format", e);
-    }
-    if (!object.isObject()) {
-      throw new IllegalArgumentException(
-          place + " is a JSON " + kind(object) + ", expected an object; check --format");
-    }
+    JsonNode object = JsonLine.parseObject(line, place);
     String source = object.path("source").asText("");
     String completion = object.hasNonNull("completion") ? object.get("completion").asText() : null;
     JsonNode prompt = object.hasNonNull("prompt") ? object.get("prompt") : object.get("messages");
@@ -121,7 +110,10 @@ public record Prompt(
     }
     if (!prompt.isArray()) {
       throw new IllegalArgumentException(
-          place + " has a prompt that is a JSON " + kind(prompt) + ", expected text or messages");
+          place
+              + " has a prompt that is a JSON "
+              + JsonLine.kind(prompt)
+              + ", expected text or messages");
     }
     while (!messages.isEmpty()
         && messages.get(messages.size() - 1).role().equals(ChatMessage.ASSISTANT)) {
@@ -136,9 +128,5 @@ public record Prompt(
       ids[i] = array.path(i).asInt();
     }
     return ids;
-  }
-
-  private static String kind(JsonNode node) {
-    return node.getNodeType().toString().toLowerCase(Locale.ROOT);
   }
 }

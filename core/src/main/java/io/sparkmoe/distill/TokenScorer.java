@@ -4,6 +4,7 @@ import io.sparkmoe.infer.Append;
 import io.sparkmoe.infer.InferenceModel;
 import io.sparkmoe.infer.InferenceModel.Logits;
 import io.sparkmoe.infer.LatentCache;
+import io.sparkmoe.infer.Sampler;
 import io.sparkmoe.kernel.Kernels;
 import io.sparkmoe.kernel.TeacherTargets;
 import io.sparkmoe.tensor.Arena;
@@ -129,6 +130,7 @@ final class TokenScorer {
       int token = at + i;
       int row = firstRow + i;
       scores.given()[token] = given.getFloat(row);
+      Sampler.requireFinite("log-probability", scores.given()[token]);
       if (topK > 0) {
         scores.tailLogMass()[token] = ranked.tailLogMass().getFloat(row);
         for (int k = 0; k < topK; k++) {

@@ -56,13 +56,24 @@ public final class Sampler {
    */
   public float logProbability(Tensor logits, int row, int token) {
     double logSum = kernels.logSumExp(logits, row);
-    if (!Double.isFinite(logSum)) {
+    requireFinite("log-sum-exp", logSum);
+    return (float) (logits.get(row * logits.cols() + token) - logSum);
+  }
+
+  /**
+   * Refuses what follows from logits that are not finite, which damaged weights make.
+   *
+   * @param name what the value is
+   */
+  public static void requireFinite(String name, double value) {
+    if (!Double.isFinite(value)) {
       throw new IllegalArgumentException(
-          "the model's logits are not numbers: got log-sum-exp "
-              + logSum
+          "the model's logits are not numbers: got "
+              + name
+              + " "
+              + value
               + ", expected a finite one; the weights are damaged, take another checkpoint");
     }
-    return (float) (logits.get(row * logits.cols() + token) - logSum);
   }
 
   /**

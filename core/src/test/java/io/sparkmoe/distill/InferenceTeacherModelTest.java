@@ -1,6 +1,7 @@
 package io.sparkmoe.distill;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import io.sparkmoe.data.ByteTokenizer;
@@ -184,6 +185,30 @@ class InferenceTeacherModelTest {
     for (int i = 0; i < plain.sampledLogprobs().length; i++) {
       assertThat(plain.sampledLogprobs()[i])
           .isCloseTo(rows.get(0).sampledLogprobs()[i], within(1e-4f));
+    }
+  }
+
+  @Test
+  void damagedWeightsAreNamedWhetherTextIsWrittenOrJudged() {
+    Tensor head = parameters.weight("lm_head.weight").value();
+    float[] whole = new float[head.cols()];
+    for (int i = 0; i < whole.length; i++) {
+      whole[i] = head.getFloat(i);
+      head.setFloat(i, Float.MAX_VALUE); // a number, as loading demands, whose products are none
+    }
+    try {
+      for (Prompt prompt :
+          List.of(Prompt.ofText("To be"), new Prompt("", "To be", null, " or not", null))) {
+        assertThatThrownBy(
+                () -> teach(new SamplingSettings(5, 1, 1, 2, 1), new ArrayList<>(), prompt))
+            .isInstanceOf(IllegalArgumentException.class)
+            .hasMessageStartingWith("the model's logits are not numbers: got log-")
+            .hasMessageEndingWith("the weights are damaged, take another checkpoint");
+      }
+    } finally {
+      for (int i = 0; i < whole.length; i++) {
+        head.setFloat(i, whole[i]);
+      }
     }
   }
 

@@ -19,7 +19,7 @@ public record BudgetLimits(
   public static final BudgetLimits NONE = new BudgetLimits(0, 0, 0, 0);
 
   public BudgetLimits {
-    if (maxTokens < 0 || maxMoney < 0 || promptPrice < 0 || completionPrice < 0) {
+    if (maxTokens < 0 || !(maxMoney >= 0 && promptPrice >= 0 && completionPrice >= 0)) {
       throw new IllegalArgumentException(
           "budgets and prices must be at least 0, got "
               + maxTokens

@@ -57,16 +57,30 @@ final class Exchange {
    * @param reply null when there is none
    * @param usage what all its tries cost
    * @param failure why there is no reply
+   * @param stop why no other request has a chance either, null = others may
    */
-  record Outcome(Reply reply, TokenUsage usage, String failure) {}
+  record Outcome(Reply reply, TokenUsage usage, String failure, TeacherFailure stop) {}
+
+  /** What the tries of one request have cost so far. */
+  private static final class Cost {
+    private TokenUsage usage = TokenUsage.NONE;
+  }
 
   Outcome ask(TeacherRequest request) throws InterruptedException {
+    Cost cost = new Cost();
+    try {
+      return ask(request, cost);
+    } catch (TeacherFailure e) {
+      return new Outcome(null, cost.usage, e.getMessage(), e); // thrown on, it would hide the cost
+    }
+  }
+
+  private Outcome ask(TeacherRequest request, Cost cost) throws InterruptedException {
     byte[] body = body(request);
     // A token is at least a byte; a template adds a few for each message.
     int messages = request.prompt().messages() == null ? 1 : request.prompt().messages().size();
     TokenUsage worst = new TokenUsage(body.length + 8L * messages, settings.sampling().maxTokens());
     SplittableRandom random = new SplittableRandom(request.seed());
-    TokenUsage cost = TokenUsage.NONE;
     Verdict verdict = null;
     IOException failure = null;
     for (int attempt = 1; attempt <= settings.retry().maxAttempts(); attempt++) {
@@ -85,7 +99,7 @@ final class Exchange {
           Reply reply = read(response.body());
           spent = reply.usage() == null ? worst : reply.usage();
           givenUpInARow.set(0);
-          return new Outcome(reply, cost.plus(spent), null);
+          return new Outcome(reply, cost.usage.plus(spent), null, null);
         }
         verdict = verdicts.of(response.statusCode(), response.body());
         response
@@ -94,7 +108,7 @@ final class Exchange {
             .flatMap(value -> RetryAfter.parse(value, clock))
             .ifPresent(pace::pause);
       } catch (MalformedReplyException e) {
-        verdict = again("malformed reply: " + settings.key().scrub(e.getMessage()));
+        verdict = again("malformed reply: " + verdicts.quotable(e.getMessage()));
       } catch (IOException e) {
         failure = e;
         // What was sent may be answered, and charged for, without our hearing of it.
@@ -102,14 +116,14 @@ final class Exchange {
         verdict = again(Unreachable.describe(e));
       } finally {
         budget.settle(worst, spent);
-        cost = cost.plus(spent);
+        cost.usage = cost.usage.plus(spent);
       }
       switch (verdict.kind()) {
         case HOPELESS ->
             throw new TeacherFailure(TeacherFailure.Kind.WRONG_INPUT, verdict.reason());
         case REFUSED -> {
           givenUpInARow.set(0);
-          return new Outcome(null, cost, verdict.reason());
+          return new Outcome(null, cost.usage, verdict.reason(), null);
         }
         case AGAIN -> {}
       }
@@ -131,7 +145,10 @@ final class Exchange {
               + "), expected answers; run the same command again when it works");
     }
     return new Outcome(
-        null, cost, verdict.reason() + ", after " + settings.retry().maxAttempts() + " tries");
+        null,
+        cost.usage,
+        verdict.reason() + ", after " + settings.retry().maxAttempts() + " tries",
+        null);
   }
 
   private static Verdict again(String reason) {

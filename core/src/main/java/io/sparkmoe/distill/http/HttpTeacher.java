@@ -118,6 +118,9 @@ public final class HttpTeacher implements Teacher {
       if (outcome.usage().total() > 0) {
         sink.answered(List.of(), outcome.usage());
       }
+      if (outcome.stop() != null) {
+        throw outcome.stop();
+      }
       sink.failed(request, outcome.failure());
       return;
     }

@@ -19,13 +19,19 @@ final class ReplyJson {
   static JsonNode firstChoice(JsonNode reply) throws MalformedReplyException {
     JsonNode error = reply.path("error");
     if (!error.isMissingNode() && !error.isNull()) {
-      throw new MalformedReplyException("it reports " + error.path("message").asText("an error"));
+      String text = errorText(error);
+      throw new MalformedReplyException("it reports " + (text.isBlank() ? "an error" : text));
     }
     JsonNode choice = reply.path("choices").path(0);
     if (!choice.isObject()) {
       throw new MalformedReplyException("it has no choices");
     }
     return choice;
+  }
+
+  /** What an error says, as an object or plainly; empty when it says nothing. */
+  static String errorText(JsonNode error) {
+    return error.isTextual() ? error.asText() : error.path("message").asText("");
   }
 
   static TokenUsage usage(JsonNode reply) {

@@ -1,6 +1,5 @@
 package io.sparkmoe.distill.http;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.util.Locale;
@@ -67,15 +66,17 @@ final class StatusVerdicts {
   private String said(byte[] body) {
     String text;
     try {
-      JsonNode error = JSON.readTree(body).path("error");
-      text = error.isTextual() ? error.asText() : error.path("message").asText("");
+      text = ReplyJson.errorText(JSON.readTree(body).path("error"));
     } catch (IOException e) {
       return "";
     }
-    text = settings.key().scrub(text).replaceAll("\\s+", " ").strip();
-    if (text.isEmpty()) {
-      return "";
-    }
-    return " (" + (text.length() > MAX_QUOTE ? text.substring(0, MAX_QUOTE) + "..." : text) + ")";
+    text = quotable(text);
+    return text.isEmpty() ? "" : " (" + text + ")";
+  }
+
+  /** A text of the other side as part of a sentence: one line, not long, without the key. */
+  String quotable(String text) {
+    String line = settings.key().scrub(text).replaceAll("\\s+", " ").strip();
+    return line.length() > MAX_QUOTE ? line.substring(0, MAX_QUOTE) + "..." : line;
   }
 }

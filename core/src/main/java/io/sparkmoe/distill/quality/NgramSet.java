@@ -50,8 +50,8 @@ public final class NgramSet implements Serializable {
     return found;
   }
 
-  /** A text's words in lower case, one space between them: equal for texts that say the same. */
-  public static String words(String text) {
+  /** A text's words in lower case, one space between them. */
+  private static String words(String text) {
     return text.toLowerCase(Locale.ROOT).replaceAll(BETWEEN_WORDS, " ").strip();
   }
 }

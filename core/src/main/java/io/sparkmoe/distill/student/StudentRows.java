@@ -191,7 +191,7 @@ public final class StudentRows implements Serializable {
               + tokenizerSha256
               + "; give --tokenizer that of the teacher, or teach again");
     }
-    if (sha256 == null && row.prompt() == null && row.messages() != null) {
+    if (row.promptIds() == null && row.prompt() == null && row.messages() != null) {
       throw new IllegalArgumentException(
           where
               + " is a conversation without token ids, whose template is not known, expected a"

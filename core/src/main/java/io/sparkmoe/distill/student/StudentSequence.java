@@ -28,15 +28,15 @@ public record StudentSequence(
     float[] tailLogMass) {
 
   /**
-   * Lays a row out; text without ids is encoded.
+   * Lays a row out; text without ids is encoded, each of prompt and completion by itself: an
+   * endpoint's template hides the ids of the prompt and not those of the answer.
    *
    * @param tokenizer of the student, and of the row's ids if it has any
    * @param maskPrompt whether the prompt is not learnt
    */
   public static StudentSequence of(DistillationRow row, Tokenizer tokenizer, boolean maskPrompt) {
-    boolean hasIds = row.completionIds() != null;
-    int[] prompt = hasIds ? row.promptIds() : encode(row.prompt(), tokenizer);
-    int[] completion = hasIds ? row.completionIds() : encode(row.completion(), tokenizer);
+    int[] prompt = idsOrEncoded(row.promptIds(), row.prompt(), tokenizer);
+    int[] completion = idsOrEncoded(row.completionIds(), row.completion(), tokenizer);
     int end = tokenizer.endOfTextId();
     boolean ended = completion.length > 0 && completion[completion.length - 1] == end;
     int n = prompt.length + completion.length + (ended ? 0 : 1);
@@ -116,7 +116,10 @@ public record StudentSequence(
     return sequence;
   }
 
-  private static int[] encode(String text, Tokenizer tokenizer) {
+  private static int[] idsOrEncoded(int[] ids, String text, Tokenizer tokenizer) {
+    if (ids != null) {
+      return ids;
+    }
     return text == null ? new int[0] : tokenizer.encode(text);
   }
 }

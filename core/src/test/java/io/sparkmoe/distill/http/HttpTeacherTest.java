@@ -256,6 +256,25 @@ class HttpTeacherTest {
   }
 
   @Test
+  void whatTheOtherSideSaysIsOneShortLineInsideASuccessToo() throws Exception {
+    String talk = "all is lost\\nsk-secret\\n".repeat(300);
+    Answers object =
+        ask(
+            (p, a) -> ScriptedEndpoint.text("{\"error\": {\"message\": \"" + talk + "\"}}"),
+            0,
+            "x");
+    Answers plain = ask((p, a) -> ScriptedEndpoint.text("{\"error\": \"busy\"}"), 0, "x");
+
+    assertThat(object.failures.get("id-x"))
+        .startsWith("malformed reply: it reports all is lost *** all is lost *** all")
+        .endsWith("..., after 4 tries")
+        .hasSizeLessThan(250)
+        .doesNotContain("\n");
+    assertThat(plain.failures)
+        .containsEntry("id-x", "malformed reply: it reports busy, after 4 tries");
+  }
+
+  @Test
   void aWrongKeyStopsAtOnce() throws Exception {
     try (ScriptedEndpoint endpoint =
         new ScriptedEndpoint((p, a) -> ScriptedEndpoint.status(401, "bad key sk-secret"))) {
@@ -290,6 +309,21 @@ class HttpTeacherTest {
         .hasMessageContaining(
             "gives no log-probabilities: model echo left them out of 3 replies, expected them for"
                 + " --top-k 5; use another model or --top-k 0");
+  }
+
+  @Test
+  void whatAStopHasCostReachesTheSink() throws Exception {
+    try (ScriptedEndpoint endpoint =
+        new ScriptedEndpoint((p, a) -> ScriptedEndpoint.answer(-1, false))) {
+      Answers answers = new Answers();
+      HttpTeacher teacher = new HttpTeacher(settings(endpoint, Api.CHAT, 5), null);
+
+      assertThatThrownBy(() -> teacher.answer(List.of(request("x")).iterator(), answers))
+          .isInstanceOf(TeacherFailure.class)
+          .hasMessageContaining("gives no log-probabilities");
+      assertThat(endpoint.bodies()).hasSize(3);
+      assertThat(answers.usage.completionTokens()).as("three worst cases").isEqualTo(3 * 64);
+    }
   }
 
   @Test

@@ -81,10 +81,33 @@ class StudentRowsTest {
             .topk(null, null, null)
             .messages(List.of(new ChatMessage("user", "a"))),
         "row r of DIR is a conversation without token ids, whose template is not known");
+    refuses(
+        Loss.BUCKET,
+        row("r", null, "b")
+            .ids(sha, null, new int[] {'b'})
+            .messages(List.of(new ChatMessage("user", "a"))),
+        "row r of DIR is a conversation without token ids, whose template is not known");
     StudentRows twice = rows(Loss.BUCKET);
     twice.add(row("r", "", "b").build(), tokenizer);
     assertThatThrownBy(() -> twice.add(row("r", "", "c").build(), tokenizer))
         .hasMessageContaining("row r of DIR is there twice");
+  }
+
+  @Test
+  @DisplayName("a chat endpoint's row, with ids of the answer alone, has its prompt encoded")
+  void promptOfAChat() {
+    DistillationRow row =
+        row("r", "ab", "cd")
+            .ids(tokenizer.sha256(), null, new int[] {'c', 'd'})
+            .messages(List.of(new ChatMessage("user", "ab"), new ChatMessage("assistant", "cd")))
+            .build();
+    StudentRows rows = rows(Loss.BUCKET);
+    rows.add(row, tokenizer);
+
+    StudentSequence sequence = rows.sequence(row, tokenizer);
+    assertThat(sequence.tokens()).containsExactly('a', 'b', 'c', 'd', tokenizer.endOfTextId());
+    assertThat(sequence.topkIds()[1]).isNull();
+    assertThat(sequence.topkIds()[2]).containsExactly('c', 255);
   }
 
   private void refuses(Loss loss, DistillationRow.Builder row, String message) {

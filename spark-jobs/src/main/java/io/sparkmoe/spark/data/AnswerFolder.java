@@ -63,9 +63,9 @@ public final class AnswerFolder {
     return new State(answers, usage);
   }
 
-  /** Whether there are none. */
+  /** Whether there are none; files may hold nothing but what requests without an answer cost. */
   public boolean isEmpty() throws IOException {
-    return files().isEmpty();
+    return state().answers() == 0;
   }
 
   /** Ids of the answered requests. */
@@ -91,7 +91,7 @@ public final class AnswerFolder {
   private List<String> files() throws IOException {
     return store.list("").stream()
         .filter(name -> NAME.matcher(name).matches())
-        .map(name -> location + "/" + name)
+        .map(name -> InputFiles.pattern(location + "/" + name))
         .toList();
   }
 }

@@ -2,6 +2,7 @@ package io.sparkmoe.spark.data;
 
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.Serializable;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -19,6 +20,7 @@ import org.apache.hadoop.mapreduce.lib.input.FileSplit;
 import org.apache.hadoop.mapreduce.lib.input.TextInputFormat;
 import org.apache.spark.api.java.JavaNewHadoopRDD;
 import org.apache.spark.api.java.JavaPairRDD;
+import org.apache.spark.api.java.JavaRDD;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.sql.Column;
 import org.apache.spark.sql.Dataset;
@@ -66,9 +68,45 @@ public final class DocumentReader {
     return format == DocumentFormat.PARQUET ? readParquet(files) : readLines(files);
   }
 
+  /**
+   * The lines of text files, blank ones left out, in no promised order.
+   *
+   * @return (place as messages say it, line)
+   */
+  public JavaPairRDD<String, String> lines(List<String> inputs) throws IOException {
+    return JavaPairRDD.fromJavaRDD(
+        lines(
+            InputFiles.list(inputs, context.hadoopConfiguration()),
+            (file, fileIndex, offset, bytes) -> {
+              String line = LineReader.line(file, offset, bytes.getBytes(), bytes.getLength());
+              return line == null ? null : new Tuple2<>(LineReader.place(file, offset), line);
+            }));
+  }
+
   private JavaPairRDD<Long, Tuple2<String, String>> readLines(InputFiles files) throws IOException {
+    LineReader reader = new LineReader(format, textColumn, sourceColumn);
+    return JavaPairRDD.fromJavaRDD(
+        lines(
+            files,
+            (file, fileIndex, offset, bytes) -> {
+              Tuple2<String, String> document =
+                  reader.read(file, offset, bytes.getBytes(), bytes.getLength());
+              return document == null
+                  ? null
+                  : new Tuple2<>(SortKey.of(fileIndex, offset), document);
+            }));
+  }
+
+  /** What becomes of a line, null = nothing is in it. */
+  @FunctionalInterface
+  private interface LineFunction<T> extends Serializable {
+    T apply(String file, int fileIndex, long offsetBytes, Text bytes);
+  }
+
+  private <T> JavaRDD<T> lines(InputFiles files, LineFunction<T> function) throws IOException {
     Job job = Job.getInstance(context.hadoopConfiguration());
-    FileInputFormat.setInputPaths(job, files.paths().toArray(Path[]::new));
+    FileInputFormat.setInputPaths(
+        job, Arrays.stream(files.patterns()).map(Path::new).toArray(Path[]::new));
     long wanted = files.totalBytes() / (4L * context.defaultParallelism());
     FileInputFormat.setMaxInputSplitSize(
         job, Math.max(MIN_SPLIT_BYTES, Math.min(MAX_SPLIT_BYTES, wanted)));
@@ -80,18 +118,19 @@ public final class DocumentReader {
             context.newAPIHadoopRDD(
                 configuration, TextInputFormat.class, LongWritable.class, Text.class);
     List<String> names = files.names();
-    LineReader reader = new LineReader(format, textColumn, sourceColumn);
-    return JavaPairRDD.fromJavaRDD(
-        lines.mapPartitionsWithInputSplit(
-            (split, records) -> {
-              String file = ((FileSplit) split).getPath().toString();
-              return documents(reader, file, names.indexOf(file), records);
-            },
-            true));
+    return lines.mapPartitionsWithInputSplit(
+        (split, records) -> {
+          String file = ((FileSplit) split).getPath().toString();
+          return results(function, file, names.indexOf(file), records);
+        },
+        true);
   }
 
-  private static Iterator<Tuple2<Long, Tuple2<String, String>>> documents(
-      LineReader reader, String file, int fileIndex, Iterator<Tuple2<LongWritable, Text>> records) {
+  private static <T> Iterator<T> results(
+      LineFunction<T> function,
+      String file,
+      int fileIndex,
+      Iterator<Tuple2<LongWritable, Text>> records) {
     return new NonNullIterator<>() {
       @Override
       protected boolean hasSource() {
@@ -99,12 +138,9 @@ public final class DocumentReader {
       }
 
       @Override
-      protected Tuple2<Long, Tuple2<String, String>> nextOrNull() {
+      protected T nextOrNull() {
         Tuple2<LongWritable, Text> line = records.next();
-        long offset = line._1.get();
-        Tuple2<String, String> document =
-            reader.read(file, offset, line._2.getBytes(), line._2.getLength());
-        return document == null ? null : new Tuple2<>(SortKey.of(fileIndex, offset), document);
+        return function.apply(file, fileIndex, line._1.get(), line._2);
       }
     };
   }
@@ -112,8 +148,7 @@ public final class DocumentReader {
   private JavaPairRDD<Long, Tuple2<String, String>> readParquet(InputFiles files)
       throws IOException {
     requireParquet(files);
-    List<String> names = files.names();
-    Dataset<Row> rows = spark.read().parquet(names.toArray(String[]::new));
+    Dataset<Row> rows = spark.read().parquet(files.patterns());
     Column source =
         sourceColumn == null ? null : column(rows, sourceColumn).cast(DataTypes.StringType);
     List<Column> columns = new ArrayList<>();
@@ -134,9 +169,11 @@ public final class DocumentReader {
     }
     Map<String, Integer> indexOf = new HashMap<>();
     for (int i = 0; i < files.paths().size(); i++) {
-      // Spark writes the path as it is or as a URI, by version.
-      indexOf.put(files.paths().get(i).toString(), i);
-      indexOf.put(files.paths().get(i).toUri().toString(), i);
+      // Spark writes the path as it is or as a URI, by version; the URI of the path's own text, as
+      // a listed one's may begin with file:/// where that begins with file:/.
+      String path = files.paths().get(i).toString();
+      indexOf.put(path, i);
+      indexOf.put(new Path(path).toUri().toString(), i);
     }
     boolean hasSource = source != null;
     return rows.select(columns.toArray(Column[]::new))

@@ -92,6 +92,16 @@ final class InputFiles {
     return names;
   }
 
+  /** Names for Hadoop and Spark, which take what they are given for patterns: each finds itself. */
+  String[] patterns() {
+    return paths.stream().map(path -> pattern(path.toString())).toArray(String[]::new);
+  }
+
+  /** The pattern that only this name fits. */
+  static String pattern(String name) {
+    return name.replaceAll("[\\\\*?{}\\[\\]]", "\\\\$0");
+  }
+
   long totalBytes() {
     return totalBytes;
   }

@@ -1,8 +1,7 @@
 package io.sparkmoe.spark.data;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
+import io.sparkmoe.data.JsonLine;
 import java.io.Serializable;
 import java.nio.ByteBuffer;
 import java.nio.CharBuffer;
@@ -26,7 +25,6 @@ final class LineReader implements Serializable {
   private final DocumentFormat format;
   private final String textColumn;
   private final String sourceColumn;
-  private final ObjectMapper mapper = new ObjectMapper();
 
   /**
    * @param sourceColumn JSON key of the source, null for none
@@ -46,19 +44,30 @@ final class LineReader implements Serializable {
    * @return (source, text), or null when the line holds none
    */
   Tuple2<String, String> read(String file, long offsetBytes, byte[] bytes, int length) {
-    int end = length > 0 && bytes[length - 1] == '\r' ? length - 1 : length;
-    String line = decode(file, offsetBytes, bytes, end);
-    if (line.isBlank()) {
+    String line = line(file, offsetBytes, bytes, length);
+    if (line == null) {
       return null;
     }
     if (format == DocumentFormat.TEXT) {
       return new Tuple2<>(NO_SOURCE, line);
     }
-    String place = file + ", line at byte " + offsetBytes;
-    JsonNode object = parse(place, line);
-    String text = string(place, object, textColumn);
-    String source = sourceColumn == null ? NO_SOURCE : string(place, object, sourceColumn);
+    String place = place(file, offsetBytes);
+    JsonNode object = object(place, line);
+    String text = text(place, object, textColumn);
+    String source = sourceColumn == null ? NO_SOURCE : source(place, object, sourceColumn);
     return text.isBlank() ? null : new Tuple2<>(source, text);
+  }
+
+  /** Where a line stands, as messages say it. */
+  static String place(String file, long offsetBytes) {
+    return file + ", line at byte " + offsetBytes;
+  }
+
+  /** The text of a line, null when it is blank; parameters as in {@link #read}. */
+  static String line(String file, long offsetBytes, byte[] bytes, int length) {
+    int end = length > 0 && bytes[length - 1] == '\r' ? length - 1 : length;
+    String line = decode(file, offsetBytes, bytes, end);
+    return line.isBlank() ? null : line;
   }
 
   private static String decode(String file, long offsetBytes, byte[] bytes, int length) {
@@ -91,25 +100,33 @@ final class LineReader implements Serializable {
     return out.flip().toString();
   }
 
-  private JsonNode parse(String place, String line) {
-    JsonNode object;
+  private static JsonNode object(String place, String line) {
     try {
-      object = mapper.readTree(line);
-    } catch (JsonProcessingException e) {
-      throw new BadInputException(
-          place + " is not JSON (" + e.getOriginalMessage() + "); check --format");
+      return JsonLine.parseObject(line, place);
+    } catch (IllegalArgumentException e) {
+      throw new BadInputException(e.getMessage());
     }
-    if (!object.isObject()) {
-      throw new BadInputException(
-          place
-              + " is a JSON "
-              + object.getNodeType().toString().toLowerCase(Locale.ROOT)
-              + ", expected an object");
-    }
-    return object;
   }
 
-  private static String string(String place, JsonNode object, String column) {
+  /** Empty for null. A number is no text: how it was written is not known. */
+  private static String text(String place, JsonNode object, String column) {
+    JsonNode value = value(place, object, column);
+    if (!value.isNull() && !value.isTextual()) {
+      throw unfit(place, column, value, "a string");
+    }
+    return value.asText("");
+  }
+
+  /** Empty for null; a number names a source as well as a text does. */
+  private static String source(String place, JsonNode object, String column) {
+    JsonNode value = value(place, object, column);
+    if (!value.isValueNode()) {
+      throw unfit(place, column, value, "a string or number");
+    }
+    return value.asText("");
+  }
+
+  private static JsonNode value(String place, JsonNode object, String column) {
     JsonNode value = object.get(column);
     if (value == null) {
       List<String> names = new ArrayList<>();
@@ -117,18 +134,19 @@ final class LineReader implements Serializable {
       throw new BadInputException(
           place + " has no column \"" + column + "\", it has " + names + "; name one of them");
     }
-    if (value.isNull()) {
-      return "";
-    }
-    if (!value.isValueNode()) {
-      throw new BadInputException(
-          place
-              + ": column \""
-              + column
-              + "\" is a JSON "
-              + value.getNodeType().toString().toLowerCase(Locale.ROOT)
-              + ", expected a string");
-    }
-    return value.asText();
+    return value;
+  }
+
+  private static BadInputException unfit(
+      String place, String column, JsonNode value, String expected) {
+    return new BadInputException(
+        place
+            + ": column \""
+            + column
+            + "\" is a JSON "
+            + JsonLine.kind(value)
+            + ", expected "
+            + expected
+            + "; correct it or name another column");
   }
 }

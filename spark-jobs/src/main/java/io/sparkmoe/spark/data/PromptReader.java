@@ -1,10 +1,14 @@
 package io.sparkmoe.spark.data;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import io.sparkmoe.data.JsonLine;
 import io.sparkmoe.distill.Prompt;
 import java.io.IOException;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
+import java.util.StringJoiner;
+import org.apache.spark.api.java.JavaPairRDD;
 import org.apache.spark.api.java.JavaRDD;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.api.java.function.MapFunction;
@@ -21,6 +25,9 @@ public final class PromptReader {
 
   private static final String TEXT_COLUMN = "text";
 
+  /** What some editors begin a file with; it is no part of the text. */
+  private static final String BYTE_ORDER_MARK = "\uFEFF";
+
   private final SparkSession spark;
   private final JavaSparkContext context;
 
@@ -32,8 +39,9 @@ public final class PromptReader {
   /** Prompts as lines of {@link Prompt#toJson}; blank ones are left out. */
   public JavaRDD<String> prompts(List<String> inputs, DocumentFormat format) throws IOException {
     return switch (format) {
-      case TEXT -> lines(inputs).map(line -> Prompt.ofText(line).toJson());
-      case JSONL -> lines(inputs).map(PromptReader::normalised).filter(Objects::nonNull);
+      case TEXT -> lines(inputs).values().map(line -> Prompt.ofText(line).toJson());
+      case JSONL ->
+          lines(inputs).map(line -> normalised(line._2, line._1)).filter(Objects::nonNull);
       case PARQUET -> parquet(inputs);
     };
   }
@@ -42,7 +50,12 @@ public final class PromptReader {
   public JavaRDD<String> texts(List<String> inputs, DocumentFormat format) throws IOException {
     if (format == DocumentFormat.TEXT) {
       InputFiles files = InputFiles.list(inputs, context.hadoopConfiguration());
-      return context.wholeTextFiles(String.join(",", files.names())).values();
+      return spark
+          .read()
+          .option("wholetext", true)
+          .text(files.patterns())
+          .javaRDD()
+          .map(file -> withoutMark(file.getString(0)));
     }
     return new DocumentReader(spark, format, TEXT_COLUMN, null)
         .read(inputs)
@@ -50,25 +63,49 @@ public final class PromptReader {
         .map(document -> document._2);
   }
 
-  /** Everything that the inputs say, a line or row at a time, for comparison with other text. */
-  public JavaRDD<String> lines(List<String> inputs, DocumentFormat format) throws IOException {
-    if (format != DocumentFormat.PARQUET) {
-      return lines(inputs);
-    }
-    InputFiles files = InputFiles.list(inputs, context.hadoopConfiguration());
-    return spark.read().parquet(files.names().toArray(String[]::new)).toJSON().javaRDD();
+  private static String withoutMark(String text) {
+    return text.startsWith(BYTE_ORDER_MARK) ? text.substring(BYTE_ORDER_MARK.length()) : text;
   }
 
-  private JavaRDD<String> lines(List<String> inputs) throws IOException {
-    return new DocumentReader(spark, DocumentFormat.TEXT, TEXT_COLUMN, null)
-        .read(inputs)
-        .values()
-        .map(document -> document._2);
+  /**
+   * Everything that the inputs say, a line or row at a time, for comparison with other text: of
+   * JSON and of tables all texts, wherever they stand.
+   */
+  public JavaRDD<String> everyText(List<String> inputs, DocumentFormat format) throws IOException {
+    return switch (format) {
+      case TEXT -> lines(inputs).values();
+      case JSONL -> lines(inputs).map(line -> textsIn(line._2, line._1));
+      case PARQUET -> rows(inputs).toJSON().javaRDD().map(row -> textsIn(row, "row"));
+    };
+  }
+
+  private static String textsIn(String line, String place) {
+    try {
+      StringJoiner texts = new StringJoiner("\n");
+      addTexts(JsonLine.parse(line, place), texts);
+      return texts.toString();
+    } catch (IllegalArgumentException e) {
+      throw new BadInputException(e.getMessage());
+    }
+  }
+
+  private static void addTexts(JsonNode value, StringJoiner texts) {
+    if (value.isTextual()) {
+      texts.add(value.asText());
+    }
+    value.elements().forEachRemaining(part -> addTexts(part, texts));
+  }
+
+  private JavaPairRDD<String, String> lines(List<String> inputs) throws IOException {
+    return new DocumentReader(spark, DocumentFormat.TEXT, TEXT_COLUMN, null).lines(inputs);
+  }
+
+  private Dataset<Row> rows(List<String> inputs) throws IOException {
+    return spark.read().parquet(InputFiles.list(inputs, context.hadoopConfiguration()).patterns());
   }
 
   private JavaRDD<String> parquet(List<String> inputs) throws IOException {
-    InputFiles files = InputFiles.list(inputs, context.hadoopConfiguration());
-    Dataset<Row> rows = spark.read().parquet(files.names().toArray(String[]::new));
+    Dataset<Row> rows = rows(inputs);
     List<String> present = Arrays.asList(rows.columns());
     List<String> columns = COLUMNS.stream().filter(present::contains).toList();
     if (!columns.contains("prompt") && !columns.contains("messages")) {
@@ -84,16 +121,16 @@ public final class PromptReader {
         .filter(line -> !line.isEmpty());
   }
 
-  private static String normalisedOrEmpty(String line) {
-    String json = normalised(line);
+  private static String normalisedOrEmpty(String row) {
+    String begin = row.length() > 60 ? row.substring(0, 60) + "..." : row;
+    String json = normalised(row, "prompt row \"" + begin + "\"");
     return json == null ? "" : json;
   }
 
   /** Null for a blank prompt. */
-  private static String normalised(String line) {
-    String begin = line.length() > 60 ? line.substring(0, 60) + "..." : line;
+  private static String normalised(String line, String place) {
     try {
-      Prompt prompt = Prompt.fromJson(line, "prompt line \"" + begin + "\"");
+      Prompt prompt = Prompt.fromJson(line, place);
       return prompt == null ? null : prompt.toJson();
     } catch (IllegalArgumentException e) {
       throw new BadInputException(e.getMessage());

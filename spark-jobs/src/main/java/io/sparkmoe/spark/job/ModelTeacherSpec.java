@@ -31,10 +31,28 @@ record ModelTeacherSpec(
     long offHeapBytes)
     implements TeacherSpec {
 
+  ModelTeacherSpec {
+    if (sampling.topK() > identity.vocabSize()) {
+      throw new IllegalArgumentException(
+          "wrong --top-k: got "
+              + sampling.topK()
+              + ", expected at most the "
+              + identity.vocabSize()
+              + " tokens of "
+              + identity.name()
+              + "; correct it");
+    }
+  }
+
   /** Reads a model in a task. */
   interface Loader extends Serializable {
     TeacherModel load(SamplingSettings sampling, Tokenizer tokenizer, int threads)
         throws IOException;
+  }
+
+  @Override
+  public String form() {
+    return null;
   }
 
   @Override

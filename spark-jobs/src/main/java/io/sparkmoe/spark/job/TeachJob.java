@@ -103,12 +103,11 @@ public final class TeachJob {
 
   private DistillationInfo teach(SparkSession spark, TeacherSpec spec)
       throws IOException, InterruptedException {
-    TeacherIdentity teacher = spec.identity();
     NgramSet evaluation = evaluation(spark);
     JavaRDD<String> prompts = prompts(spark, spec);
     try (TeachFolder folder =
         TeachFolder.open(options.out(), spark.sparkContext().hadoopConfiguration())) {
-      folder.requireGoesOn(teacher, options.sampling());
+      folder.requireGoesOn(spec, options.sampling());
       AnswerFolder answers = folder.answers();
       AnswerRun.Result result =
           new AnswerRun(
@@ -119,7 +118,7 @@ public final class TeachJob {
                   answers,
                   folder.answersLocation(),
                   new Progress(err))
-              .run(prompts, () -> folder.begin(teacher, options.sampling()));
+              .run(prompts, () -> folder.begin(spec, options.sampling()));
       requireAnswers(result, answers);
       DistillationInfo info = write(spark, spec, folder, result, evaluation);
       report(result, info);
@@ -155,7 +154,7 @@ public final class TeachJob {
       List<String> paths = List.of(options.evaluation());
       set.addAll(
           reader
-              .lines(paths, formatOf(spark, paths))
+              .everyText(paths, formatOf(spark, paths))
               .flatMap(text -> NgramSet.ngramsOf(text).iterator())
               .distinct()
               .collect());

@@ -79,7 +79,21 @@ public record TeachOptions(
       long budgetTokens,
       double budgetMoney,
       double priceIn,
-      double priceOut) {}
+      double priceOut) {
+    public Host {
+      requireAmount("--budget-tokens", budgetTokens);
+      requireAmount("--budget-money", budgetMoney);
+      requireAmount("--price-in", priceIn);
+      requireAmount("--price-out", priceOut);
+    }
+
+    /** NaN would compare as within any limit. */
+    private static void requireAmount(String option, double amount) {
+      require(
+          amount >= 0 && Double.isFinite(amount),
+          "wrong " + option + ": got " + amount + ", expected a number of at least 0; correct it");
+    }
+  }
 
   public TeachOptions {
     Objects.requireNonNull(prompts);

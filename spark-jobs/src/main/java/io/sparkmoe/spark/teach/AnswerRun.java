@@ -92,33 +92,32 @@ public final class AnswerRun {
           "spark.speculation is true, expected false: a second copy of a task would ask the"
               + " teacher everything twice; set it to false");
     }
-    JavaPairRDD<String, String> requests = requests(prompts);
+    JavaPairRDD<String, String> all = requests(prompts);
     try {
-      long total = requests.count();
+      long total = all.count();
       if (total == 0) {
         throw new IllegalArgumentException(
             "there are no prompts: got only blank ones, expected at least one; correct --prompts");
       }
       Asked asked = new Asked();
-      if (spec.isRemote()) {
-        asked.add(probe(pending(requests)));
-      }
+      JavaPairRDD<String, String> requests = spec.isRemote() ? probe(all, asked) : all;
       if (asked.stop() == null) {
         start.run();
       }
-      // A round asks all that is pending, failed requests of the one before too.
-      long failed = asked.failed();
+      // A round asks all that is pending, failed requests of the one before too, but the probe.
+      long probesFailed = asked.failed();
+      long failed = probesFailed;
       for (int round = 1; round <= MAX_ROUNDS && asked.stop() == null; round++) {
         Asked of = round(requests, total);
         asked.add(of);
-        failed = of.failed();
+        failed = probesFailed + of.failed();
         if (!of.isAgain()) {
           break;
         }
       }
       return new Result(total, failed, asked.reasons(), asked.stop());
     } finally {
-      requests.unpersist();
+      all.unpersist();
     }
   }
 
@@ -179,11 +178,20 @@ public final class AnswerRun {
   /**
    * Asks one request from here. A wrong key, address or model shows at once, in one sentence,
    * before any task asks; the answer counts as any other.
+   *
+   * @param asked hears what became of it
+   * @return the requests that tasks may ask: a probe that failed was tried often enough
    */
-  private Asked probe(JavaPairRDD<String, String> pending)
+  private JavaPairRDD<String, String> probe(JavaPairRDD<String, String> requests, Asked asked)
       throws IOException, InterruptedException {
     TokenUsage spent = folder.state().usage();
-    return task().ask(0, 1, 1, spent, pending.take(1).iterator());
+    List<Tuple2<String, String>> first = pending(requests).take(1);
+    asked.add(task().ask(0, 1, 1, spent, first.iterator()));
+    if (asked.failed() == 0) {
+      return requests;
+    }
+    String failed = first.get(0)._1;
+    return requests.filter(request -> !request._1.equals(failed));
   }
 
   private AskTask task() {

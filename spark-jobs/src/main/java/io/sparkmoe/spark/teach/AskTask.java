@@ -13,6 +13,7 @@ import java.io.IOException;
 import java.io.Serializable;
 import java.util.Iterator;
 import java.util.List;
+import java.util.Objects;
 import org.apache.spark.TaskContext;
 import org.apache.spark.util.SerializableConfiguration;
 import scala.Tuple2;
@@ -70,6 +71,9 @@ final class AskTask implements Serializable {
       writer.finish();
     } catch (TeacherFailure e) {
       asked.stopped(e); // not thrown: Spark would repeat what has no chance
+    } catch (IllegalArgumentException e) { // such as damaged weights; no repetition mends it
+      String reason = Objects.toString(e.getMessage(), e.toString());
+      asked.stopped(new TeacherFailure(TeacherFailure.Kind.WRONG_INPUT, reason));
     }
     return asked;
   }

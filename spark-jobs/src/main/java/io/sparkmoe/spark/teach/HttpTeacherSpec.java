@@ -14,6 +14,7 @@ import io.sparkmoe.distill.http.HttpTeacherSettings;
 import java.io.IOException;
 import java.util.Iterator;
 import java.util.List;
+import java.util.Locale;
 
 /**
  * An endpoint. Limits are the host's: each task gets its part of the concurrency, the rate and what
@@ -30,6 +31,11 @@ public record HttpTeacherSpec(HttpTeacherSettings settings, String tokenizerJson
     try (Tokenizer tokenizer = tokenizer()) {
       return HttpTeacher.identity(settings.model(), tokenizer);
     }
+  }
+
+  @Override
+  public String form() {
+    return settings.endpoint().api().name().toLowerCase(Locale.ROOT);
   }
 
   @Override

@@ -1,5 +1,6 @@
 package io.sparkmoe.spark.teach;
 
+import static org.apache.spark.sql.functions.array_join;
 import static org.apache.spark.sql.functions.coalesce;
 import static org.apache.spark.sql.functions.col;
 import static org.apache.spark.sql.functions.greatest;
@@ -18,7 +19,9 @@ import io.sparkmoe.distill.quality.Repetition;
 import io.sparkmoe.spark.data.LanguageDetector;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
+import java.util.regex.Pattern;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.broadcast.Broadcast;
 import org.apache.spark.sql.Column;
@@ -41,6 +44,8 @@ public final class QualityFilter {
 
   private static final String DROPPED_BY = "dropped_by";
 
+  private static final Pattern BLANKS = Pattern.compile("\\s+", Pattern.UNICODE_CHARACTER_CLASS);
+
   private final QualityLimits limits;
   private final Broadcast<NgramSet> evaluation;
 
@@ -55,7 +60,8 @@ public final class QualityFilter {
   /** The answers with the name of the filter that drops each, null = it stays. */
   public Dataset<Row> judge(Dataset<Row> answers) {
     Judge judge = new Judge(limits, evaluation);
-    Column asked = coalesce(col("prompt"), to_json(col("messages")));
+    // Their text and not its JSON, whose escapes would hide words.
+    Column asked = coalesce(col("prompt"), array_join(col("messages.content"), "\n"));
     Column own =
         udf(judge, DataTypes.StringType)
             .apply(asked, col("completion"), col("answer"), col("finish_reason"));
@@ -63,14 +69,13 @@ public final class QualityFilter {
     if (!limits.duplicates()) {
       return judged;
     }
-    Column words =
-        udf((String text) -> NgramSet.words(text), DataTypes.StringType).apply(col("answer"));
+    Column text =
+        udf((String answer) -> normalised(answer), DataTypes.StringType).apply(col("answer"));
     // Text that only asks is the same for all answers of a prompt; one with the answer would not
     // be.
     Column prompt = coalesce(col("prompt"), to_json(withoutLast(col("messages"))));
     Column number =
-        row_number()
-            .over(Window.partitionBy(prompt, words, col(DROPPED_BY).isNull()).orderBy("id"));
+        row_number().over(Window.partitionBy(prompt, text, col(DROPPED_BY).isNull()).orderBy("id"));
     return judged
         .withColumn("occurrence", number)
         .withColumn(
@@ -78,6 +83,11 @@ public final class QualityFilter {
             when(col(DROPPED_BY).isNull().and(col("occurrence").gt(1)), lit("duplicate"))
                 .otherwise(col(DROPPED_BY)))
         .drop("occurrence");
+  }
+
+  /** Equal for answers that say the same: signs count, as -5 is not 5. */
+  private static String normalised(String answer) {
+    return BLANKS.matcher(answer).replaceAll(" ").strip().toLowerCase(Locale.ROOT);
   }
 
   private static Column withoutLast(Column messages) {

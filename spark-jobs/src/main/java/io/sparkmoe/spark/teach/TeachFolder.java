@@ -66,7 +66,7 @@ public final class TeachFolder implements AutoCloseable {
    *
    * @throws IllegalArgumentException naming what is there
    */
-  public void requireGoesOn(TeacherIdentity teacher, SamplingSettings sampling) throws IOException {
+  public void requireGoesOn(TeacherSpec teacher, SamplingSettings sampling) throws IOException {
     List<String> present = store.list("");
     boolean ours = present.contains(SETTINGS) || present.contains(ANSWERS);
     if (!present.isEmpty() && !ours) {
@@ -81,8 +81,9 @@ public final class TeachFolder implements AutoCloseable {
       return;
     }
     String then = store.readText(SETTINGS).strip();
-    String now = settings(teacher, sampling);
-    if (!then.equals(now)) {
+    String now = settings(teacher.identity(), teacher.form(), sampling);
+    // Earlier versions did not write the form down.
+    if (!then.equals(now) && !then.equals(settings(teacher.identity(), null, sampling))) {
       throw new IllegalArgumentException(
           "--out "
               + store.location()
@@ -95,11 +96,11 @@ public final class TeachFolder implements AutoCloseable {
   }
 
   /** Notes whose answers these are. */
-  public void begin(TeacherIdentity teacher, SamplingSettings sampling) throws IOException {
-    store.writeText(SETTINGS, settings(teacher, sampling) + "\n");
+  public void begin(TeacherSpec teacher, SamplingSettings sampling) throws IOException {
+    store.writeText(SETTINGS, settings(teacher.identity(), teacher.form(), sampling) + "\n");
   }
 
-  private static String settings(TeacherIdentity teacher, SamplingSettings sampling) {
+  private static String settings(TeacherIdentity teacher, String form, SamplingSettings sampling) {
     ObjectNode settings = JSON.createObjectNode();
     settings.put("teacher", teacher.name());
     settings.put("revision", teacher.revision());
@@ -109,6 +110,9 @@ public final class TeachFolder implements AutoCloseable {
     settings.put("topP", sampling.topP());
     settings.put("topK", sampling.topK());
     settings.put("seed", sampling.seed());
+    if (form != null) {
+      settings.put("form", form);
+    }
     return settings.toString();
   }
 

@@ -14,6 +14,9 @@ public interface TeacherSpec extends Serializable {
   /** Which model it is. */
   TeacherIdentity identity();
 
+  /** The form of request it is asked in, where there are several; null = there is one. */
+  String form();
+
   /** The tokenizer.json of its ids, null = not known. */
   String tokenizerJson();
 

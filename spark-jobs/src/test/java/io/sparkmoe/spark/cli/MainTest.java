@@ -341,6 +341,9 @@ class MainTest {
           prepare --input a --format xml --tokenizer byte --seq-len 8 --out o ~ moe: wrong usage: Invalid value for option '--format': expected one of [TEXT, JSONL, PARQUET] (case-insensitive) but was 'xml'; see moe prepare --help
           prepare --input a --format text --tokenizer byte --seq-len 1 --out o ~ moe: prepare failed: --seq-len must be in [2, 1048576], got 1; correct it and run again
           rl --anything 3 more ~ moe: command not built yet: got rl, expected one that moe --help lists; take a later version
+          teach --prompts p --teacher http://h --out o --price-in 1 --budget-money NaN ~ moe: wrong --budget-money: got NaN, expected a number of at least 0; correct it
+          teach --prompts p --teacher http://h --out o --price-in 1 --budget-money -1 ~ moe: wrong --budget-money: got -1.0, expected a number of at least 0; correct it
+          teach --prompts p --teacher checkpoint:c --out o --price-out Infinity ~ moe: wrong --price-out: got Infinity, expected a number of at least 0; correct it
           inspect ~ moe: missing options: got none of these names, expected PATH|PRESET; see moe inspect --help
           """)
   void wrongUsageIsOneSentenceAndStatusTwo(String line, String sentence) {

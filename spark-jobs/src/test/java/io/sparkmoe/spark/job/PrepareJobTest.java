@@ -20,6 +20,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.zip.GZIPOutputStream;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.spark.sql.Encoders;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.RowFactory;
 import org.apache.spark.sql.types.DataTypes;
@@ -166,6 +167,44 @@ class PrepareJobTest {
     refused(
         options(json).withFormat(DocumentFormat.JSONL).withTextColumn("content"),
         "line at byte 0 has no column \"content\", it has [kind, body]");
+    refused(
+        options(text("number.jsonl", List.of("{\"body\": 5}"))).withFormat(DocumentFormat.JSONL),
+        "number.jsonl, line at byte 0: column \"body\" is a JSON number, expected a string");
+    refused(
+        options(text("two.jsonl", List.of("", "{\"body\": \"a\"} {\"body\": \"b\"}")))
+            .withFormat(DocumentFormat.JSONL),
+        "two.jsonl, line at byte 1 goes on after its JSON value, expected one value a line");
+  }
+
+  @Test
+  void namesThatLookLikePatternsAndByteOrderMarksChangeNothing() throws IOException {
+    run(options(text("plain.txt", documents())));
+    List<String> expected = dump();
+
+    Path odd = Files.createDirectory(folder.resolve("odd{a,b}"));
+    List<String> marked = documents();
+    marked.set(0, "\uFEFF" + marked.get(0));
+    Path text = text("odd{a,b}/te,xt[1]*?.txt", marked);
+    run(options(text));
+    assertThat(dump()).isEqualTo(expected);
+
+    Files.delete(text);
+    Path json = jsonl("odd{a,b}/js]on[,{2}.jsonl", documents(), 0);
+    String lines = Files.readString(json);
+    Files.writeString(json, "\uFEFF" + lines);
+    run(options(json).withFormat(DocumentFormat.JSONL));
+    assertThat(dump()).isEqualTo(expected);
+
+    Files.delete(json);
+    SPARK
+        .session()
+        .createDataset(documents(), Encoders.STRING())
+        .toDF("body")
+        .coalesce(1)
+        .write()
+        .parquet(odd.resolve("par{q}uet[3]").toString());
+    run(options(odd).withFormat(DocumentFormat.PARQUET));
+    assertThat(dump()).isEqualTo(expected);
   }
 
   @Test

@@ -4,9 +4,16 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.sparkmoe.data.ByteTokenizer;
+import io.sparkmoe.data.Tokenizer;
 import io.sparkmoe.distill.DistillationInfo;
+import io.sparkmoe.distill.GivenText;
 import io.sparkmoe.distill.SamplingSettings;
 import io.sparkmoe.distill.TeacherFailure;
+import io.sparkmoe.distill.TeacherIdentity;
+import io.sparkmoe.distill.TeacherModel;
+import io.sparkmoe.distill.TokenScores;
+import io.sparkmoe.distill.WrittenText;
 import io.sparkmoe.distill.http.ScriptedEndpoint;
 import io.sparkmoe.distill.http.ScriptedEndpoint.Act;
 import io.sparkmoe.distill.http.ScriptedEndpoint.Script;
@@ -261,6 +268,101 @@ class TeachJobTest {
   }
 
   @Test
+  void contaminationIsFoundBehindTheEscapesOfJson() throws Exception {
+    Path prompts =
+        Files.writeString(
+            folder.resolve("p.jsonl"),
+            """
+            {"prompt": "le café où l'été finit est fermé depuis hier soir"}
+            {"messages": [{"role": "user", "content": "one\\ntwo \\"three\\" four\\nfive six seven eight"}]}
+            {"prompt": "something else that nobody evaluates with, as far as is known"}
+            """);
+    Path evaluation =
+        Files.writeString(
+            folder.resolve("eval.jsonl"),
+            """
+            {"id": 1, "q": {"text": ["Le caf\\u00e9 o\\u00f9 l'\\u00e9t\\u00e9\\nfinit est ferm\\u00e9 depuis hier soir"]}}
+            {"id": 2, "q": {"text": ["One two\\nthree four five\\tsix seven eight"]}}
+            """);
+    Path table = folder.resolve("eval.parquet");
+    SPARK.session().read().json(evaluation.toString()).write().parquet(table.toString());
+    try (ScriptedEndpoint endpoint = new ScriptedEndpoint((p, a) -> ScriptedEndpoint.answer())) {
+      TeachOptions base = options(prompts, endpoint.address(), 0, keepAll());
+      for (Path set : List.of(evaluation, table)) {
+        DistillationInfo info = teach(against(base, set));
+
+        assertThat(info.dropped()).containsEntry("contamination", 2L);
+        assertThat(rows().first().<String>getAs("prompt")).startsWith("something else");
+      }
+      Files.writeString(evaluation, "{\"q\": 1");
+      assertThatThrownBy(() -> teach(against(base, evaluation)))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("eval.jsonl, line at byte 0 is not JSON (");
+    }
+  }
+
+  private static TeachOptions against(TeachOptions base, Path evaluation) {
+    return new TeachOptions(
+        base.prompts(),
+        base.teacher(),
+        base.host(),
+        base.tokenizer(),
+        base.sampling(),
+        base.samples(),
+        base.quality(),
+        base.defaultFinishReasons(),
+        evaluation.toString(),
+        base.out());
+  }
+
+  @Test
+  void promptsOfOddNamesAreReadAndSecondObjectsOfALineRefused() throws Exception {
+    out = folder.resolve("out[1]{2}");
+    Path odd = Files.writeString(folder.resolve("p,[1]{2}.jsonl"), "\uFEFF{\"prompt\": \"one\"}\n");
+    try (ScriptedEndpoint endpoint = new ScriptedEndpoint((p, a) -> ScriptedEndpoint.answer())) {
+      assertThat(teach(options(odd, endpoint.address(), 0, keepAll())).rows()).isEqualTo(1);
+      Files.writeString(odd, "{\"prompt\": \"one\"} {\"prompt\": \"two\"}");
+      assertThatThrownBy(() -> teach(options(odd, endpoint.address(), 0, keepAll())))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("{2}.jsonl, line at byte 0 goes on after its JSON value");
+    }
+  }
+
+  @Test
+  void answersThatDifferInASignAreNoDuplicates() throws Exception {
+    List<String> answers = List.of("5", "-5", "x + 1", "X  +\\n1 ", "x = 1");
+    AtomicInteger next = new AtomicInteger();
+    Script script =
+        (p, a) ->
+            ScriptedEndpoint.text(
+                "{\"choices\": [{\"message\": {\"content\": \""
+                    + answers.get(next.getAndIncrement())
+                    + "\"}}]}");
+    try (ScriptedEndpoint endpoint = new ScriptedEndpoint(script)) {
+      QualityLimits limits = new QualityLimits(List.of(), 1, 0, 1, List.of(), true);
+      TeachOptions base = options(prompts(1), endpoint.address(), 0, limits);
+      DistillationInfo info =
+          teach(
+              new TeachOptions(
+                  base.prompts(),
+                  base.teacher(),
+                  base.host(),
+                  base.tokenizer(),
+                  base.sampling(),
+                  answers.size(),
+                  limits,
+                  false,
+                  null,
+                  base.out()));
+
+      assertThat(info.dropped()).containsEntry("duplicate", 1L);
+      assertThat(rows().select("answer").as(Encoders.STRING()).collectAsList())
+          .contains("5", "-5", "x = 1")
+          .hasSize(4);
+    }
+  }
+
+  @Test
   void aNetworkOfKerasJudgesAWholeTextInWindows() throws Exception {
     Path h5 = folder.resolve("characters.h5");
     try (InputStream in =
@@ -268,7 +370,8 @@ class TeachJobTest {
       Files.copy(in, h5);
     }
     Path characters = Files.writeString(folder.resolve("characters.txt"), "abcde");
-    Path text = Files.writeString(folder.resolve("text.txt"), "abacadaeabc".repeat(4));
+    Path text =
+        Files.writeString(folder.resolve("te,xt[1]{2}.txt"), "\uFEFF" + "abacadaeabc".repeat(4));
     TeachOptions base = options(text, "dl4j:" + h5, 3, keepAll());
     TeachOptions options =
         new TeachOptions(
@@ -338,6 +441,36 @@ class TeachJobTest {
   }
 
   @Test
+  void repliesThatCannotBeReadAreNoAnswers() throws Exception {
+    try (ScriptedEndpoint endpoint =
+        new ScriptedEndpoint(
+            (p, a) -> ScriptedEndpoint.text("{\"error\": {\"message\": \"upstream\"}}"))) {
+      assertThatThrownBy(() -> teach(once(options(prompts(2), endpoint.address(), 0, keepAll()))))
+          .isInstanceOf(IllegalStateException.class)
+          .hasMessage(
+              "no request was answered: 2 of 2 failed (malformed reply: it reports upstream, after"
+                  + " 1 tries), expected answers; correct prompts or teacher and run again");
+      assertThat(out.resolve("answers")).as("they may have been charged for").isNotEmptyDirectory();
+      assertThat(endpoint.bodies()).as("each once").hasSize(2);
+    }
+  }
+
+  /** The same with one try of each request. */
+  private static TeachOptions once(TeachOptions base) {
+    return new TeachOptions(
+        base.prompts(),
+        base.teacher(),
+        new TeachOptions.Host("echo", false, null, 4, 0, 20, 1, 0, 0, 0, 0),
+        base.tokenizer(),
+        base.sampling(),
+        base.samples(),
+        base.quality(),
+        base.defaultFinishReasons(),
+        base.evaluation(),
+        base.out());
+  }
+
+  @Test
   void otherSettingsDoNotMixWithAnEarlierRunsAnswers() throws Exception {
     try (ScriptedEndpoint endpoint = new ScriptedEndpoint((p, a) -> ScriptedEndpoint.answer())) {
       teach(options(prompts(2), endpoint.address(), 0, keepAll()));
@@ -346,6 +479,27 @@ class TeachJobTest {
           .hasMessageContaining("holds answers that were asked for as {\"teacher\":\"echo\"")
           .hasMessageContaining("\"topK\":3")
           .hasMessageEndingWith("repeat the options or give another folder");
+    }
+  }
+
+  @Test
+  void answersOfOneFormOfRequestAreNotTakenForThoseOfTheOther() throws Exception {
+    try (ScriptedEndpoint endpoint = new ScriptedEndpoint((p, a) -> ScriptedEndpoint.answer())) {
+      Path prompts = prompts(2);
+      TeachOptions chat = options(prompts, endpoint.address(), 0, keepAll());
+      TeachOptions completions =
+          options(prompts, endpoint.address() + "/v1/completions", 0, keepAll());
+      teach(chat);
+
+      assertThatThrownBy(() -> teach(completions))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("holds answers that were asked for as {\"teacher\":\"echo\"")
+          .hasMessageContaining("\"form\":\"completions\"");
+      Path settings = out.resolve("teach.json");
+      String written = Files.readString(settings);
+      Files.writeString(settings, written.replace(",\"form\":\"chat\"", ""));
+      teach(completions);
+      assertThat(endpoint.bodies()).as("asked by an earlier version").hasSize(2);
     }
   }
 
@@ -390,6 +544,78 @@ class TeachJobTest {
       assertThat(info.failed()).isEqualTo(1);
       assertThat(printed.toString(StandardCharsets.UTF_8))
           .contains("moe: 1 of 5 requests have no answer: HTTP status 400 (context too long);");
+    }
+  }
+
+  @Test
+  void moreAlternativesThanTheModelHasTokensAreRefused() {
+    TeacherIdentity identity = new TeacherIdentity("checkpoint:x", null, "sha", 257);
+    assertThatThrownBy(
+            () ->
+                new ModelTeacherSpec(
+                    identity,
+                    "{}",
+                    new SamplingSettings(64, 1, 1, 1000, 1),
+                    (sampling, own, threads) -> new Damaged(),
+                    0))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage(
+            "wrong --top-k: got 1000, expected at most the 257 tokens of checkpoint:x; correct it");
+  }
+
+  /** A model whose weights are damaged. */
+  private record Damaged() implements TeacherModel {
+    @Override
+    public int contextLength() {
+      return 1000;
+    }
+
+    @Override
+    public List<TokenScores> score(List<GivenText> texts) {
+      throw new IllegalArgumentException("the weights are damaged; take another checkpoint");
+    }
+
+    @Override
+    public List<WrittenText> write(List<GivenText> prompts) {
+      throw new IllegalArgumentException("the weights are damaged; take another checkpoint");
+    }
+
+    @Override
+    public void close() {}
+  }
+
+  @Test
+  void whatIsWrongWithAModelIsToldAsItsTaskSaysIt() throws Exception {
+    TeachOptions options = options(prompts(3), "checkpoint:x", 0, keepAll());
+    Tokenizer tokenizer = new ByteTokenizer();
+    ModelTeacherSpec spec =
+        new ModelTeacherSpec(
+            new TeacherIdentity("checkpoint:x", null, tokenizer.sha256(), tokenizer.vocabSize()),
+            tokenizer.toJson(),
+            options.sampling(),
+            (sampling, own, threads) -> new Damaged(),
+            0);
+
+    assertThatThrownBy(
+            () -> new TeachJob(options, System.out, System.err).run(SPARK.session(), spec))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("the weights are damaged; take another checkpoint");
+  }
+
+  @Test
+  void aFirstRequestThatFailsIsAskedAndCountedOnce() throws Exception {
+    AtomicInteger asked = new AtomicInteger();
+    try (ScriptedEndpoint endpoint =
+        new ScriptedEndpoint(
+            (p, a) ->
+                asked.incrementAndGet() == 1
+                    ? ScriptedEndpoint.status(500, "oops")
+                    : ScriptedEndpoint.answer())) {
+      DistillationInfo info = teach(once(options(prompts(5), endpoint.address(), 0, keepAll())));
+
+      assertThat(endpoint.bodies()).hasSize(5);
+      assertThat(info.rows()).isEqualTo(4);
+      assertThat(info.failed()).isEqualTo(1);
     }
   }
 
