@@ -24,7 +24,7 @@ class SignalReportTest {
     Process process = start("wait");
     try (BufferedReader out = process.inputReader(StandardCharsets.UTF_8)) {
       assertThat(out.readLine()).isEqualTo("ready");
-      process.destroy();
+      process.toHandle().destroy(); // leaves the streams open
       String rest = out.lines().reduce("", (a, b) -> a + b + "\n");
       assertThat(process.waitFor(60, TimeUnit.SECONDS)).isTrue();
       assertThat(rest)
