@@ -74,9 +74,12 @@ class SignalReportTest {
           };
       Thread part = new Thread(() -> complainAfter(told));
       try (SignalReport report = new SignalReport(err, false)) {
-        System.out.println("ready");
-        if (args[0].equals("wait")) {
+        boolean waits = args[0].equals("wait");
+        if (waits) {
           Runtime.getRuntime().addShutdownHook(part);
+        }
+        System.out.println("ready");
+        if (waits) {
           new CountDownLatch(1).await();
         }
       }
