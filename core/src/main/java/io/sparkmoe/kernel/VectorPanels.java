@@ -221,16 +221,20 @@ final class VectorPanels {
   }
 
   /**
-   * Panels of a piece: whole tiles, where a piece has several panels.
+   * Panels of a piece: whole tiles where few rows pass several panels side by side, unless threads
+   * would then go without a piece.
    *
    * @param rows of a piece
    * @param all panels of the whole product
    */
-  private static int panelsOfPiece(PanelMatrix w, int rows, int all) {
+  private int panelsOfPiece(PanelMatrix w, int rows, int all) {
     int work = PIECE_WORK / (w.inputs() * PanelMatrix.WIDTH * Math.max(1, rows));
     int least = Math.max(Math.max(1, work), all / MOST_PIECES);
-    int whole = least == 1 ? 1 : Pieces.count(least, PanelsTile.WIDE) * PanelsTile.WIDE;
-    return Math.min(w.panels(), whole);
+    boolean sideBySide =
+        rows <= PanelsTile.MOST_ROWS && all >= PanelsTile.WIDE * parallel.threads();
+    boolean whole = least > 1 || sideBySide;
+    return Math.min(
+        w.panels(), whole ? Pieces.count(least, PanelsTile.WIDE) * PanelsTile.WIDE : least);
   }
 
   /** A product over packed inputs, as its pieces see it. */
