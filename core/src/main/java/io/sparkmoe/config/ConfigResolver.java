@@ -16,6 +16,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.function.Consumer;
 import org.snakeyaml.engine.v2.api.Load;
 import org.snakeyaml.engine.v2.api.LoadSettings;
 import org.snakeyaml.engine.v2.exceptions.DuplicateKeyException;
@@ -184,8 +185,7 @@ public final class ConfigResolver {
   private void section(String section, ObjectNode given, Layer layer, String origin) {
     ObjectNode keys = given;
     if (section.equals("model")) {
-      requireRopeKeys(given, origin);
-      keys = HuggingFaceConfig.normalise(given, note -> notes.add(origin + ": " + note));
+      keys = modelKeys(given, origin, note -> notes.add(origin + ": " + note));
     }
     for (Map.Entry<String, JsonNode> entry : keys.properties()) {
       String fullName = section + "." + entry.getKey();
@@ -200,9 +200,7 @@ public final class ConfigResolver {
     JsonNode node = parse(value, origin);
     if (key.section().equals("model")) {
       ObjectNode one = JsonNodeFactory.instance.objectNode().set(key.name(), node);
-      requireRopeKeys(one, origin);
-      for (Map.Entry<String, JsonNode> entry :
-          HuggingFaceConfig.normalise(one, notes::add).properties()) {
+      for (Map.Entry<String, JsonNode> entry : modelKeys(one, origin, notes::add).properties()) {
         ConfigKey normalised = ConfigKeys.require("model." + entry.getKey(), origin);
         put(normalised, normalised.parse(entry.getValue(), origin), layer, origin);
       }
@@ -211,10 +209,13 @@ public final class ConfigResolver {
     }
   }
 
-  /** Refuses what a group of rope settings does not have, which a model would pass over. */
-  private static void requireRopeKeys(ObjectNode model, String origin) {
+  /**
+   * Keys of a model under the names of this project. What a group of rope settings does not have is
+   * refused first, since a model would pass over it.
+   */
+  private static ObjectNode modelKeys(ObjectNode given, String origin, Consumer<String> notes) {
     for (String group : HuggingFaceConfig.ROPE_GROUPS) {
-      for (Map.Entry<String, JsonNode> entry : model.path(group).properties()) {
+      for (Map.Entry<String, JsonNode> entry : given.path(group).properties()) {
         if (!HuggingFaceConfig.ROPE_KEYS.contains(entry.getKey())) {
           String section = "model." + group + ".";
           throw ConfigKeys.unknown(
@@ -224,6 +225,7 @@ public final class ConfigResolver {
         }
       }
     }
+    return HuggingFaceConfig.normalise(given, notes);
   }
 
   private void put(ConfigKey key, JsonNode value, Layer layer, String origin) {

@@ -111,36 +111,28 @@ public record RowOrder(long numRows, int batchSequences, long seed) implements S
   private record Permutation(long size, long key) {
 
     long apply(long index) {
+      return walk(index, false);
+    }
+
+    long undo(long index) {
+      return walk(index, true);
+    }
+
+    /** Backwards the same rounds in the opposite order undo each other, with the halves swapped. */
+    private long walk(long index, boolean backwards) {
       int halfBits = halfBits();
       long mask = (1L << halfBits) - 1;
       long value = index;
       do {
-        long left = value >>> halfBits;
-        long right = value & mask;
-        for (int round = 0; round < ROUNDS; round++) {
+        long left = backwards ? value & mask : value >>> halfBits;
+        long right = backwards ? value >>> halfBits : value & mask;
+        for (int i = 0; i < ROUNDS; i++) {
+          int round = backwards ? ROUNDS - 1 - i : i;
           long next = left ^ roundKey(right, round) & mask;
           left = right;
           right = next;
         }
-        value = left << halfBits | right;
-      } while (value >= size);
-      return value;
-    }
-
-    /** The same walk backwards, each round undone by itself. */
-    long undo(long index) {
-      int halfBits = halfBits();
-      long mask = (1L << halfBits) - 1;
-      long value = index;
-      do {
-        long left = value >>> halfBits;
-        long right = value & mask;
-        for (int round = ROUNDS - 1; round >= 0; round--) {
-          long previous = right ^ roundKey(left, round) & mask;
-          right = left;
-          left = previous;
-        }
-        value = left << halfBits | right;
+        value = backwards ? right << halfBits | left : left << halfBits | right;
       } while (value >= size);
       return value;
     }

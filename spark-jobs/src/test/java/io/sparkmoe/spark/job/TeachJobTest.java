@@ -236,19 +236,7 @@ class TeachJobTest {
     try (ScriptedEndpoint endpoint = new ScriptedEndpoint(script)) {
       QualityLimits limits = new QualityLimits(List.of("stop"), 3, 0, 0.5, List.of("en"), true);
       TeachOptions base = options(prompts, endpoint.address(), 0, limits);
-      DistillationInfo info =
-          teach(
-              new TeachOptions(
-                  base.prompts(),
-                  base.teacher(),
-                  base.host(),
-                  base.tokenizer(),
-                  base.sampling(),
-                  2,
-                  limits,
-                  false,
-                  evaluation.toString(),
-                  base.out()));
+      DistillationInfo info = teach(with(base, 2, evaluation));
 
       assertThat(info.dropped())
           .isEqualTo(
@@ -289,29 +277,29 @@ class TeachJobTest {
     try (ScriptedEndpoint endpoint = new ScriptedEndpoint((p, a) -> ScriptedEndpoint.answer())) {
       TeachOptions base = options(prompts, endpoint.address(), 0, keepAll());
       for (Path set : List.of(evaluation, table)) {
-        DistillationInfo info = teach(against(base, set));
+        DistillationInfo info = teach(with(base, base.samples(), set));
 
         assertThat(info.dropped()).containsEntry("contamination", 2L);
         assertThat(rows().first().<String>getAs("prompt")).startsWith("something else");
       }
       Files.writeString(evaluation, "{\"q\": 1");
-      assertThatThrownBy(() -> teach(against(base, evaluation)))
+      assertThatThrownBy(() -> teach(with(base, base.samples(), evaluation)))
           .isInstanceOf(IllegalArgumentException.class)
           .hasMessageContaining("eval.jsonl, line at byte 0 is not JSON (");
     }
   }
 
-  private static TeachOptions against(TeachOptions base, Path evaluation) {
+  private static TeachOptions with(TeachOptions base, int samples, Path evaluation) {
     return new TeachOptions(
         base.prompts(),
         base.teacher(),
         base.host(),
         base.tokenizer(),
         base.sampling(),
-        base.samples(),
+        samples,
         base.quality(),
         base.defaultFinishReasons(),
-        evaluation.toString(),
+        evaluation == null ? null : evaluation.toString(),
         base.out());
   }
 
@@ -341,19 +329,7 @@ class TeachJobTest {
     try (ScriptedEndpoint endpoint = new ScriptedEndpoint(script)) {
       QualityLimits limits = new QualityLimits(List.of(), 1, 0, 1, List.of(), true);
       TeachOptions base = options(prompts(1), endpoint.address(), 0, limits);
-      DistillationInfo info =
-          teach(
-              new TeachOptions(
-                  base.prompts(),
-                  base.teacher(),
-                  base.host(),
-                  base.tokenizer(),
-                  base.sampling(),
-                  answers.size(),
-                  limits,
-                  false,
-                  null,
-                  base.out()));
+      DistillationInfo info = teach(with(base, answers.size(), null));
 
       assertThat(info.dropped()).containsEntry("duplicate", 1L);
       assertThat(rows().select("answer").as(Encoders.STRING()).collectAsList())
