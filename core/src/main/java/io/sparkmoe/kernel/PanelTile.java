@@ -1,13 +1,11 @@
 package io.sparkmoe.kernel;
 
-import java.nio.ByteBuffer;
 import jdk.incubator.vector.FloatVector;
 
 /**
- * The inner loop of a product with {@link PanelMatrix} for one number of rows and one type of
- * weights. Every implementation is called through this interface, so that it is compiled by itself:
- * together they exceed what the compiler is willing to inline, and vectors that cross a call become
- * objects.
+ * The inner loop of a product with a decoded panel of {@link PanelMatrix}, for one number of rows.
+ * Every implementation is called through this interface, so that it is compiled by itself: together
+ * they exceed what the compiler is willing to inline, and vectors that cross a call become objects.
  */
 @FunctionalInterface
 interface PanelTile {
@@ -26,11 +24,10 @@ interface PanelTile {
    *
    * @param sums receives row r's at r * WIDTH + lane
    * @param x rows packed input by input: element i of row r at {@code from + i * R + r}
-   * @param w weights in groups of 32 bits
-   * @param at group of {@code w} that belongs to output {@code lane} and the first inputs
-   * @param inputs of whole groups
+   * @param w a decoded panel: output o for input i at {@code i * WIDTH + o}
+   * @param inputs of the panel
    */
-  void sum(float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int inputs);
+  void sum(float[] sums, int lane, float[] x, int from, float[] w, int inputs);
 
   /** Stores two vectors of sums. */
   static void put(float[] sums, int at, FloatVector a, FloatVector b) {

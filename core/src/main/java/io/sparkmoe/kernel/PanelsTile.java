@@ -3,8 +3,10 @@ package io.sparkmoe.kernel;
 import java.nio.ByteBuffer;
 
 /**
- * {@link PanelTile} of one or two rows R and several panels side by side. So few rows wait for the
- * weights, of which a core reads more when it follows several streams.
+ * The inner loop of a product of one or two rows R with panels of {@link PanelMatrix} as they lie
+ * in memory. So few rows wait for the weights, of which a core reads more when it follows several
+ * streams: panels side by side. Implementations are called through this interface as those of
+ * {@link PanelTile}.
  */
 @FunctionalInterface
 interface PanelsTile {
@@ -22,8 +24,8 @@ interface PanelsTile {
   int BF16 = 2;
 
   /**
-   * Sums for the outputs [lane, lane + 2 vectors) of each panel, as {@link PanelTile#sum} makes
-   * them.
+   * Sums for the outputs [lane, lane + 2 vectors) of each panel, by the chains of {@link
+   * PanelTile#sum}.
    *
    * @param sums receives row r's of panel p at (p * R + r) * WIDTH + lane
    * @param x rows packed as for {@link PanelTile#sum}

@@ -1,66 +1,41 @@
 package io.sparkmoe.kernel;
 
-import io.sparkmoe.tensor.DType;
 import java.nio.ByteBuffer;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorOperators;
 
 /**
- * Tiles of weights narrower than a float, which are decoded in registers. A 32-bit lane holds the
- * weights of one output for two or four neighbouring inputs, so that decoding moves nothing across
- * lanes: a weight is shifted left to the top of its lane, then right to spread its sign and make
- * room for a float's longer exponent, and the rest is cleared. A BF16 value is the upper half of a
- * float. An E4M3 code becomes its value times 2^-120, the difference of the two biases; subnormal
- * codes become subnormal floats, so that no code is a special case.
+ * Weights narrower than a float: tiles of few rows that decode them in registers, and decoders of
+ * whole panels for more rows. A 32-bit lane holds the weights of one output for two or four
+ * neighbouring inputs, so that decoding moves nothing across lanes: a weight is shifted left to the
+ * top of its lane, then right to spread its sign and make room for a float's longer exponent, and
+ * the rest is cleared. A BF16 value is the upper half of a float. An E4M3 code becomes its value
+ * times 2^-120, the difference of the two biases; subnormal codes become subnormal floats, so that
+ * no code is a special case.
  *
- * <p>FP8 inputs are multiplied by the power-of-two scale of their weights and by {@link
- * #E4M3_FACTOR} beforehand, and sums by that factor afterwards, instead of every weight by 2^120.
- * All that is exact: sums have the bits of those over decoded weights, as long as inputs times
- * scale stay below 2^67 and sums, where they are not zero, above 2^-66.
+ * <p>The one row of an FP8 tile is multiplied by the power-of-two scale of its weights and by
+ * {@link #E4M3_FACTOR} beforehand, and its sums by that factor afterwards, instead of every weight
+ * by 2^120. All that is exact: sums have the bits of those over decoded weights, as long as inputs
+ * times scale stay below 2^67 and sums, where they are not zero, above 2^-66.
  */
 final class VectorPackedTiles {
 
   /** Half of what a decoded E4M3 code lacks: 2^60 in the inputs, 2^60 in the sums. */
   static final float E4M3_FACTOR = 0x1p60f;
 
+  /** Copies of the sign that make room for a float's exponent. */
   private static final int E4M3_SIGN_BITS = 4;
 
   private static final int E4M3_BITS = 0x87F00000;
 
   private static final int BF16_BITS = 0xFFFF0000;
 
-  /** By number of rows: 1, 2, 4 and 8. */
-  final PanelTile[] tiles;
+  private VectorPackedTiles() {}
 
-  /** Inputs of a group, as a shift. */
-  private final int groupShift;
-
-  private final int weightBits;
-
-  /** Copies of the sign that a right shift makes. */
-  private final int signBits;
-
-  /** Sign, exponent and mantissa. */
-  private final int bits;
-
-  /**
-   * @param type BF16 or F8_E4M3
-   */
-  VectorPackedTiles(DType type) {
-    boolean half = type == DType.BF16;
-    groupShift = half ? 1 : 2;
-    weightBits = half ? 16 : 8;
-    signBits = half ? 0 : E4M3_SIGN_BITS;
-    bits = half ? BF16_BITS : E4M3_BITS;
-    PanelTile one = half ? VectorPackedTiles::oneBfloat16 : VectorPackedTiles::oneFp8;
-    tiles = new PanelTile[] {one, this::two, this::four, this::eight};
-  }
-
-  // One row: whole groups with constant shifts, half as fast again as one input after the other.
-
-  private static void oneBfloat16(
-      float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int inputs) {
+  /** One row by one panel of BF16 weights. */
+  static void oneBfloat16(
+      float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int stride, int inputs) {
     IntVector mask = IntVector.broadcast(Lanes.INTS, BF16_BITS);
     FloatVector zero = VectorMath.zero();
     FloatVector a0 = zero;
@@ -78,8 +53,9 @@ final class VectorPackedTiles {
     PanelTile.put(sums, lane, a0, b0);
   }
 
-  private static void oneFp8(
-      float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int inputs) {
+  /** One row by one panel of FP8 weights. */
+  static void oneFp8(
+      float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int stride, int inputs) {
     IntVector mask = IntVector.broadcast(Lanes.INTS, E4M3_BITS);
     FloatVector zero = VectorMath.zero();
     FloatVector a0 = zero;
@@ -181,6 +157,45 @@ final class VectorPackedTiles {
     PanelTile.put(sums, lane + 3 * PanelMatrix.WIDTH, a11, b11);
   }
 
+  /** {@link PanelDecoder} of BF16 weights, which have no scale. */
+  static void decodeBfloat16(float[] to, int at, ByteBuffer w, int from, int inputs, float scale) {
+    IntVector mask = IntVector.broadcast(Lanes.INTS, BF16_BITS);
+    int groups = inputs / 2 * PanelMatrix.WIDTH;
+    for (int g = 0; g < groups; g += Lanes.LENGTH) {
+      IntVector pair = Lanes.loadInts(w, from + g);
+      // Its inputs' rows follow twice the rows of groups before.
+      int first = at + g + (g & -PanelMatrix.WIDTH);
+      lower(pair).intoArray(to, first);
+      upper(pair, mask).intoArray(to, first + PanelMatrix.WIDTH);
+    }
+  }
+
+  /** {@link PanelDecoder} of FP8 weights. */
+  static void decodeFp8(float[] to, int at, ByteBuffer w, int from, int inputs, float scale) {
+    IntVector mask = IntVector.broadcast(Lanes.INTS, E4M3_BITS);
+    FloatVector factor = VectorMath.splat(scale * E4M3_FACTOR);
+    int groups = inputs / 4 * PanelMatrix.WIDTH;
+    for (int g = 0; g < groups; g += Lanes.LENGTH) {
+      IntVector four = Lanes.loadInts(w, from + g);
+      int first = at + g + 3 * (g & -PanelMatrix.WIDTH);
+      value(four.lanewise(VectorOperators.LSHL, 24), mask, factor).intoArray(to, first);
+      value(four.lanewise(VectorOperators.LSHL, 16), mask, factor)
+          .intoArray(to, first + PanelMatrix.WIDTH);
+      value(four.lanewise(VectorOperators.LSHL, 8), mask, factor)
+          .intoArray(to, first + 2 * PanelMatrix.WIDTH);
+      value(four, mask, factor).intoArray(to, first + 3 * PanelMatrix.WIDTH);
+    }
+  }
+
+  /**
+   * E4M3 codes at the top of their lanes, times what they lack and their scale.
+   *
+   * @param factor {@link #E4M3_FACTOR} times the scale
+   */
+  private static FloatVector value(IntVector codes, IntVector mask, FloatVector factor) {
+    return code(codes, mask).mul(E4M3_FACTOR).mul(factor);
+  }
+
   /** The first of two BF16 values. */
   private static FloatVector lower(IntVector pair) {
     return pair.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
@@ -189,154 +204,6 @@ final class VectorPackedTiles {
   /** The second of two BF16 values. */
   private static FloatVector upper(IntVector pair, IntVector mask) {
     return pair.and(mask).reinterpretAsFloats();
-  }
-
-  // More rows: any type.
-
-  private void two(float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int inputs) {
-    FloatVector zero = VectorMath.zero();
-    IntVector mask = IntVector.broadcast(Lanes.INTS, bits);
-    FloatVector a0 = zero;
-    FloatVector b0 = zero;
-    FloatVector a1 = zero;
-    FloatVector b1 = zero;
-    for (int i = 0, q = from; i < inputs; i += 2, q += 4) {
-      int p = group(at, i);
-      int shift = shift(i);
-      IntVector front = Lanes.loadInts(w, p);
-      IntVector back = Lanes.loadInts(w, p + Lanes.LENGTH);
-      FloatVector a = decode(front, shift, mask);
-      FloatVector b = decode(back, shift, mask);
-      FloatVector s = VectorMath.splat(x[q]);
-      a0 = s.fma(a, a0);
-      b0 = s.fma(b, b0);
-      s = VectorMath.splat(x[q + 1]);
-      a1 = s.fma(a, a1);
-      b1 = s.fma(b, b1);
-      a = decode(front, shift - weightBits, mask);
-      b = decode(back, shift - weightBits, mask);
-      s = VectorMath.splat(x[q + 2]);
-      a0 = s.fma(a, a0);
-      b0 = s.fma(b, b0);
-      s = VectorMath.splat(x[q + 3]);
-      a1 = s.fma(a, a1);
-      b1 = s.fma(b, b1);
-    }
-    PanelTile.put(sums, lane, a0, b0);
-    PanelTile.put(sums, lane + PanelMatrix.WIDTH, a1, b1);
-  }
-
-  private void four(float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int inputs) {
-    FloatVector zero = VectorMath.zero();
-    IntVector mask = IntVector.broadcast(Lanes.INTS, bits);
-    FloatVector a0 = zero;
-    FloatVector b0 = zero;
-    FloatVector a1 = zero;
-    FloatVector b1 = zero;
-    FloatVector a2 = zero;
-    FloatVector b2 = zero;
-    FloatVector a3 = zero;
-    FloatVector b3 = zero;
-    for (int i = 0, q = from; i < inputs; i++, q += 4) {
-      int p = group(at, i);
-      int shift = shift(i);
-      FloatVector a = decode(Lanes.loadInts(w, p), shift, mask);
-      FloatVector b = decode(Lanes.loadInts(w, p + Lanes.LENGTH), shift, mask);
-      FloatVector s = VectorMath.splat(x[q]);
-      a0 = s.fma(a, a0);
-      b0 = s.fma(b, b0);
-      s = VectorMath.splat(x[q + 1]);
-      a1 = s.fma(a, a1);
-      b1 = s.fma(b, b1);
-      s = VectorMath.splat(x[q + 2]);
-      a2 = s.fma(a, a2);
-      b2 = s.fma(b, b2);
-      s = VectorMath.splat(x[q + 3]);
-      a3 = s.fma(a, a3);
-      b3 = s.fma(b, b3);
-    }
-    PanelTile.put(sums, lane, a0, b0);
-    PanelTile.put(sums, lane + PanelMatrix.WIDTH, a1, b1);
-    PanelTile.put(sums, lane + 2 * PanelMatrix.WIDTH, a2, b2);
-    PanelTile.put(sums, lane + 3 * PanelMatrix.WIDTH, a3, b3);
-  }
-
-  private void eight(
-      float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int inputs) {
-    FloatVector zero = VectorMath.zero();
-    IntVector mask = IntVector.broadcast(Lanes.INTS, bits);
-    FloatVector a0 = zero;
-    FloatVector b0 = zero;
-    FloatVector a1 = zero;
-    FloatVector b1 = zero;
-    FloatVector a2 = zero;
-    FloatVector b2 = zero;
-    FloatVector a3 = zero;
-    FloatVector b3 = zero;
-    FloatVector a4 = zero;
-    FloatVector b4 = zero;
-    FloatVector a5 = zero;
-    FloatVector b5 = zero;
-    FloatVector a6 = zero;
-    FloatVector b6 = zero;
-    FloatVector a7 = zero;
-    FloatVector b7 = zero;
-    for (int i = 0, q = from; i < inputs; i++, q += 8) {
-      int p = group(at, i);
-      int shift = shift(i);
-      FloatVector a = decode(Lanes.loadInts(w, p), shift, mask);
-      FloatVector b = decode(Lanes.loadInts(w, p + Lanes.LENGTH), shift, mask);
-      FloatVector s = VectorMath.splat(x[q]);
-      a0 = s.fma(a, a0);
-      b0 = s.fma(b, b0);
-      s = VectorMath.splat(x[q + 1]);
-      a1 = s.fma(a, a1);
-      b1 = s.fma(b, b1);
-      s = VectorMath.splat(x[q + 2]);
-      a2 = s.fma(a, a2);
-      b2 = s.fma(b, b2);
-      s = VectorMath.splat(x[q + 3]);
-      a3 = s.fma(a, a3);
-      b3 = s.fma(b, b3);
-      s = VectorMath.splat(x[q + 4]);
-      a4 = s.fma(a, a4);
-      b4 = s.fma(b, b4);
-      s = VectorMath.splat(x[q + 5]);
-      a5 = s.fma(a, a5);
-      b5 = s.fma(b, b5);
-      s = VectorMath.splat(x[q + 6]);
-      a6 = s.fma(a, a6);
-      b6 = s.fma(b, b6);
-      s = VectorMath.splat(x[q + 7]);
-      a7 = s.fma(a, a7);
-      b7 = s.fma(b, b7);
-    }
-    PanelTile.put(sums, lane, a0, b0);
-    PanelTile.put(sums, lane + PanelMatrix.WIDTH, a1, b1);
-    PanelTile.put(sums, lane + 2 * PanelMatrix.WIDTH, a2, b2);
-    PanelTile.put(sums, lane + 3 * PanelMatrix.WIDTH, a3, b3);
-    PanelTile.put(sums, lane + 4 * PanelMatrix.WIDTH, a4, b4);
-    PanelTile.put(sums, lane + 5 * PanelMatrix.WIDTH, a5, b5);
-    PanelTile.put(sums, lane + 6 * PanelMatrix.WIDTH, a6, b6);
-    PanelTile.put(sums, lane + 7 * PanelMatrix.WIDTH, a7, b7);
-  }
-
-  /** Group of an input; {@code at} is that of input 0. */
-  private int group(int at, int input) {
-    return at + (input >> groupShift) * PanelMatrix.WIDTH;
-  }
-
-  /** How far below the top of its group an input's weight is. */
-  private int shift(int input) {
-    return Integer.SIZE - weightBits * (1 + (input & ((1 << groupShift) - 1)));
-  }
-
-  private FloatVector decode(IntVector groups, int shift, IntVector mask) {
-    return groups
-        .lanewise(VectorOperators.LSHL, shift)
-        .lanewise(VectorOperators.ASHR, signBits)
-        .and(mask)
-        .reinterpretAsFloats();
   }
 
   /** E4M3 codes at the top of their lanes. */

@@ -30,19 +30,38 @@ final class VectorPanels {
   private final Parallel parallel;
   private final ThreadLocal<Workspace> workspaces = ThreadLocal.withInitial(Workspace::new);
 
-  // Tiles of 1, 2, 4 and 8 rows. No static fields: the compiler would know, and inline, them.
-  private final PanelTile[] wide = {
-    VectorWideTiles::one, VectorWideTiles::two, VectorWideTiles::four, VectorWideTiles::eight
+  // No static fields: the compiler would know, and inline, what they hold.
+
+  /** Of 1, 2, 4 and 8 rows. */
+  private final PanelTile[] tiles = {
+    VectorPanelTiles::one, VectorPanelTiles::two, VectorPanelTiles::four, VectorPanelTiles::eight
   };
 
-  // Tiles of 1 and 2 rows by several panels.
-  private final PanelsTile[] widePanels = {VectorWideTiles::onePanels, VectorWideTiles::twoPanels};
-  private final PanelsTile[] bfloat16Panels = {
-    VectorPackedTiles::oneBfloat16Panels, VectorPackedTiles::twoBfloat16Panels
-  };
+  private final Format wide =
+      new Format(
+          VectorWideTiles::decode,
+          VectorWideTiles::one,
+          PanelsTile.WIDE,
+          VectorWideTiles::onePanels,
+          VectorWideTiles::twoPanels);
+  private final Format bfloat16 =
+      new Format(
+          VectorPackedTiles::decodeBfloat16,
+          VectorPackedTiles::oneBfloat16,
+          PanelsTile.BF16,
+          VectorPackedTiles::oneBfloat16Panels,
+          VectorPackedTiles::twoBfloat16Panels);
+  private final Format fp8 = new Format(VectorPackedTiles::decodeFp8, VectorPackedTiles::oneFp8, 1);
 
-  private final VectorPackedTiles bfloat16 = new VectorPackedTiles(DType.BF16);
-  private final VectorPackedTiles fp8 = new VectorPackedTiles(DType.F8_E4M3);
+  /**
+   * What products with weights of one type are made of.
+   *
+   * @param decoder of panels, for more rows than tiles have
+   * @param one tile of one row and one panel
+   * @param panels P of the tiles by several panels
+   * @param several tiles of one and two rows by P panels; none where P is 1
+   */
+  private record Format(PanelDecoder decoder, PanelsTile one, int panels, PanelsTile... several) {}
 
   VectorPanels(Parallel parallel) {
     this.parallel = parallel;
@@ -54,8 +73,11 @@ final class VectorPanels {
     /** Packed inputs of a call by this thread; the pieces of the call read them. */
     float[] inputs = new float[0];
 
-    /** Packed inputs times the scales of a panel. */
+    /** A packed row times the scales of a panel. */
     float[] scaled = new float[0];
+
+    /** A decoded panel. */
+    float[] panel = new float[0];
 
     /** Of a tile. */
     final float[] sums = new float[PanelTile.MOST_ROWS * PanelMatrix.WIDTH];
@@ -242,12 +264,14 @@ final class VectorPanels {
     private final StridedRows y;
     private final float[] inputs;
     private final PanelMatrix w;
+    private final Format format;
     private final boolean accumulate;
 
     Product(StridedRows y, float[] inputs, PanelMatrix w, boolean accumulate) {
       this.y = y;
       this.inputs = inputs;
       this.w = w;
+      this.format = format(w.values().type());
       this.accumulate = accumulate;
     }
 
@@ -256,101 +280,107 @@ final class VectorPanels {
       Workspace own = workspaces.get();
       int end = Math.min(endPanel, w.panels());
       int rows = endRow - firstRow;
-      int sideBySide = rows <= PanelsTile.MOST_ROWS ? sideBySide(w.values().type()) : 1;
       for (int panel = firstPanel; panel < end; ) {
-        if (w.scales() != null && (panel == firstPanel || panel % SCALE_PANELS == 0)) {
-          scale(own, matrix, panel, firstRow, endRow);
+        if (rows <= format.several.length && panel + format.panels <= end) {
+          PanelsTile tile = format.several[rows - 1];
+          held(own.sums, tile, inputs, firstRow * w.depth(), matrix, panel);
+          for (int p = 0; p < format.panels; p++) {
+            emit(own.sums, p * rows, 1, panel + p, firstRow, rows);
+          }
+          panel += format.panels;
+          continue;
         }
-        if (sideBySide > 1 && panel + sideBySide <= end) {
-          rowsByPanels(own.sums, matrix, panel, sideBySide, firstRow, rows);
-          panel += sideBySide;
+        if (rows > 1) {
+          decoded(own, matrix, panel, firstRow, endRow);
+        } else if (w.scales() == null) {
+          held(own.sums, format.one, inputs, firstRow * w.depth(), matrix, panel);
+          emit(own.sums, 0, 1, panel, firstRow, 1);
         } else {
-          rowsByPanel(own, matrix, panel, firstRow, endRow);
-          panel++;
+          if (panel == firstPanel || panel % SCALE_PANELS == 0) {
+            scale(own, matrix, panel, firstRow);
+          }
+          held(own.sums, format.one, own.scaled, 0, matrix, panel);
+          emit(own.sums, 0, VectorPackedTiles.E4M3_FACTOR, panel, firstRow, 1);
         }
+        panel++;
       }
     }
 
-    private void rowsByPanels(float[] sums, int matrix, int panel, int count, int row, int rows) {
-      PanelsTile[] tiles = w.values().type() == DType.BF16 ? bfloat16Panels : widePanels;
-      PanelsTile tile = tiles[rows - 1];
+    /**
+     * A tile over panels as they lie in memory.
+     *
+     * @param from element of {@code x} where the tile's rows start
+     * @param panel the first
+     */
+    private void held(float[] sums, PanelsTile tile, float[] x, int from, int matrix, int panel) {
       int start = w.start(matrix, panel) / w.group();
       int stride = w.depth() / w.group() * PanelMatrix.WIDTH;
       ByteBuffer weights = w.values().bytes();
       for (int lane = 0; lane < PanelMatrix.WIDTH; lane += 2 * Lanes.LENGTH) {
-        tile.sum(sums, lane, inputs, row * w.depth(), weights, start + lane, stride, w.depth());
-      }
-      for (int p = 0; p < count; p++) {
-        for (int r = 0; r < rows; r++) {
-          emit(sums, p * rows + r, panel + p, row + r);
-        }
+        tile.sum(sums, lane, x, from, weights, start + lane, stride, w.depth());
       }
     }
 
-    private void rowsByPanel(Workspace own, int matrix, int panel, int firstRow, int endRow) {
+    /** A packed row times the scales of a panel. */
+    private void scale(Workspace own, int matrix, int panel, int row) {
+      own.scaled = grown(own.scaled, w.depth());
+      for (int block = 0; block < Fp8Tensor.scalesPerRow(w.inputs()); block++) {
+        int first = block * PanelMatrix.SCALE_INPUTS;
+        int count = Math.min(PanelMatrix.SCALE_INPUTS, w.depth() - first);
+        float factor = w.scale(matrix, panel, block) * VectorPackedTiles.E4M3_FACTOR;
+        multiply(own.scaled, first, inputs, row * w.depth() + first, count, factor);
+      }
+    }
+
+    /** All rows by one panel, decoded. */
+    private void decoded(Workspace own, int matrix, int panel, int firstRow, int endRow) {
+      decode(own, matrix, panel);
       for (int row = firstRow; row < endRow; ) {
         int rows = PanelTile.rows(endRow - row);
-        if (w.scales() != null) {
-          tile(own.sums, rows, own.scaled, (row - firstRow) * w.depth(), matrix, panel);
-        } else {
-          tile(own.sums, rows, inputs, row * w.depth(), matrix, panel);
+        PanelTile tile = tiles[Integer.numberOfTrailingZeros(rows)];
+        for (int lane = 0; lane < PanelMatrix.WIDTH; lane += 2 * Lanes.LENGTH) {
+          tile.sum(own.sums, lane, inputs, row * w.depth(), own.panel, w.depth());
         }
-        for (int r = 0; r < rows; r++) {
-          emit(own.sums, r, panel, row + r);
-        }
+        emit(own.sums, 0, 1, panel, row, rows);
         row += rows;
       }
     }
 
-    /** Packed rows times the scales of a panel. */
-    private void scale(Workspace own, int matrix, int panel, int firstRow, int endRow) {
-      int from = firstRow * w.depth();
-      own.scaled = grown(own.scaled, endRow * w.depth() - from);
-      for (int row = firstRow; row < endRow; ) {
-        int rows = PanelTile.rows(endRow - row);
-        for (int block = 0; block < Fp8Tensor.scalesPerRow(w.inputs()); block++) {
-          int first = block * PanelMatrix.SCALE_INPUTS;
-          int count = rows * Math.min(PanelMatrix.SCALE_INPUTS, w.depth() - first);
-          int at = row * w.depth() + rows * first;
-          float factor = w.scale(matrix, panel, block) * VectorPackedTiles.E4M3_FACTOR;
-          multiply(own.scaled, at - from, inputs, at, count, factor);
-        }
-        row += rows;
-      }
-    }
-
-    /**
-     * @param from element of {@code x} where a tile of {@code rows} starts
-     */
-    private void tile(float[] sums, int rows, float[] x, int from, int matrix, int panel) {
-      PanelTile tile = tiles(w.values().type())[Integer.numberOfTrailingZeros(rows)];
+    private void decode(Workspace own, int matrix, int panel) {
+      own.panel = grown(own.panel, w.depth() * PanelMatrix.WIDTH);
       ByteBuffer weights = w.values().bytes();
       int start = w.start(matrix, panel) / w.group();
-      for (int lane = 0; lane < PanelMatrix.WIDTH; lane += 2 * Lanes.LENGTH) {
-        tile.sum(sums, lane, x, from, weights, start + lane, w.depth());
+      int step = w.scales() == null ? w.depth() : PanelMatrix.SCALE_INPUTS;
+      for (int first = 0; first < w.depth(); first += step) {
+        int count = Math.min(step, w.depth() - first);
+        float scale = w.scales() == null ? 1 : w.scale(matrix, panel, first / step);
+        int from = start + first / w.group() * PanelMatrix.WIDTH;
+        format.decoder.decode(own.panel, first * PanelMatrix.WIDTH, weights, from, count, scale);
       }
     }
 
     /**
-     * Writes a row's outputs of a panel.
+     * Writes the outputs of a panel.
      *
-     * @param slot of the sums, WIDTH each
+     * @param slot of the first row's sums, WIDTH each
+     * @param factor of the sums
      */
-    private void emit(float[] sums, int slot, int panel, int row) {
-      int start = slot * PanelMatrix.WIDTH;
+    private void emit(float[] sums, int slot, float factor, int panel, int firstRow, int rows) {
       int column = panel * PanelMatrix.WIDTH;
       int width = Math.min(PanelMatrix.WIDTH, w.outputs() - column);
-      int at = y.at(row) + column;
-      ByteBuffer to = y.memory();
-      float factor = w.scales() == null ? 1 : VectorPackedTiles.E4M3_FACTOR;
       int bound = Lanes.FLOATS.loopBound(width);
-      for (int i = 0; i < bound; i += Lanes.LENGTH) {
-        FloatVector sum = FloatVector.fromArray(Lanes.FLOATS, sums, start + i).mul(factor);
-        Lanes.store(to, at + i, accumulate ? sum.add(Lanes.load(to, at + i)) : sum);
-      }
-      for (int i = bound; i < width; i++) {
-        float sum = sums[start + i] * factor;
-        Lanes.set(to, at + i, accumulate ? sum + Lanes.get(to, at + i) : sum);
+      ByteBuffer to = y.memory();
+      for (int r = 0; r < rows; r++) {
+        int from = (slot + r) * PanelMatrix.WIDTH;
+        int at = y.at(firstRow + r) + column;
+        for (int i = 0; i < bound; i += Lanes.LENGTH) {
+          FloatVector sum = FloatVector.fromArray(Lanes.FLOATS, sums, from + i).mul(factor);
+          Lanes.store(to, at + i, accumulate ? sum.add(Lanes.load(to, at + i)) : sum);
+        }
+        for (int i = bound; i < width; i++) {
+          float sum = sums[from + i] * factor;
+          Lanes.set(to, at + i, accumulate ? sum + Lanes.get(to, at + i) : sum);
+        }
       }
     }
   }
@@ -366,19 +396,10 @@ final class VectorPanels {
     }
   }
 
-  /** Panels that one or two rows pass at a time. */
-  private static int sideBySide(DType type) {
+  private Format format(DType type) {
     return switch (type) {
-      case F32 -> PanelsTile.WIDE;
-      case BF16 -> PanelsTile.BF16;
-      default -> 1;
-    };
-  }
-
-  private PanelTile[] tiles(DType type) {
-    return switch (type) {
-      case BF16 -> bfloat16.tiles;
-      case F8_E4M3 -> fp8.tiles;
+      case BF16 -> bfloat16;
+      case F8_E4M3 -> fp8;
       default -> wide;
     };
   }
