@@ -5,6 +5,7 @@ import io.sparkmoe.io.Store;
 import java.io.IOException;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Set;
 import java.util.UUID;
 import java.util.regex.Matcher;
@@ -35,8 +36,13 @@ public final class AnswerFolder {
   }
 
   static String newName(int rows, TokenUsage usage) {
-    return "answers-%s-%d-%d-%d.parquet"
-        .formatted(UUID.randomUUID(), rows, usage.promptTokens(), usage.completionTokens());
+    return String.format(
+        Locale.ROOT,
+        "answers-%s-%d-%d-%d.parquet",
+        UUID.randomUUID(),
+        rows,
+        usage.promptTokens(),
+        usage.completionTokens());
   }
 
   /**

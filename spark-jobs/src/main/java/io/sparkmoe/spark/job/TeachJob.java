@@ -22,6 +22,7 @@ import io.sparkmoe.spark.teach.TextWindows;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import org.apache.hadoop.conf.Configuration;
@@ -267,12 +268,15 @@ public final class TeachJob {
   private void report(AnswerRun.Result result, DistillationInfo info) {
     if (result.failed() > 0) {
       err.printf(
+          Locale.ROOT,
           "moe: %d of %d requests have no answer: %s; the same command asks them again%n",
-          result.failed(), result.requests(), String.join(", ", result.reasons()));
+          result.failed(),
+          result.requests(),
+          String.join(", ", result.reasons()));
     }
-    out.printf("%-15s %10d%n", "prompts", info.prompts());
-    out.printf("%-15s %10d%n", "answers", info.answers());
-    info.dropped().forEach((name, count) -> out.printf("- %-13s %10d%n", name, count));
-    out.printf("%-15s %10d%n", "rows", info.rows());
+    out.printf(Locale.ROOT, "%-15s %10d%n", "prompts", info.prompts());
+    out.printf(Locale.ROOT, "%-15s %10d%n", "answers", info.answers());
+    info.dropped().forEach((name, count) -> out.printf(Locale.ROOT, "- %-13s %10d%n", name, count));
+    out.printf(Locale.ROOT, "%-15s %10d%n", "rows", info.rows());
   }
 }

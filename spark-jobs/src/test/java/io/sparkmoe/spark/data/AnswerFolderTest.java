@@ -1,0 +1,63 @@
+package io.sparkmoe.spark.data;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.sparkmoe.distill.DistillationRow;
+import io.sparkmoe.distill.TokenUsage;
+import io.sparkmoe.io.LocalStore;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.time.Instant;
+import java.util.List;
+import java.util.Locale;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class AnswerFolderTest {
+
+  private static final TokenUsage USAGE = new TokenUsage(7, 5);
+
+  @TempDir Path path;
+
+  private LocalStore store;
+  private AnswerFolder folder;
+
+  @BeforeEach
+  void openFolder() {
+    store = new LocalStore(path);
+    folder = new AnswerFolder(store, path.toUri().toString());
+  }
+
+  private AnswerWriter writer() {
+    return new AnswerWriter(store, (request, reason) -> {});
+  }
+
+  private static List<DistillationRow> answer(String id) {
+    return List.of(
+        DistillationRow.builder()
+            .id(id)
+            .source("")
+            .prompt("q")
+            .completion("a")
+            .answer("a")
+            .teacher("t", null)
+            .createdAt(Instant.EPOCH)
+            .build());
+  }
+
+  @Test
+  void answersAreFoundWhateverTheDigitsOfTheMachinesLanguage() throws IOException {
+    Locale before = Locale.getDefault();
+    for (String tag : List.of("fa-IR", "ar-EG", "mr-IN", "en-US")) {
+      Locale.setDefault(Locale.forLanguageTag(tag));
+      try (AnswerWriter writer = writer()) {
+        writer.answered(answer(tag), USAGE);
+      } finally {
+        Locale.setDefault(before);
+      }
+    }
+    assertThat(folder.state())
+        .isEqualTo(new AnswerFolder.State(4, USAGE.plus(USAGE).plus(USAGE).plus(USAGE)));
+  }
+}
