@@ -121,12 +121,20 @@ public final class TeachJob {
                   new Progress(err))
               .run(prompts, () -> folder.begin(spec, options.sampling()));
       requireAnswers(result, answers);
-      DistillationInfo info = write(spark, spec, folder, result, evaluation);
-      report(result, info);
-      if (result.stop() != null) {
-        throw result.stop();
+      TeacherFailure stop = result.stop();
+      try {
+        DistillationInfo info = write(spark, spec, folder, result, evaluation);
+        report(result, info);
+        if (stop == null) {
+          return info;
+        }
+      } catch (Exception e) { // Spark throws checked exceptions undeclared
+        if (stop == null || stop.kind() != TeacherFailure.Kind.ASKING_FAILED) {
+          throw e;
+        }
+        stop.addSuppressed(e); // such as a full disk, which came up before
       }
-      return info;
+      throw stop;
     }
   }
 
@@ -177,7 +185,9 @@ public final class TeachJob {
     TeacherFailure stop = result.stop();
     boolean none = answers.isEmpty();
     if (stop != null && (none || stop.kind() == TeacherFailure.Kind.WRONG_INPUT)) {
-      throw new IllegalArgumentException(stop.getMessage(), stop);
+      throw stop.kind() == TeacherFailure.Kind.ASKING_FAILED
+          ? stop
+          : new IllegalArgumentException(stop.getMessage(), stop);
     }
     if (none) {
       throw new IllegalStateException(
