@@ -82,11 +82,12 @@ final class AskTask implements Serializable {
       asked.stopped(new TeacherFailure(TeacherFailure.Kind.WRONG_INPUT, reason));
     } catch (IOException | RuntimeException e) { // a next attempt would not know of it
       LOG.warn("asking was stopped", e);
+      String line = e.toString().lines().findFirst().orElseThrow(); // HDFS sends its stack along
       asked.stopped(
           new TeacherFailure(
               TeacherFailure.Kind.ASKING_FAILED,
               "asking was stopped: got "
-                  + e
+                  + line
                   + ", expected a teacher that answers and room for its answers in "
                   + answers
                   + "; mend that and run the same command again"));

@@ -538,7 +538,7 @@ class TeachJobTest {
         Progressable progress)
         throws IOException {
       if (file.toString().contains(BELOW.get()) && ROOM.decrementAndGet() < 0) {
-        throw new IOException("No space left on device");
+        throw new IOException("No space left on device\n\tat some.other.Machine");
       }
       return super.create(file, overwrite, bufferSize, replication, blockSize, progress);
     }
