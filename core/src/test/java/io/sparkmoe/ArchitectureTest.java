@@ -172,6 +172,11 @@ class ArchitectureTest {
   }
 
   @Test
+  void textIsTheSameInEveryLanguageOfTheMachine() {
+    LocaleRule.ALWAYS_NAMED.check(classes);
+  }
+
+  @Test
   void noStateIsStaticAndMutable() {
     fields().that().areStatic().should().beFinal().check(classes);
   }

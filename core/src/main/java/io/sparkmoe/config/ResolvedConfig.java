@@ -8,6 +8,7 @@ import io.sparkmoe.train.RunConfig;
 import io.sparkmoe.train.RunConfigJson;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.regex.Matcher;
@@ -138,7 +139,7 @@ public final class ResolvedConfig {
       for (Map.Entry<String, JsonNode> entry : section.getValue().properties()) {
         String line = "  " + entry.getKey() + ": " + entry.getValue();
         String origin = values.get(section.getKey() + "." + entry.getKey()).origin();
-        yaml.append(String.format("%-44s # %s%n", line, origin));
+        yaml.append(String.format(Locale.ROOT, "%-44s # %s%n", line, origin));
       }
     }
     return yaml.toString();

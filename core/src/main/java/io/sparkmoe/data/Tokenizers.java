@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.stream.IntStream;
 
 /** Opens tokenizers from their tokenizer.json. */
@@ -43,8 +44,11 @@ public final class Tokenizers {
       char character = characters.charAt(i);
       if (character > 0x7F || characters.indexOf(character) < i) {
         throw new IllegalArgumentException(
-            "characters of a vocabulary must be distinct and of ASCII, got U+%04X as number %d"
-                .formatted((int) character, i));
+            String.format(
+                Locale.ROOT,
+                "characters of a vocabulary must be distinct and of ASCII, got U+%04X as number %d",
+                (int) character,
+                i));
       }
       vocabulary.add(String.valueOf(ByteLevelAlphabet.characterOf(character)));
     }

@@ -1,8 +1,8 @@
 package io.sparkmoe.distill;
 
 /**
- * A teacher that cannot go on: a key that is refused, an endpoint that does not answer, a budget
- * that is spent. The message is one sentence.
+ * Asking that cannot go on: a key that is refused, an endpoint that does not answer, a budget that
+ * is spent, answers that cannot be written down. The message is one sentence.
  */
 public final class TeacherFailure extends RuntimeException {
 
@@ -15,7 +15,9 @@ public final class TeacherFailure extends RuntimeException {
     /** The budget is spent; the same command goes on once it is raised. */
     BUDGET_SPENT,
     /** The other side failed; the same command may succeed later. */
-    UNAVAILABLE
+    UNAVAILABLE,
+    /** This side failed: a task, its process, or the disk that answers go to. */
+    ASKING_FAILED
   }
 
   private final Kind kind;

@@ -19,6 +19,7 @@ public final class CheckpointState {
 
   private static final String TOKENIZER = "tokenizerSha256";
   private static final String DATASET = "datasetSha256";
+  private static final String HELD_OUT = "heldOutShare";
   private static final String BATCH = "batchSequences";
 
   private CheckpointState() {}
@@ -39,13 +40,15 @@ public final class CheckpointState {
     state.put("seed", config.train().seed());
     state.put(TOKENIZER, data.tokenizerSha256());
     state.put(DATASET, data.descriptionSha256());
+    state.put(HELD_OUT, data.heldOutShare());
     return state;
   }
 
   /**
    * Refuses a checkpoint that this run cannot go on from: another model, another tokenizer, another
-   * batch (the data cursor counts steps of equal batches), another precision (moments are stored as
-   * it has them), another way of learning from a teacher, or one that has seen more steps.
+   * batch (the data cursor counts steps of equal batches), another share of held-out rows (some
+   * would be trained on), another precision (moments are stored as it has them), another way of
+   * learning from a teacher, or one that has seen more steps.
    *
    * @param data what the run trains on
    * @return what a user should know of the comparison, one sentence each
@@ -66,6 +69,7 @@ public final class CheckpointState {
               + batch
               + "; keep the batch size or start in another folder");
     }
+    requireHeldOut(reader, data.heldOutShare());
     requirePrecision(reader, config.train().precision());
     List<String> notes = requireDistill(reader, config.distill());
     int steps = reader.manifest().step();
@@ -81,6 +85,23 @@ public final class CheckpointState {
     notes.addAll(changedSettings(reader, config));
     notes.addAll(changedData(reader, data));
     return notes;
+  }
+
+  /** Checkpoints of earlier versions do not say what was held out. */
+  private static void requireHeldOut(CheckpointReader reader, Double share) throws IOException {
+    JsonNode then = reader.state().path(HELD_OUT);
+    if (share != null && then.isNumber() && then.asDouble() != share) {
+      throw new IllegalArgumentException(
+          "checkpoint "
+              + reader.location()
+              + " was trained with --validation "
+              + then.asText()
+              + ", this run has "
+              + share
+              + ", expected the same rows to be held out; give --validation "
+              + then.asText()
+              + " or start in another folder");
+    }
   }
 
   /**

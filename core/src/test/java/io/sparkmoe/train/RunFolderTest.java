@@ -153,6 +153,30 @@ class RunFolderTest {
   }
 
   @Test
+  @DisplayName("a student goes on with the share that it began to hold out, if that is known")
+  void refusesAnotherValidationShare() throws Exception {
+    DataIdentity tenth = DATA.withHeldOutShare(0.1);
+    TinyRun tiny = new TinyRun().with("steps", 2).data(DATA);
+    tiny.in(folder).run();
+    tiny.with("steps", 3).data(tenth).run(); // an earlier version did not write it down
+    RunFolder run = new RunFolder(new LocalStore(folder));
+    run.writeInputs("", "");
+    RunConfig config = tiny.with("steps", 4).config();
+    for (double other : new double[] {0.05, 0}) {
+      DataIdentity changed = DATA.withHeldOutShare(other);
+      assertThatThrownBy(() -> run.requireRoomFor(config, changed, Resume.auto()))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining(
+              "step-00000003 was trained with --validation 0.1, this run has "
+                  + other
+                  + ", expected the same rows to be held out; give --validation 0.1 or start in"
+                  + " another folder");
+      assertThatThrownBy(tiny.data(changed)::run).hasMessageContaining("--validation 0.1");
+    }
+    tiny.data(tenth).run();
+  }
+
+  @Test
   @DisplayName("a key that the checkpoint's program did not know counts as its default, aloud")
   void anAbsentKeyCountsAsItsDefault() throws Exception {
     TinyRun tiny = new TinyRun().with("steps", 2);

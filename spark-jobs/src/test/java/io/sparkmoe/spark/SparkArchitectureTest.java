@@ -8,6 +8,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.tngtech.archunit.core.domain.JavaClasses;
 import com.tngtech.archunit.core.importer.ClassFileImporter;
 import com.tngtech.archunit.core.importer.ImportOption;
+import io.sparkmoe.LocaleRule;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -86,6 +87,11 @@ class SparkArchitectureTest {
             "jdk.incubator.vector..", "org.bytedeco.openblas..", "org.bytedeco.dnnl..")
         .allowEmptyShould(true)
         .check(classes);
+  }
+
+  @Test
+  void textIsTheSameInEveryLanguageOfTheMachine() {
+    LocaleRule.ALWAYS_NAMED.check(classes);
   }
 
   @Test

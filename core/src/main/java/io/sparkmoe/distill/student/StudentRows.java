@@ -41,6 +41,7 @@ public final class StudentRows implements Serializable {
 
   private final long[] trainTokens = new long[MAX_BUCKETS];
   private transient Set<String> seen = new HashSet<>();
+  private long numRows;
   private long validationTokens;
   private long validationLearned;
   private long validationBytes;
@@ -74,6 +75,7 @@ public final class StudentRows implements Serializable {
    */
   public void add(DistillationRow row, Tokenizer tokenizer) {
     require(row);
+    numRows++;
     StudentSequence sequence = sequence(row, tokenizer);
     int n = sequence.tokens().length;
     if (isHeldOut(row.id())) {
@@ -126,6 +128,16 @@ public final class StudentRows implements Serializable {
   /** Whether a row is for validation. */
   public boolean isHeldOut(String id) {
     return (mix(hash(id)) >>> 11) * 0x1p-53 < validationShare;
+  }
+
+  /** Rows that were added. */
+  public long numRows() {
+    return numRows;
+  }
+
+  /** Tokens of all rows. */
+  public long numTokens() {
+    return Arrays.stream(trainTokens).sum() + validationTokens;
   }
 
   /** Packed rows to train on. */

@@ -1,6 +1,7 @@
 package io.sparkmoe.distill.student;
 
 import io.sparkmoe.train.DistillConfig.Loss;
+import java.util.Locale;
 
 /**
  * One way to train a student.
@@ -20,6 +21,8 @@ public record StudyArm(Loss loss, double textShare) {
           case FORWARD_KL -> "full KL";
           case REVERSE_KL -> "top-k, reverse KL";
         };
-    return textShare == 1 ? name : name + String.format(", %.0f %% of the text", 100 * textShare);
+    return textShare == 1
+        ? name
+        : name + String.format(Locale.ROOT, ", %.0f %% of the text", 100 * textShare);
   }
 }

@@ -47,8 +47,14 @@ public record StudyTable(double teacherNats, Map<StudyArm, List<Double>> losses)
     StringBuilder text = new StringBuilder();
     text.append(
         String.format(
+            Locale.ROOT,
             "%-38s %12s %9s %10s %8s %12s%n",
-            "student", "nats/char", "spread", "bits/char", "gain", "of full KL's"));
+            "student",
+            "nats/char",
+            "spread",
+            "bits/char",
+            "gain",
+            "of full KL's"));
     for (StudyArm arm : losses.keySet()) {
       double share = shareOfFullGain(arm);
       text.append(

@@ -10,6 +10,7 @@ import java.time.Instant;
 import java.time.ZoneOffset;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.SplittableRandom;
 import org.junit.jupiter.api.Test;
 
@@ -121,9 +122,34 @@ class PacingTest {
         .hasToString("https://h/x/chat/completions");
     assertThat(Endpoint.parse("https://h/v1/completions", Endpoint.Api.CHAT).models())
         .hasToString("https://h/v1/models");
-    for (String wrong : List.of("ftp://h", "http://", "http://u:p@h/v1", "h:80", "http://h/ x")) {
-      assertThatThrownBy(() -> Endpoint.parse(wrong, Endpoint.Api.CHAT))
-          .hasMessageStartingWith("teacher address is " + wrong + ", expected http(s)://HOST");
-    }
+  }
+
+  @Test
+  void aRefusedAddressShowsNothingThatMayBeSecret() {
+    Map<String, String> shown =
+        Map.ofEntries(
+            Map.entry("ftp://h", "ftp://h, which is not http(s)"),
+            Map.entry("http://", "http://, which cannot be read"),
+            Map.entry("h:80", "h:80, which is not http(s)"),
+            Map.entry("http://my_host:80", "http://my_host:80, which has no valid host"),
+            Map.entry("http://h/ SECRET", "http://h, which cannot be read"),
+            Map.entry("http://u:SECRET@h:1/v1", "http://h:1, which has a user"),
+            Map.entry("https://SECRET@[::1]:8000", "https://[::1]:8000, which has a user"),
+            Map.entry("https://h?api_key=SECRET", "https://h, which has a query"),
+            Map.entry("https://h:9/SECRET?x=a@b", "https://h:9, which has a query"),
+            Map.entry("https://u:SEC/RET@h", "https://..., which has no valid host"),
+            Map.entry("https://u:SEC RET@h:1", "https://h:1, which cannot be read"),
+            Map.entry("u:SECRET@h:1", "h:1, which is not http(s)"),
+            Map.entry("mailto:SECRET", "..., which is not http(s)"));
+    shown.forEach(
+        (address, expected) ->
+            assertThatThrownBy(() -> Endpoint.parse(address, Endpoint.Api.CHAT))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessage(
+                    "teacher address is "
+                        + expected
+                        + ", expected http(s)://HOST[:PORT][/PATH] without user or query; correct"
+                        + " --teacher")
+                .hasNoCause());
   }
 }

@@ -35,7 +35,7 @@ final class QuickstartCommand implements Callable<Integer> {
       names = "--executors",
       paramLabel = "P",
       defaultValue = "0",
-      description = "Number of executors; 0 = as many as the cluster has.")
+      description = TrainingOptions.EXECUTORS)
   private int executors;
 
   QuickstartCommand(Jobs jobs) {

@@ -10,6 +10,12 @@ import picocli.CommandLine.Option;
 /** What every command that trains a model takes. */
 final class TrainingOptions {
 
+  /** What a number of executors says. */
+  static final String EXECUTORS =
+      "Number of executors; 0 = as many as the settings name: one with local[N], W with"
+          + " local-cluster[W,...], spark.executor.instances on YARN and Kubernetes;"
+          + " spark://HOST:PORT needs a number (default: ${DEFAULT-VALUE}).";
+
   @Mixin private ConfigOptions config;
 
   @Option(
@@ -44,11 +50,7 @@ final class TrainingOptions {
       description = "Spark executors, or this process alone (default: ${DEFAULT-VALUE}).")
   private Engine engine;
 
-  @Option(
-      names = "--executors",
-      paramLabel = "P",
-      defaultValue = "0",
-      description = "Number of executors; 0 = as many as the cluster has.")
+  @Option(names = "--executors", paramLabel = "P", defaultValue = "0", description = EXECUTORS)
   private int executors;
 
   /**

@@ -6,9 +6,6 @@ import java.io.IOException;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
-import java.util.UUID;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SparkSession;
@@ -19,9 +16,6 @@ import org.apache.spark.sql.SparkSession;
  * far a job is.
  */
 public final class AnswerFolder {
-
-  private static final Pattern NAME =
-      Pattern.compile("answers-[0-9a-f-]{36}-(\\d+)-(\\d+)-(\\d+)\\.parquet");
 
   private final Store store;
   private final String location;
@@ -34,15 +28,10 @@ public final class AnswerFolder {
     this.location = location;
   }
 
-  static String newName(int rows, TokenUsage usage) {
-    return "answers-%s-%d-%d-%d.parquet"
-        .formatted(UUID.randomUUID(), rows, usage.promptTokens(), usage.completionTokens());
-  }
-
   /**
    * How far a job is.
    *
-   * @param answers that are there; some may be counted twice for a moment while files are joined
+   * @param answers that are there
    * @param usage what all answers so far have cost
    */
   public record State(long answers, TokenUsage usage) {}
@@ -51,14 +40,9 @@ public final class AnswerFolder {
   public State state() throws IOException {
     long answers = 0;
     TokenUsage usage = TokenUsage.NONE;
-    for (String name : store.list("")) {
-      Matcher parts = NAME.matcher(name);
-      if (parts.matches()) {
-        answers += Long.parseLong(parts.group(1));
-        usage =
-            usage.plus(
-                new TokenUsage(Long.parseLong(parts.group(2)), Long.parseLong(parts.group(3))));
-      }
+    for (AnswerFile file : AnswerFile.of(store.list(""))) {
+      answers += file.answers();
+      usage = usage.plus(file.usage());
     }
     return new State(answers, usage);
   }
@@ -89,9 +73,8 @@ public final class AnswerFolder {
   }
 
   private List<String> files() throws IOException {
-    return store.list("").stream()
-        .filter(name -> NAME.matcher(name).matches())
-        .map(name -> InputFiles.pattern(location + "/" + name))
+    return AnswerFile.of(store.list("")).stream()
+        .map(file -> InputFiles.pattern(location + "/" + file.name()))
         .toList();
   }
 }

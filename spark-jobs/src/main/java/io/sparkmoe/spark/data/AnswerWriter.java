@@ -8,6 +8,7 @@ import io.sparkmoe.io.Store;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.UUID;
 import java.util.function.BiConsumer;
 
 /**
@@ -25,6 +26,7 @@ public final class AnswerWriter implements AnswerSink, AutoCloseable {
 
   private final Store store;
   private final BiConsumer<TeacherRequest, String> failureListener;
+  private final String id = UUID.randomUUID().toString();
   private final Object writing = new Object();
 
   private List<DistillationRow> waiting = new ArrayList<>();
@@ -36,6 +38,11 @@ public final class AnswerWriter implements AnswerSink, AutoCloseable {
   private final List<String> heldFiles = new ArrayList<>();
   private TokenUsage heldUsage = TokenUsage.NONE;
   private long heldValues;
+
+  /** Numbers of the first file to be joined and of the next to be written. */
+  private int firstHeld;
+
+  private int nextFile;
 
   /**
    * @param store the answers' folder
@@ -72,7 +79,10 @@ public final class AnswerWriter implements AnswerSink, AutoCloseable {
         return; // another thread took it along
       }
       try {
-        hold(rows, usage, write(rows, usage));
+        AnswerFile file = AnswerFile.of(id, nextFile, nextFile, rows.size(), usage);
+        nextFile++; // also when this fails: the file may be there after all
+        write(file, rows);
+        hold(rows, file);
       } catch (IOException | RuntimeException e) {
         synchronized (this) { // for whoever tries again
           waiting.addAll(rows);
@@ -86,16 +96,14 @@ public final class AnswerWriter implements AnswerSink, AutoCloseable {
     }
   }
 
-  private String write(List<DistillationRow> rows, TokenUsage usage) throws IOException {
-    String name = AnswerFolder.newName(rows.size(), usage);
-    store.write(name, out -> DistillationRowWriter.write(out, rows));
-    return name;
+  private void write(AnswerFile file, List<DistillationRow> rows) throws IOException {
+    store.write(file.name(), out -> DistillationRowWriter.write(out, rows));
   }
 
-  private void hold(List<DistillationRow> rows, TokenUsage usage, String file) {
+  private void hold(List<DistillationRow> rows, AnswerFile file) {
     held.addAll(rows);
-    heldFiles.add(file);
-    heldUsage = heldUsage.plus(usage);
+    heldFiles.add(file.name());
+    heldUsage = heldUsage.plus(file.usage());
     for (DistillationRow row : rows) {
       int topK = row.topkIds() == null || row.topkIds().length == 0 ? 0 : row.topkIds()[0].length;
       int tokens = row.completionIds() == null ? 0 : row.completionIds().length;
@@ -103,16 +111,17 @@ public final class AnswerWriter implements AnswerSink, AutoCloseable {
     }
   }
 
-  /** One file for many; in between both are there, and readers drop what they see twice. */
+  /** One file for many; in between both are there, and readers count the joined one. */
   private void join() throws IOException {
     if (heldFiles.size() > 1) {
-      write(held, heldUsage);
+      write(AnswerFile.of(id, firstHeld, nextFile - 1, held.size(), heldUsage), held);
       for (String file : heldFiles) {
         store.delete(file);
       }
     }
     held.clear();
     heldFiles.clear();
+    firstHeld = nextFile;
     heldUsage = TokenUsage.NONE;
     heldValues = 0;
   }

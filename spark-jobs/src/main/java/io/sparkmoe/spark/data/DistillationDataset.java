@@ -32,8 +32,8 @@ import org.apache.spark.util.SerializableConfiguration;
 import scala.Tuple2;
 
 /**
- * Distillation rows in Parquet, as {@code moe teach} writes them, packed for a student: the files
- * of the folder, or of its {@code data/}.
+ * Distillation rows in Parquet, packed for a student: the files of a folder, or of its {@code
+ * data/}, where {@code moe teach} writes them and commits them by {@code distillation.json}.
  */
 public final class DistillationDataset implements TrainingRows {
 
@@ -55,13 +55,13 @@ public final class DistillationDataset implements TrainingRows {
       List<String> files,
       Tokenizer tokenizer,
       int seqLen,
-      String description,
+      DataIdentity identity,
       StudentRows rows) {
     this.store = store;
     this.configuration = configuration;
     this.files = files;
     this.tokenizerJson = tokenizer.toJson();
-    this.identity = DataIdentity.of(tokenizer.sha256(), description);
+    this.identity = identity;
     this.vocabSize = tokenizer.vocabSize();
     this.endOfTextId = tokenizer.endOfTextId();
     this.seqLen = seqLen;
@@ -76,7 +76,7 @@ public final class DistillationDataset implements TrainingRows {
 
     /**
      * @param location folder, with or without a scheme
-     * @throws IllegalArgumentException when it holds no distillation rows
+     * @throws IllegalArgumentException when it holds no distillation rows, or not yet all
      */
     public Folder(String location, Configuration configuration) throws IOException {
       this.store = new HadoopStore(location, configuration);
@@ -95,6 +95,15 @@ public final class DistillationDataset implements TrainingRows {
             "--data "
                 + location
                 + " holds no Parquet files, expected distillation rows; make them with moe teach");
+      }
+      if (own.isEmpty() && !store.exists(DistillationInfo.FILE)) {
+        throw new IllegalArgumentException(
+            "--data "
+                + location
+                + " holds rows under data/ without "
+                + DistillationInfo.FILE
+                + ", expected a dataset that was written to its end; run moe teach again, or name"
+                + " the folder data itself when another program wrote it");
       }
     }
 
@@ -142,11 +151,36 @@ public final class DistillationDataset implements TrainingRows {
         DistillationRowReader.read(new Path(file), configuration, row -> rows.add(row, tokenizer));
       }
       rows.close();
-      // Rows that another program wrote may lie alone.
-      String description =
-          store.exists(DistillationInfo.FILE) ? store.readText(DistillationInfo.FILE) : null;
+      DataIdentity identity =
+          DataIdentity.of(tokenizer.sha256(), description(rows)).withHeldOutShare(validationShare);
       return new DistillationDataset(
-          store, configuration, files, tokenizer, seqLen, description, rows);
+          store, configuration, files, tokenizer, seqLen, identity, rows);
+    }
+
+    /**
+     * What tells the rows from others; those of another program may lie without a file about them.
+     *
+     * @throws IllegalArgumentException when the file beside them counts others
+     */
+    private String description(StudentRows rows) throws IOException {
+      if (!store.exists(DistillationInfo.FILE)) {
+        return "rows: " + rows.numRows() + ", tokens: " + rows.numTokens();
+      }
+      String json = store.readText(DistillationInfo.FILE);
+      long counted = DistillationInfo.fromJson(json, store.describe(DistillationInfo.FILE)).rows();
+      if (counted != rows.numRows()) {
+        throw new IllegalArgumentException(
+            "--data "
+                + store.location()
+                + " holds "
+                + rows.numRows()
+                + " rows, its "
+                + DistillationInfo.FILE
+                + " says "
+                + counted
+                + ", expected as many; run moe teach again");
+      }
+      return json;
     }
   }
 

@@ -7,6 +7,6 @@ import io.sparkmoe.config.ResolvedConfig;
  *
  * @param config merged configuration over the quickstart preset
  * @param out the run's folder
- * @param executors number of executors, 0 = as many as the cluster has
+ * @param executors number of executors, 0 = as many as the settings name
  */
 public record QuickstartOptions(ResolvedConfig config, String out, int executors) {}

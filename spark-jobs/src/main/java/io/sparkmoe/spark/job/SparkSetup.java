@@ -33,7 +33,7 @@ final class SparkSetup implements AutoCloseable {
   /**
    * Checks the settings, starts Spark and waits for its executors.
    *
-   * @param executors ranks, 0 = as many as the settings give
+   * @param executors ranks, 0 = as many as the settings name
    * @throws io.sparkmoe.spark.cluster.PreflightException naming the setting to change
    */
   static SparkSetup start(RunConfig config, int executors, String name)

@@ -22,6 +22,7 @@ import io.sparkmoe.spark.teach.TextWindows;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import org.apache.hadoop.conf.Configuration;
@@ -120,12 +121,20 @@ public final class TeachJob {
                   new Progress(err))
               .run(prompts, () -> folder.begin(spec, options.sampling()));
       requireAnswers(result, answers);
-      DistillationInfo info = write(spark, spec, folder, result, evaluation);
-      report(result, info);
-      if (result.stop() != null) {
-        throw result.stop();
+      TeacherFailure stop = result.stop();
+      try {
+        DistillationInfo info = write(spark, spec, folder, result, evaluation);
+        report(result, info);
+        if (stop == null) {
+          return info;
+        }
+      } catch (Exception e) { // Spark throws checked exceptions undeclared
+        if (stop == null || stop.kind() != TeacherFailure.Kind.ASKING_FAILED) {
+          throw e;
+        }
+        stop.addSuppressed(e); // such as a full disk, which came up before
       }
-      return info;
+      throw stop;
     }
   }
 
@@ -176,7 +185,9 @@ public final class TeachJob {
     TeacherFailure stop = result.stop();
     boolean none = answers.isEmpty();
     if (stop != null && (none || stop.kind() == TeacherFailure.Kind.WRONG_INPUT)) {
-      throw new IllegalArgumentException(stop.getMessage(), stop);
+      throw stop.kind() == TeacherFailure.Kind.ASKING_FAILED
+          ? stop
+          : new IllegalArgumentException(stop.getMessage(), stop);
     }
     if (none) {
       throw new IllegalStateException(
@@ -267,12 +278,15 @@ public final class TeachJob {
   private void report(AnswerRun.Result result, DistillationInfo info) {
     if (result.failed() > 0) {
       err.printf(
+          Locale.ROOT,
           "moe: %d of %d requests have no answer: %s; the same command asks them again%n",
-          result.failed(), result.requests(), String.join(", ", result.reasons()));
+          result.failed(),
+          result.requests(),
+          String.join(", ", result.reasons()));
     }
-    out.printf("%-15s %10d%n", "prompts", info.prompts());
-    out.printf("%-15s %10d%n", "answers", info.answers());
-    info.dropped().forEach((name, count) -> out.printf("- %-13s %10d%n", name, count));
-    out.printf("%-15s %10d%n", "rows", info.rows());
+    out.printf(Locale.ROOT, "%-15s %10d%n", "prompts", info.prompts());
+    out.printf(Locale.ROOT, "%-15s %10d%n", "answers", info.answers());
+    info.dropped().forEach((name, count) -> out.printf(Locale.ROOT, "- %-13s %10d%n", name, count));
+    out.printf(Locale.ROOT, "%-15s %10d%n", "rows", info.rows());
   }
 }

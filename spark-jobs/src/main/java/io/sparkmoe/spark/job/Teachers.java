@@ -42,7 +42,9 @@ final class Teachers {
   static TeacherSpec of(TeachOptions options, Configuration hadoop)
       throws IOException, InterruptedException {
     String teacher = options.teacher();
-    if (teacher.startsWith("http://") || teacher.startsWith("https://")) {
+    boolean local = teacher.startsWith(CHECKPOINT) || teacher.startsWith(DL4J);
+    // What looks like an address is refused as one: without the key that may stand in it.
+    if (!local && (teacher.contains("://") || teacher.contains("@"))) {
       return http(options, hadoop);
     }
     SamplingSettings sampling = options.sampling();
@@ -63,15 +65,15 @@ final class Teachers {
   private static TeacherSpec http(TeachOptions options, Configuration hadoop)
       throws IOException, InterruptedException {
     TeachOptions.Host host = options.host();
-    if (options.prompts().force()) {
-      throw new IllegalArgumentException(
-          "--force does not go with an endpoint: got "
-              + options.teacher()
-              + ", expected a teacher that judges given text; use checkpoint:DIR or dl4j:FILE");
-    }
     Endpoint endpoint =
         Endpoint.parse(
             options.teacher(), host.completions() ? Endpoint.Api.COMPLETIONS : Endpoint.Api.CHAT);
+    if (options.prompts().force()) {
+      throw new IllegalArgumentException(
+          "--force does not go with an endpoint: got "
+              + endpoint.base()
+              + ", expected a teacher that judges given text; use checkpoint:DIR or dl4j:FILE");
+    }
     BudgetLimits budget =
         new BudgetLimits(host.budgetTokens(), host.budgetMoney(), host.priceIn(), host.priceOut());
     RetryPolicy retry =

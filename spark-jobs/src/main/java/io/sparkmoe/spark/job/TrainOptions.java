@@ -11,7 +11,7 @@ import io.sparkmoe.config.ResolvedConfig;
  * @param resume "auto" (the newest whole checkpoint in {@code out}, if any), "never", or a
  *     checkpoint's folder
  * @param engine where it runs
- * @param executors number of executors, 0 = as many as the cluster has
+ * @param executors number of executors, 0 = as many as the settings name
  */
 public record TrainOptions(
     ResolvedConfig config, String data, String out, String resume, Engine engine, int executors) {

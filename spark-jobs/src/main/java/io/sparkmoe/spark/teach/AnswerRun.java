@@ -106,16 +106,18 @@ public final class AnswerRun {
       }
       // A round asks all that is pending, failed requests of the one before too, but the probe.
       long probesFailed = asked.failed();
-      long failed = probesFailed;
+      Asked last = new Asked();
       for (int round = 1; round <= MAX_ROUNDS && asked.stop() == null; round++) {
-        Asked of = round(requests, total);
-        asked.add(of);
-        failed = probesFailed + of.failed();
-        if (!of.isAgain()) {
+        last = round(requests, total);
+        asked.add(last);
+        if (!last.isAgain()) {
           break;
         }
       }
-      return new Result(total, failed, asked.reasons(), asked.stop());
+      if (last.isAgain() && asked.stop() == null) {
+        giveUp(pending(requests).count() - last.failed(), total, asked);
+      }
+      return new Result(total, probesFailed + last.failed(), asked.reasons(), asked.stop());
     } finally {
       all.unpersist();
     }
@@ -167,6 +169,22 @@ public final class AnswerRun {
       tasks.collect().forEach(sum::add);
     }
     return sum;
+  }
+
+  /** Tasks were lost in every round; what they asked may have been answered all the same. */
+  private static void giveUp(long unanswered, long total, Asked asked) {
+    if (unanswered > 0) {
+      asked.stopped(
+          new TeacherFailure(
+              TeacherFailure.Kind.ASKING_FAILED,
+              unanswered
+                  + " of "
+                  + total
+                  + " requests are unanswered after "
+                  + MAX_ROUNDS
+                  + " rounds, each of which lost tasks, expected executors that live; see their"
+                  + " logs, mend what ends them and run the same command again"));
+    }
   }
 
   private JavaPairRDD<String, String> pending(JavaPairRDD<String, String> requests)

@@ -6,6 +6,7 @@ import io.sparkmoe.distill.Teacher;
 import io.sparkmoe.distill.TeacherFailure;
 import io.sparkmoe.distill.TeacherRequest;
 import io.sparkmoe.distill.TokenUsage;
+import io.sparkmoe.io.CorruptFileException;
 import io.sparkmoe.io.Store;
 import io.sparkmoe.spark.data.AnswerWriter;
 import io.sparkmoe.spark.data.HadoopStore;
@@ -16,12 +17,16 @@ import java.util.List;
 import java.util.Objects;
 import org.apache.spark.TaskContext;
 import org.apache.spark.util.SerializableConfiguration;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 import scala.Tuple2;
 
 /** One task: asks the requests of its partition and puts the answers down. */
 final class AskTask implements Serializable {
 
   private static final long serialVersionUID = 1;
+
+  private static final Logger LOG = LoggerFactory.getLogger(AskTask.class);
 
   private final TeacherSpec spec;
   private final String answers;
@@ -49,7 +54,8 @@ final class AskTask implements Serializable {
   }
 
   /**
-   * Asks.
+   * Asks. What goes wrong is reported and not thrown, so that a task is attempted again only when
+   * its process was lost.
    *
    * @param requests ids and prompts
    */
@@ -59,7 +65,7 @@ final class AskTask implements Serializable {
       int threads,
       TokenUsage spent,
       Iterator<Tuple2<String, String>> requests)
-      throws IOException, InterruptedException {
+      throws InterruptedException {
     Asked asked = new Asked();
     if (!requests.hasNext()) {
       return asked;
@@ -71,9 +77,20 @@ final class AskTask implements Serializable {
       writer.finish();
     } catch (TeacherFailure e) {
       asked.stopped(e); // not thrown: Spark would repeat what has no chance
-    } catch (IllegalArgumentException e) { // such as damaged weights; no repetition mends it
+    } catch (IllegalArgumentException | CorruptFileException e) { // no repetition mends it
       String reason = Objects.toString(e.getMessage(), e.toString());
       asked.stopped(new TeacherFailure(TeacherFailure.Kind.WRONG_INPUT, reason));
+    } catch (IOException | RuntimeException e) { // a next attempt would not know of it
+      LOG.warn("asking was stopped", e);
+      String line = e.toString().lines().findFirst().orElseThrow(); // HDFS sends its stack along
+      asked.stopped(
+          new TeacherFailure(
+              TeacherFailure.Kind.ASKING_FAILED,
+              "asking was stopped: got "
+                  + line
+                  + ", expected a teacher that answers and room for its answers in "
+                  + answers
+                  + "; mend that and run the same command again"));
     }
     return asked;
   }

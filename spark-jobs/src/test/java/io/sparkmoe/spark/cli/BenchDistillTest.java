@@ -80,6 +80,11 @@ class BenchDistillTest {
         .hasLineCount(1)
         .startsWith("moe: distill failed: checkpoint ")
         .contains("was trained with distill.temperature=1.0, this run has 2.0; set");
+    err.reset();
+    assertThat(distill(study, "--steps=3", "--validation=0.1")).isEqualTo(2);
+    assertThat(err.toString(StandardCharsets.UTF_8))
+        .hasLineCount(1)
+        .contains("was trained with --validation 0.02, this run has 0.1, expected the same rows");
     assertThat(folder.resolve("student/summary.json")).hasContent(summary);
     assertThat(distill(study, "--steps=3")).as(err.toString(StandardCharsets.UTF_8)).isZero();
   }

@@ -301,6 +301,21 @@ class MainTest {
   }
 
   @Test
+  void helpSaysHowManyExecutorsThereAreUnlessANumberIsGiven() {
+    for (String command : List.of("quickstart", "train", "distill")) {
+      out.reset();
+      assertThat(run(command, "--help")).isZero();
+      // A line may end within a word that has dots.
+      assertThat(out.toString(StandardCharsets.UTF_8).replaceAll("\\s+", ""))
+          .contains(
+              ("Number of executors; 0 = as many as the settings name: one with local[N], W with"
+                      + " local-cluster[W,...], spark.executor.instances on YARN and Kubernetes;"
+                      + " spark://HOST:PORT needs a number (default: 0).")
+                  .replace(" ", ""));
+    }
+  }
+
+  @Test
   void everyCommandHasHelp() {
     for (String command :
         List.of(

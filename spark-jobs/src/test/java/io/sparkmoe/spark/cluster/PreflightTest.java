@@ -76,6 +76,23 @@ class PreflightTest {
   }
 
   @Test
+  void settingsNameTheExecutorsButThoseOfAStandaloneCluster() {
+    SparkConf yarn = new SparkConf(false).setMaster("yarn").set("spark.executor.instances", "5");
+    assertThat(ClusterShape.of(yarn).requireNumExecutors()).isEqualTo(5);
+    assertThat(executors("local-cluster[3,1,1024]")).isEqualTo(3);
+    assertThat(executors("local[4]")).isEqualTo(1);
+    assertThatThrownBy(() -> executors("spark://host:7077"))
+        .isInstanceOf(PreflightException.class)
+        .hasMessage(
+            "a standalone cluster's settings do not say how many executors will come, expected a"
+                + " number; set --executors");
+  }
+
+  private static int executors(String master) {
+    return ClusterShape.of(new SparkConf(false).setMaster(master)).requireNumExecutors();
+  }
+
+  @Test
   void dynamicAllocationIsRefused() {
     refused(
         localCluster().set("spark.dynamicAllocation.enabled", "true"),

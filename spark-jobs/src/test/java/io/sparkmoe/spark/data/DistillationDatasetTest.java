@@ -7,6 +7,7 @@ import io.sparkmoe.data.ByteTokenizer;
 import io.sparkmoe.data.PositionedRow;
 import io.sparkmoe.data.RowOrder;
 import io.sparkmoe.data.TokenRow;
+import io.sparkmoe.distill.DistillationInfo;
 import io.sparkmoe.distill.DistillationRow;
 import io.sparkmoe.train.DistillConfig;
 import java.io.IOException;
@@ -17,6 +18,8 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Iterator;
 import java.util.List;
+import java.util.Map;
+import java.util.stream.Stream;
 import org.apache.hadoop.conf.Configuration;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DisplayName;
@@ -69,7 +72,11 @@ class DistillationDatasetTest {
   }
 
   private static DistillationDataset open() throws IOException {
-    return new DistillationDataset.Folder(folder.resolve("rows").toString(), new Configuration())
+    return open(folder.resolve("rows"));
+  }
+
+  private static DistillationDataset open(Path rows) throws IOException {
+    return new DistillationDataset.Folder(rows.toString(), new Configuration())
         .open(new ByteTokenizer(), SEQ_LEN, 0.1, DistillConfig.defaults());
   }
 
@@ -117,6 +124,56 @@ class DistillationDatasetTest {
             row.numTokens(),
             Arrays.toString(Arrays.copyOf(row.tokens(), row.numTokens())),
             Arrays.hashCode(row.teacher().toBytes()));
+  }
+
+  @Test
+  @DisplayName("rows under data/ are a dataset once distillation.json counts them")
+  void refusesAnUnfinishedDataset() throws IOException {
+    Configuration hadoop = new Configuration();
+    Path taught = Files.createDirectory(folder.resolve("taught"));
+    Path data = Files.createDirectory(taught.resolve("data"));
+    List<Path> parts = new ArrayList<>();
+    try (Stream<Path> files = Files.list(folder.resolve("rows"))) {
+      for (Path file : files.filter(name -> name.toString().endsWith(".parquet")).toList()) {
+        parts.add(Files.copy(file, data.resolve(file.getFileName())));
+      }
+    }
+    assertThatThrownBy(() -> new DistillationDataset.Folder(taught.toString(), hadoop))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage(
+            "--data "
+                + taught
+                + " holds rows under data/ without distillation.json, expected a dataset that was"
+                + " written to its end; run moe teach again, or name the folder data itself when"
+                + " another program wrote it");
+    assertThat(open(data).numTrainRows()).isEqualTo(open().numTrainRows());
+
+    Files.writeString(
+        taught.resolve("distillation.json"),
+        new DistillationInfo(1, "t", null, null, 0, 2, 60, 60, 0, 0, 0, Map.of(), 60, 0).toJson());
+    assertThat(open(taught).numTrainRows()).isEqualTo(open().numTrainRows());
+    Files.delete(parts.get(0));
+    assertThatThrownBy(() -> open(taught))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageMatching(
+            "--data .*taught holds \\d\\d rows, its distillation.json says 60, expected as many;"
+                + " run moe teach again");
+  }
+
+  @Test
+  @DisplayName(
+      "rows that no file describes are told apart by their number, and by what is held out")
+  void knowsWhatItTrainsOn() throws IOException {
+    Path fewer = Files.createDirectory(folder.resolve("fewer"));
+    try (Stream<Path> files = Files.list(folder.resolve("rows"))) {
+      Path file = files.filter(name -> name.toString().endsWith(".parquet")).findFirst().get();
+      Files.copy(file, fewer.resolve("a.parquet"));
+    }
+    assertThat(open().identity()).isEqualTo(open().identity());
+    assertThat(open().identity().descriptionSha256())
+        .isNotNull()
+        .isNotEqualTo(open(fewer).identity().descriptionSha256());
+    assertThat(open().identity().heldOutShare()).isEqualTo(0.1);
   }
 
   @Test

@@ -6,16 +6,28 @@ import org.junit.jupiter.api.extension.AfterAllCallback;
 import org.junit.jupiter.api.extension.BeforeAllCallback;
 import org.junit.jupiter.api.extension.ExtensionContext;
 
-/** A fresh {@code local[2]} session for a test class, UI off; register it as a static extension. */
+/** A fresh session of two threads for a test class, UI off; register it as a static extension. */
 public final class LocalSpark implements BeforeAllCallback, AfterAllCallback {
 
+  private final String master;
   private SparkSession session;
+
+  public LocalSpark() {
+    this("local[2]");
+  }
+
+  /**
+   * @param master such as {@code local[2,3]}, which attempts a task three times
+   */
+  public LocalSpark(String master) {
+    this.master = master;
+  }
 
   @Override
   public void beforeAll(ExtensionContext context) {
     session =
         SparkSession.builder()
-            .master("local[2]")
+            .master(master)
             .appName(context.getDisplayName())
             .config("spark.ui.enabled", false)
             .config("spark.driver.host", "127.0.0.1")

@@ -19,10 +19,12 @@ import io.sparkmoe.distill.http.ScriptedEndpoint.Act;
 import io.sparkmoe.distill.http.ScriptedEndpoint.Script;
 import io.sparkmoe.distill.quality.QualityLimits;
 import io.sparkmoe.spark.data.LocalSpark;
+import io.sparkmoe.tensor.OutOfArenaException;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.PrintStream;
+import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -36,9 +38,14 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.FSDataOutputStream;
+import org.apache.hadoop.fs.FileSystem;
+import org.apache.hadoop.fs.RawLocalFileSystem;
+import org.apache.hadoop.util.Progressable;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Encoders;
 import org.apache.spark.sql.Row;
@@ -506,6 +513,98 @@ class TeachJobTest {
     }
   }
 
+  /** This machine's files, with room for so many files below a folder. */
+  public static final class FullFileSystem extends RawLocalFileSystem {
+    private static final AtomicInteger ROOM = new AtomicInteger();
+    private static final AtomicReference<String> BELOW = new AtomicReference<>();
+
+    static void set(String below, int room) {
+      BELOW.set(below);
+      ROOM.set(room);
+    }
+
+    @Override
+    public URI getUri() {
+      return URI.create("full:///");
+    }
+
+    @Override
+    public FSDataOutputStream create(
+        org.apache.hadoop.fs.Path file,
+        boolean overwrite,
+        int bufferSize,
+        short replication,
+        long blockSize,
+        Progressable progress)
+        throws IOException {
+      if (file.toString().contains(BELOW.get()) && ROOM.decrementAndGet() < 0) {
+        throw new IOException("No space left on device\n\tat some.other.Machine");
+      }
+      return super.create(file, overwrite, bufferSize, replication, blockSize, progress);
+    }
+  }
+
+  @Test
+  void aFullDiskStopsTheRunWithADatasetOfWhatIsThere() throws Exception {
+    SPARK
+        .context()
+        .hadoopConfiguration()
+        .setClass("fs.full.impl", FullFileSystem.class, FileSystem.class);
+    try (ScriptedEndpoint endpoint = new ScriptedEndpoint((p, a) -> ScriptedEndpoint.answer())) {
+      TeachOptions options =
+          to("full://" + out, options(prompts(30), endpoint.address(), 0, keepAll()));
+      String sentence =
+          "asking was stopped: got java.io.IOException: No space left on device, expected a teacher"
+              + " that answers and room for its answers in full:"
+              + out
+              + "/answers; mend that and run the same command again";
+      FullFileSystem.set("/answers/", 0);
+      assertThatThrownBy(() -> teach(options))
+          .as("the first request, asked from here")
+          .isInstanceOf(TeacherFailure.class)
+          .hasMessage(sentence);
+      FullFileSystem.set("/answers/", 10);
+      assertThatThrownBy(() -> teach(options))
+          .isInstanceOf(TeacherFailure.class)
+          .hasMessage(sentence);
+      assertThat(rows().count()).isBetween(10L, 29L);
+      assertThat(out.resolve("distillation.json")).exists();
+      FullFileSystem.set("", 3);
+      assertThatThrownBy(() -> teach(options))
+          .as("no dataset can be written either")
+          .isInstanceOf(TeacherFailure.class)
+          .hasMessage(sentence)
+          .satisfies(stop -> assertThat(stop.getSuppressed()).hasSize(1));
+      FullFileSystem.set("", 1000);
+      assertThat(teach(options).rows()).isEqualTo(30);
+    }
+  }
+
+  private static TeachOptions to(String out, TeachOptions base) {
+    return new TeachOptions(
+        base.prompts(),
+        base.teacher(),
+        base.host(),
+        base.tokenizer(),
+        base.sampling(),
+        base.samples(),
+        base.quality(),
+        base.defaultFinishReasons(),
+        base.evaluation(),
+        out);
+  }
+
+  @Test
+  void aRefusedTeacherShowsNoKey() {
+    for (String teacher :
+        List.of("https://u:SECRET@h", "HTTPS://h?key=SECRET", "ws://SECRET@h", "u:SECRET@h")) {
+      assertThatThrownBy(() -> Teachers.of(options(teacher, null), new Configuration()))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageStartingWith("teacher address is ")
+          .hasMessageNotContaining("SECRET");
+    }
+  }
+
   @Test
   void aRequestWithoutAnAnswerIsNamedAndTheOthersAreKept() throws Exception {
     try (ScriptedEndpoint endpoint =
@@ -532,15 +631,19 @@ class TeachJobTest {
                     identity,
                     "{}",
                     new SamplingSettings(64, 1, 1, 1000, 1),
-                    (sampling, own, threads) -> new Damaged(),
+                    (sampling, own, threads) -> new Damaged(new IllegalStateException()),
                     0))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage(
             "wrong --top-k: got 1000, expected at most the 257 tokens of checkpoint:x; correct it");
   }
 
-  /** A model whose weights are damaged. */
-  private record Damaged() implements TeacherModel {
+  /**
+   * A model that cannot be used.
+   *
+   * @param failure what it throws
+   */
+  private record Damaged(RuntimeException failure) implements TeacherModel {
     @Override
     public int contextLength() {
       return 1000;
@@ -548,12 +651,12 @@ class TeachJobTest {
 
     @Override
     public List<TokenScores> score(List<GivenText> texts) {
-      throw new IllegalArgumentException("the weights are damaged; take another checkpoint");
+      throw failure;
     }
 
     @Override
     public List<WrittenText> write(List<GivenText> prompts) {
-      throw new IllegalArgumentException("the weights are damaged; take another checkpoint");
+      throw failure;
     }
 
     @Override
@@ -562,6 +665,22 @@ class TeachJobTest {
 
   @Test
   void whatIsWrongWithAModelIsToldAsItsTaskSaysIt() throws Exception {
+    String damaged = "the weights are damaged; take another checkpoint";
+    assertThatThrownBy(() -> teachDamaged(new IllegalArgumentException(damaged)))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage(damaged);
+  }
+
+  @Test
+  void aTaskThatFailsStopsTheRunWithItsReason() {
+    assertThatThrownBy(() -> teachDamaged(new OutOfArenaException("arena is full")))
+        .isInstanceOf(TeacherFailure.class)
+        .hasMessageStartingWith("asking was stopped: got ")
+        .hasMessageContaining(
+            "OutOfArenaException: arena is full, expected a teacher that answers");
+  }
+
+  private void teachDamaged(RuntimeException failure) throws Exception {
     TeachOptions options = options(prompts(3), "checkpoint:x", 0, keepAll());
     Tokenizer tokenizer = new ByteTokenizer();
     ModelTeacherSpec spec =
@@ -569,13 +688,9 @@ class TeachJobTest {
             new TeacherIdentity("checkpoint:x", null, tokenizer.sha256(), tokenizer.vocabSize()),
             tokenizer.toJson(),
             options.sampling(),
-            (sampling, own, threads) -> new Damaged(),
+            (sampling, own, threads) -> new Damaged(failure),
             0);
-
-    assertThatThrownBy(
-            () -> new TeachJob(options, System.out, System.err).run(SPARK.session(), spec))
-        .isInstanceOf(IllegalArgumentException.class)
-        .hasMessage("the weights are damaged; take another checkpoint");
+    new TeachJob(options, System.out, System.err).run(SPARK.session(), spec);
   }
 
   @Test
