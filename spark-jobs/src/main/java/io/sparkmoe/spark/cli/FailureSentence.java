@@ -88,9 +88,23 @@ record FailureSentence(String text, int status) {
       message = command + " failed: " + message;
     }
     if (!message.contains("; ")) {
-      message += "; " + nextStep(cause, status);
+      message += origin(cause, message) + "; " + nextStep(cause, status);
     }
     return new FailureSentence("moe: " + message, status);
+  }
+
+  /**
+   * What started a failure that tells only what it led to, such as a scheduler that is not there.
+   */
+  private static String origin(Throwable failure, String told) {
+    Throwable origin = failure;
+    while (origin.getCause() != null) {
+      origin = origin.getCause();
+    }
+    String line = firstLine(origin.toString());
+    boolean isNew =
+        origin != failure && !told.contains(firstLine(String.valueOf(origin.getMessage())));
+    return isNew ? ", because of " + line : "";
   }
 
   private static String nextStep(Throwable cause, int status) {
