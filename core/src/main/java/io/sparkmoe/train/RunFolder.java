@@ -35,6 +35,9 @@ public final class RunFolder {
    */
   public static final String QUICKSTART_FILE = "quickstart.txt";
 
+  /** What a person reads of a finished run, where its command writes a report. */
+  public static final String REPORT_FILE = "report.txt";
+
   private static final Set<String> PRESENT_BEFORE_A_RUN = Set.of(DATA_FOLDER, QUICKSTART_FILE);
 
   private static final ObjectMapper JSON = new ObjectMapper();
@@ -164,9 +167,13 @@ public final class RunFolder {
     }
   }
 
-  /** Writes what the run is made from; from now on the folder's run is not finished. */
+  /**
+   * Writes what the run is made from; from now on the folder's run is not finished, and nothing
+   * tells of an earlier one that was.
+   */
   public void writeInputs(String configYaml, String tokenizerJson) throws IOException {
     store.delete(RunSummary.FILE);
+    store.delete(REPORT_FILE);
     store.writeText(CONFIG_FILE, configYaml);
     store.writeText(TOKENIZER_FILE, tokenizerJson);
   }

@@ -59,10 +59,10 @@ public final class QuickstartJob {
     Configuration hadoop = new Configuration();
     RunConfig config = options.config().toRunConfig();
     try (Store run = HadoopStore.open(options.out(), hadoop)) {
-      boolean reported = run.exists(RunReporter.FILE);
+      boolean reported = run.exists(RunFolder.REPORT_FILE);
       if (reported && new RunFolder(run).isFinished(config.train().steps())) {
         err.println(options.out() + " holds a finished run; name another --out to train anew");
-        out.print(run.readText(RunReporter.FILE));
+        out.print(run.readText(RunFolder.REPORT_FILE));
         return;
       }
       requireOwn(run);
