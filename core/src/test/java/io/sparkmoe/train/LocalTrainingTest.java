@@ -204,6 +204,20 @@ class LocalTrainingTest {
   }
 
   @Test
+  @DisplayName("tokens are counted on from the checkpoint, whatever length the rows have now")
+  void countsTokensOn() throws Exception {
+    new TinyRun().with("steps", 10).in(folder).run();
+    RunResult shorter = new TinyRun().seqLen(8).with("steps", 12).in(folder).run();
+    long tokens = 10 * 7 * 12 + 2 * 7 * 8;
+    assertThat(shorter.metrics())
+        .extracting(StepMetrics::tokens)
+        .containsExactly(tokens - 7 * 8, tokens);
+    assertThat(shorter.tokens()).isEqualTo(tokens);
+    RunResult again = new TinyRun().with("steps", 13).in(folder).run();
+    assertThat(again.tokens()).isEqualTo(tokens + 7 * 12);
+  }
+
+  @Test
   @DisplayName("a damaged newest checkpoint is named and the older one used")
   void fallsBackToTheOlderCheckpoint() throws Exception {
     stopAfter(10, folder);
