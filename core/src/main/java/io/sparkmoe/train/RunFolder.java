@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import io.sparkmoe.checkpoint.CheckpointReader;
 import io.sparkmoe.checkpoint.CheckpointStore;
 import io.sparkmoe.io.CorruptFileException;
+import io.sparkmoe.io.OwnedStore;
 import io.sparkmoe.io.Store;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.train.CoordinatorSettings.Resume;
@@ -16,7 +17,7 @@ import java.util.Set;
 
 /**
  * The folder that a run leaves behind: what it may hold before, and what is written besides metrics
- * and checkpoints.
+ * and checkpoints. It belongs to the run that began last.
  */
 public final class RunFolder {
 
@@ -42,15 +43,23 @@ public final class RunFolder {
 
   private static final ObjectMapper JSON = new ObjectMapper();
 
-  private final Store store;
+  private final OwnedStore store;
 
   public RunFolder(Store store) {
-    this.store = store;
+    this.store = new OwnedStore(store);
   }
 
-  /** The files of the folder. */
+  /** The files of the folder; once another run has begun in it, they may only be read. */
   public Store store() {
     return store;
+  }
+
+  /**
+   * Takes the folder over from whoever had it, before a checkpoint is chosen, which the other might
+   * delete.
+   */
+  public void begin() throws IOException {
+    store.take();
   }
 
   /**

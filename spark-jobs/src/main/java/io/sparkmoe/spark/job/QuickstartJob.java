@@ -95,7 +95,7 @@ public final class QuickstartJob {
    * deleted, so it must be this command's.
    */
   private static void requireOwn(Store run) throws IOException {
-    List<String> present = run.list("");
+    List<String> present = new RunFolder(run).store().list("");
     if (!present.isEmpty() && !run.exists(RunFolder.QUICKSTART_FILE)) {
       throw new IllegalArgumentException(
           "--out "
