@@ -44,11 +44,6 @@ public final class OwnerMark {
     store.writeText(file, text);
   }
 
-  /** Whether no other run has taken the folder since. */
-  public boolean isOurs() throws IOException {
-    return text.equals(read());
-  }
-
   /**
    * Refuses to go on in a folder that another run has taken since.
    *

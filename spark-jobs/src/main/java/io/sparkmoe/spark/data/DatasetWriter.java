@@ -117,6 +117,7 @@ public final class DatasetWriter {
       mark.requireOurs();
       out.writeText(TokenDataset.DATASET_JSON, rows.info().toJson());
     } catch (Exception e) { // Spark throws checked exceptions undeclared
+      requireOursAfter(e);
       deleteAfter(e);
       throw e;
     }
@@ -144,9 +145,7 @@ public final class DatasetWriter {
     }
   }
 
-  private void writeRows(JavaRDD<TokenRow> rows, String split) throws IOException {
-    // Spark would only say that the rows of the other prepare are there.
-    mark.requireOurs();
+  private void writeRows(JavaRDD<TokenRow> rows, String split) {
     JavaRDD<Row> table =
         rows.map(
             row ->
@@ -155,12 +154,20 @@ public final class DatasetWriter {
     spark.createDataFrame(table, SCHEMA).write().parquet(out.location() + "/" + split);
   }
 
+  /** A prepare that has taken the folder is why this one failed, whatever Spark makes of it. */
+  private void requireOursAfter(Exception failure) throws IOException {
+    try {
+      mark.requireOurs();
+    } catch (IOException e) {
+      e.addSuppressed(failure);
+      throw e;
+    }
+  }
+
   private void deleteAfter(Exception failure) {
     try {
-      if (mark.isOurs()) {
-        out.delete(TokenDataset.DATASET_JSON);
-        deleteContents();
-      }
+      out.delete(TokenDataset.DATASET_JSON);
+      deleteContents();
     } catch (IOException e) {
       LOG.warn("cannot empty {} after a failure", out.location(), e);
       failure.addSuppressed(e);
