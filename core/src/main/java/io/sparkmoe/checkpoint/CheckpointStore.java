@@ -103,12 +103,13 @@ public final class CheckpointStore {
 
   /**
    * Clears the way for a checkpoint: removes folders that were never committed and checks the free
-   * space. Only the driver calls it, before anybody writes.
+   * space. Only the driver calls it, before anybody writes, in a folder that is still its run's.
    *
    * @param expectedBytes as {@link #expectedBytes} says
    * @throws InsufficientSpaceException when the space does not suffice; nothing is written then
    */
   public void prepare(int step, long expectedBytes) throws IOException {
+    store.requireOurs();
     if (CheckpointReader.isCommitted(store, folder(step))) {
       throw new IllegalStateException(
           "the checkpoint of step " + step + " in " + store.location() + " exists already");

@@ -59,6 +59,11 @@ public interface Store extends AutoCloseable {
   /** Free bytes where the root lives, or {@link Long#MAX_VALUE} when the file system cannot say. */
   long usableBytes() throws IOException;
 
+  /**
+   * Refuses to go on where another run has taken the root over; only an {@link OwnedStore} knows.
+   */
+  default void requireOurs() throws IOException {}
+
   @Override
   default void close() throws IOException {}
 

@@ -21,6 +21,8 @@ public final class CheckpointState {
   private static final String DATASET = "datasetSha256";
   private static final String HELD_OUT = "heldOutShare";
   private static final String BATCH = "batchSequences";
+  private static final String STEP = "step";
+  private static final String TOKENS = "tokens";
 
   private CheckpointState() {}
 
@@ -30,11 +32,13 @@ public final class CheckpointState {
    * with the gates.
    *
    * @param step optimizer steps taken
+   * @param tokens trained on in these steps, which may have had rows of several lengths
    * @param data what the run trains on
    */
-  static ObjectNode of(RunConfig config, int step, DataIdentity data) {
+  static ObjectNode of(RunConfig config, int step, long tokens, DataIdentity data) {
     ObjectNode state = JsonNodeFactory.instance.objectNode();
-    state.put("step", step);
+    state.put(STEP, step);
+    state.put(TOKENS, tokens);
     state.put("nextRowPosition", (long) step * config.train().batchSequences());
     state.put(BATCH, config.train().batchSequences());
     state.put("seed", config.train().seed());
@@ -42,6 +46,17 @@ public final class CheckpointState {
     state.put(DATASET, data.descriptionSha256());
     state.put(HELD_OUT, data.heldOutShare());
     return state;
+  }
+
+  /**
+   * Tokens that the checkpoint has been trained on. One from before they were counted is taken for
+   * trained on rows of this run's length.
+   */
+  static long tokens(JsonNode state, TrainConfig train) {
+    JsonNode tokens = state.path(TOKENS);
+    return tokens.isIntegralNumber()
+        ? tokens.longValue()
+        : state.path(STEP).asLong() * train.tokensPerStep();
   }
 
   /**

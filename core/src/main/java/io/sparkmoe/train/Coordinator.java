@@ -142,7 +142,7 @@ public final class Coordinator {
     Evaluation evaluation = from == last ? evaluateAgain(last, inbox) : null;
     for (int step = from + 1; step <= last; step++) {
       StepResult result = step(step, checkpoints, gates, role, inbox);
-      StepMetrics line = metrics.build(step, result);
+      StepMetrics line = metrics.build(step, checkpoints.tokensAfter(step), result);
       listener.onMetrics(line, result.order().checkpoint());
       if (result.order().checkpoint()) {
         commit(step, checkpoints, gates, engine, result.ends());
@@ -153,7 +153,7 @@ public final class Coordinator {
     }
     return new RunResult(
         last,
-        metrics.tokensAfter(last),
+        checkpoints.tokensAfter(last),
         from,
         evaluation,
         settings.store() == null ? null : checkpoints.weightsSha256(),

@@ -26,6 +26,7 @@ final class DriverCheckpoint {
   private final int numRanks;
   private final List<String> notes = new ArrayList<>();
   private int resumedFromStep;
+  private long tokensBefore;
   private int newestStep;
   private String storedBackend;
 
@@ -45,6 +46,7 @@ final class DriverCheckpoint {
       }
       notes.addAll(CheckpointState.requireCompatible(reader, config, data));
       resumedFromStep = reader.manifest().step();
+      tokensBefore = CheckpointState.tokens(reader.state(), config.train());
       newestStep = resumedFromStep;
       storedBackend = reader.manifest().gemmBackend();
       notes.add("resuming after step " + resumedFromStep + " from " + reader.location());
@@ -65,6 +67,11 @@ final class DriverCheckpoint {
   /** Step that the run starts after, 0 = the beginning. */
   int resumedFromStep() {
     return resumedFromStep;
+  }
+
+  /** Tokens trained on by the end of a step that this run takes, earlier runs included. */
+  long tokensAfter(int step) {
+    return tokensBefore + (step - resumedFromStep) * config.train().tokensPerStep();
   }
 
   /**
@@ -116,7 +123,7 @@ final class DriverCheckpoint {
         new RunState(
             config.model(),
             RunConfigJson.toJson(config),
-            CheckpointState.of(config, step, data),
+            CheckpointState.of(config, step, tokensAfter(step), data),
             numRanks,
             gemmBackend,
             last),

@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import io.sparkmoe.checkpoint.CheckpointReader;
 import io.sparkmoe.checkpoint.CheckpointStore;
 import io.sparkmoe.io.CorruptFileException;
+import io.sparkmoe.io.OwnedStore;
 import io.sparkmoe.io.Store;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.train.CoordinatorSettings.Resume;
@@ -16,7 +17,7 @@ import java.util.Set;
 
 /**
  * The folder that a run leaves behind: what it may hold before, and what is written besides metrics
- * and checkpoints.
+ * and checkpoints. It belongs to the run that began last.
  */
 public final class RunFolder {
 
@@ -35,19 +36,30 @@ public final class RunFolder {
    */
   public static final String QUICKSTART_FILE = "quickstart.txt";
 
+  /** What a person reads of a finished run, where its command writes a report. */
+  public static final String REPORT_FILE = "report.txt";
+
   private static final Set<String> PRESENT_BEFORE_A_RUN = Set.of(DATA_FOLDER, QUICKSTART_FILE);
 
   private static final ObjectMapper JSON = new ObjectMapper();
 
-  private final Store store;
+  private final OwnedStore store;
 
   public RunFolder(Store store) {
-    this.store = store;
+    this.store = new OwnedStore(store);
   }
 
-  /** The files of the folder. */
+  /** The files of the folder; once another run has begun in it, they may only be read. */
   public Store store() {
     return store;
+  }
+
+  /**
+   * Takes the folder over from whoever had it, before a checkpoint is chosen, which the other might
+   * delete.
+   */
+  public void begin() throws IOException {
+    store.take();
   }
 
   /**
@@ -164,9 +176,13 @@ public final class RunFolder {
     }
   }
 
-  /** Writes what the run is made from; from now on the folder's run is not finished. */
+  /**
+   * Writes what the run is made from; from now on the folder's run is not finished, and nothing
+   * tells of an earlier one that was.
+   */
   public void writeInputs(String configYaml, String tokenizerJson) throws IOException {
     store.delete(RunSummary.FILE);
+    store.delete(REPORT_FILE);
     store.writeText(CONFIG_FILE, configYaml);
     store.writeText(TOKENIZER_FILE, tokenizerJson);
   }

@@ -31,12 +31,10 @@ final class StepMetricsBuilder {
     this.driverSentBefore = driver.sentBytes();
   }
 
-  /** Tokens trained on after that many steps. */
-  long tokensAfter(int steps) {
-    return (long) steps * config.train().batchSequences() * config.train().seqLen();
-  }
-
-  StepMetrics build(int step, StepResult result) {
+  /**
+   * @param tokens trained on by the end of the step
+   */
+  StepMetrics build(int step, long tokens, StepResult result) {
     TrainConfig train = config.train();
     double main = 0;
     double balance = 0;
@@ -63,17 +61,16 @@ final class StepMetricsBuilder {
     Map<String, Double> phases = phaseSeconds(result);
     double stepSeconds = phases.values().stream().mapToDouble(Double::doubleValue).sum();
     double trainSeconds = StepMetrics.trainSeconds(stepSeconds, phases);
-    long stepTokens = tokensAfter(1);
     return new StepMetrics(
         step,
-        tokensAfter(step),
+        tokens,
         main + train.mtpLossWeight() * mtp + train.balanceLossAlpha() * balance,
         main,
         mtp,
         balance,
         result.gradNorm(),
         result.order().learningRate(),
-        stepTokens / trainSeconds,
+        train.tokensPerStep() / trainSeconds,
         stepSeconds,
         worstLoad,
         loadByLayer,

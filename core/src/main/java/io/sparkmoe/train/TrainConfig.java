@@ -104,6 +104,11 @@ public record TrainConfig(
     require(keepCheckpoints >= 2, "keep_checkpoints must be >= 2, got " + keepCheckpoints);
   }
 
+  /** Tokens that one step trains on, over all ranks. */
+  public long tokensPerStep() {
+    return (long) batchSequences * seqLen;
+  }
+
   /** The same with another number of steps. */
   public TrainConfig withSteps(int otherSteps) {
     return new TrainConfig(

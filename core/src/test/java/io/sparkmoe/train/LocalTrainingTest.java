@@ -12,6 +12,7 @@ import io.sparkmoe.parallel.Wire;
 import io.sparkmoe.train.CoordinatorSettings.Resume;
 import io.sparkmoe.train.protocol.WireQuality;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -201,6 +202,59 @@ class LocalTrainingTest {
     for (int i = 0; i < 10; i++) {
       assertThat(resumed.get(i).loss()).isCloseTo(unbroken.get(10 + i).loss(), within(1e-4));
     }
+  }
+
+  @Test
+  @DisplayName("of two runs in one folder the later one ends as if alone, the other says why not")
+  void theLaterRunOwnsTheFolder() throws Exception {
+    String alone = checkpointing(folder.resolve("alone")).run().weightsSha256();
+    Path both = folder.resolve("both");
+    List<String> ended = new ArrayList<>();
+    RunListener beginsAnother =
+        new RunListener() {
+          @Override
+          public void onStep(StepMetrics metrics) {
+            if (metrics.step() == 7) {
+              ended.add(runAnother(both));
+            }
+          }
+        };
+    assertThatThrownBy(checkpointing(both).listener(beginsAnother)::run)
+        .isInstanceOf(IOException.class)
+        .hasMessageStartingWith("another run took this one's folder: " + both + " was taken by ");
+    assertThat(ended).containsExactly(alone);
+    assertThat(both.resolve("checkpoints/step-00000010/manifest.json")).exists();
+    assertThat(both.resolve("checkpoints/step-00000012/manifest.json")).exists();
+  }
+
+  /** Steps 5, 10 and 12 are checkpoints. */
+  private static TinyRun checkpointing(Path folder) throws IOException {
+    return new TinyRun()
+        .with("steps", 12)
+        .with("checkpoint_every", 5)
+        .in(new RunFolder(new LocalStore(folder)).store());
+  }
+
+  private static String runAnother(Path folder) {
+    try {
+      return checkpointing(folder).run().weightsSha256();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  @Test
+  @DisplayName("tokens are counted on from the checkpoint, whatever length the rows have now")
+  void countsTokensOn() throws Exception {
+    new TinyRun().with("steps", 10).in(folder).run();
+    RunResult shorter = new TinyRun().seqLen(8).with("steps", 12).in(folder).run();
+    long tokens = 10 * 7 * 12 + 2 * 7 * 8;
+    assertThat(shorter.metrics())
+        .extracting(StepMetrics::tokens)
+        .containsExactly(tokens - 7 * 8, tokens);
+    assertThat(shorter.tokens()).isEqualTo(tokens);
+    RunResult again = new TinyRun().with("steps", 13).in(folder).run();
+    assertThat(again.tokens()).isEqualTo(tokens + 7 * 12);
   }
 
   @Test

@@ -86,6 +86,16 @@ class RunFolderTest {
         .hasMessageContaining("has seen 2 steps, train.steps is 1");
   }
 
+  @Test
+  @DisplayName("a run that goes on takes down the summary and the report of the finished one")
+  void forgetsTheFinishedRun() throws Exception {
+    Files.writeString(folder.resolve(RunSummary.FILE), "{\"steps\": 300}");
+    Files.writeString(folder.resolve(RunFolder.REPORT_FILE), "300 steps");
+    new RunFolder(new LocalStore(folder)).writeInputs("", "");
+    assertThat(folder.resolve(RunSummary.FILE)).doesNotExist();
+    assertThat(folder.resolve(RunFolder.REPORT_FILE)).doesNotExist();
+  }
+
   @ParameterizedTest
   @ValueSource(strings = {"", "{\"steps\": 4", "[]", "{\"steps\": null}"})
   @DisplayName("a damaged summary is named with what to do")

@@ -14,6 +14,7 @@ import io.sparkmoe.train.CoordinatorSettings.Resume;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -53,6 +54,7 @@ final class TinyRun {
           .withWires(Wire.FP32, Wire.FP32, Wire.FP32)
           .withGatePlacement(GatePlacement.EXECUTOR);
   private List<TokenRow> rows = rows(37, 1);
+  private List<TokenRow> validation = rows(5, 2);
   private DistillConfig distill = DistillConfig.defaults();
   private int ranks = 1;
   private int threads = 1;
@@ -87,6 +89,13 @@ final class TinyRun {
   TinyRun rows(List<TokenRow> others) {
     this.rows = others;
     return this;
+  }
+
+  /** The same rows, cut after so many inputs. */
+  TinyRun seqLen(int seqLen) {
+    this.rows = cut(rows, seqLen);
+    this.validation = cut(validation, seqLen);
+    return with("seq_len", seqLen);
   }
 
   TinyRun data(DataIdentity other) {
@@ -165,7 +174,6 @@ final class TinyRun {
 
   RunResult run() throws IOException {
     RunConfig config = config();
-    List<TokenRow> validation = rows(5, 2);
     RowOrder order =
         new RowOrder(rows.size(), config.train().batchSequences(), config.train().seed());
     return LocalTraining.run(
@@ -256,5 +264,19 @@ final class TinyRun {
       rows.add(new TokenRow(id, tokens, new int[] {0, 5}, numTokens, "stride " + stride));
     }
     return rows;
+  }
+
+  private static List<TokenRow> cut(List<TokenRow> rows, int seqLen) {
+    int length = seqLen + 1;
+    return rows.stream()
+        .map(
+            row ->
+                new TokenRow(
+                    row.rowId(),
+                    Arrays.copyOf(row.tokens(), length),
+                    Arrays.stream(row.docStarts()).filter(start -> start < length).toArray(),
+                    Math.min(row.numTokens(), length),
+                    row.source()))
+        .toList();
   }
 }

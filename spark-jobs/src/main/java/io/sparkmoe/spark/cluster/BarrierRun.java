@@ -74,6 +74,7 @@ public final class BarrierRun {
         new Rendezvous(
             numRanks,
             settings.deadline(),
+            settings.driverWork(),
             host,
             conf.get("spark.driver.bindAddress", host),
             conf.getInt(DRIVER_PORT, 0),
@@ -245,7 +246,7 @@ public final class BarrierRun {
   private void awaitDriverTask(Thread driver) {
     rendezvous.end("the run has ended");
     try {
-      driver.join(settings.closing().toMillis());
+      driver.join(settings.driverWork().toMillis());
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new IllegalStateException("interrupted while the driver's task ended", e);
@@ -259,7 +260,7 @@ public final class BarrierRun {
     if (driver.isAlive()) {
       throw new FatalRunException(
           "the driver's task is late: all ranks ended "
-              + settings.closing().toSeconds()
+              + settings.driverWork().toSeconds()
               + " s ago and it has not; raise cluster.checkpoint_deadline_seconds if it needs"
               + " longer");
     }

@@ -124,8 +124,10 @@ final class RankJoin extends FrameHandler {
   }
 
   private Welcome awaitWelcome() throws InterruptedException {
-    // The driver needs up to one deadline to find out who is late, and then says so.
-    long seconds = 2 * ticket.deadline().toSeconds() + 1;
+    // The driver may still be at work for the attempt before, as on its checkpoint; it needs up to
+    // one deadline to find out who is late, and then says so.
+    long deadline = ticket.deadline().toSeconds();
+    long seconds = Math.max(deadline, ticket.driverWork().toSeconds()) + deadline + 1;
     try {
       return welcome.get(seconds, TimeUnit.SECONDS);
     } catch (TimeoutException e) {

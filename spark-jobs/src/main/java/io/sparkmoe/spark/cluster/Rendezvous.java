@@ -62,6 +62,8 @@ final class Rendezvous extends FrameHandler implements AutoCloseable {
    * @param numRanks ranks of the run
    * @param deadline longest wait for a rank after the first one has come, and of each end for a
    *     frame
+   * @param driverWork longest that a rank waits for a driver that is still at work for an earlier
+   *     attempt
    * @param host name or address under which the executors reach the driver
    * @param bindHost address to listen at
    * @param port port to listen at, 0 for any
@@ -70,6 +72,7 @@ final class Rendezvous extends FrameHandler implements AutoCloseable {
   Rendezvous(
       int numRanks,
       Duration deadline,
+      Duration driverWork,
       String host,
       String bindHost,
       int port,
@@ -94,7 +97,7 @@ final class Rendezvous extends FrameHandler implements AutoCloseable {
               + e.getMessage()
               + "; change spark.moe.driver.port or spark.driver.bindAddress");
     }
-    this.ticket = new RunTicket(host, listening, Token.random(), numRanks, deadline);
+    this.ticket = new RunTicket(host, listening, Token.random(), numRanks, deadline, driverWork);
   }
 
   /** What a rank needs to join. */

@@ -7,10 +7,10 @@ import java.time.Duration;
  *
  * @param description shown as the job's description in Spark's web UI, such as "train quickstart"
  * @param deadline longest wait for a frame or for a rank to join, at least 1 s
- * @param closing longest that the driver's task may go on when all ranks have ended, as with the
- *     commit of the last checkpoint
+ * @param driverWork longest that the driver's task may be at work by itself, as with the commit of
+ *     a checkpoint, while the ranks of a new attempt wait for it or all ranks have ended
  */
-public record RunSettings(String description, Duration deadline, Duration closing) {
+public record RunSettings(String description, Duration deadline, Duration driverWork) {
 
   public RunSettings {
     if (deadline.compareTo(Duration.ofSeconds(1)) < 0) {

@@ -11,6 +11,8 @@ import java.time.Duration;
  * @param token random bytes that tell this run's ranks from strangers
  * @param numRanks ranks of the run
  * @param deadline longest wait for another end
+ * @param driverWork longest that the driver may be at work by itself before it lets a rank join
  */
-record RunTicket(String host, int port, Token token, int numRanks, Duration deadline)
+record RunTicket(
+    String host, int port, Token token, int numRanks, Duration deadline, Duration driverWork)
     implements Serializable {}

@@ -3,10 +3,10 @@ package io.sparkmoe.spark.data;
 import io.sparkmoe.data.DatasetInfo;
 import io.sparkmoe.data.TokenRow;
 import io.sparkmoe.data.Tokenizer;
+import io.sparkmoe.io.OwnerMark;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.UUID;
 import org.apache.spark.api.java.JavaRDD;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.RowFactory;
@@ -45,12 +45,7 @@ public final class DatasetWriter {
 
   private final SparkSession spark;
   private final HadoopStore out;
-  private final String mark =
-      "moe prepare writes here, run "
-          + UUID.randomUUID()
-          + "; without dataset.json it was interrupted, and the next moe prepare replaces "
-          + String.join(", ", CONTENTS)
-          + "\n";
+  private final OwnerMark mark;
 
   /**
    * @param location folder to write: absent, empty, or as an interrupted prepare left it
@@ -59,6 +54,13 @@ public final class DatasetWriter {
   public DatasetWriter(SparkSession spark, String location) throws IOException {
     this.spark = spark;
     this.out = new HadoopStore(location, spark.sparkContext().hadoopConfiguration());
+    this.mark =
+        new OwnerMark(
+            out,
+            UNFINISHED,
+            "moe prepare writes here; without dataset.json it was interrupted, and the next moe"
+                + " prepare replaces "
+                + String.join(", ", CONTENTS));
     List<String> present = out.list("");
     if (present.contains(TokenDataset.DATASET_JSON)) {
       throw new IllegalArgumentException(
@@ -107,28 +109,19 @@ public final class DatasetWriter {
     requireSpace(rows.info());
     // In this order: some file systems replace a mark by deleting the old one first.
     deleteContents();
-    out.writeText(UNFINISHED, mark);
+    mark.take();
     try {
       out.writeText(TokenDataset.TOKENIZER_JSON, tokenizer.toJson());
       writeRows(rows.rows(false), TokenDataset.TRAIN);
       writeRows(rows.rows(true), TokenDataset.VALIDATION);
-      if (!isOurs()) {
-        throw new IllegalStateException(
-            "prepare failed: another moe prepare writes to --out "
-                + out.location()
-                + ", expected one at a time; run one of them again");
-      }
+      mark.requireOurs();
       out.writeText(TokenDataset.DATASET_JSON, rows.info().toJson());
     } catch (Exception e) { // Spark throws checked exceptions undeclared
+      requireOursAfter(e);
       deleteAfter(e);
       throw e;
     }
-    out.delete(UNFINISHED);
-  }
-
-  /** Whether no other prepare has taken the folder over since. */
-  private boolean isOurs() throws IOException {
-    return out.exists(UNFINISHED) && out.readText(UNFINISHED).equals(mark);
+    mark.remove();
   }
 
   private void deleteContents() throws IOException {
@@ -161,12 +154,20 @@ public final class DatasetWriter {
     spark.createDataFrame(table, SCHEMA).write().parquet(out.location() + "/" + split);
   }
 
+  /** A prepare that has taken the folder is why this one failed, whatever Spark makes of it. */
+  private void requireOursAfter(Exception failure) throws IOException {
+    try {
+      mark.requireOurs();
+    } catch (IOException e) {
+      e.addSuppressed(failure);
+      throw e;
+    }
+  }
+
   private void deleteAfter(Exception failure) {
     try {
-      if (isOurs()) {
-        out.delete(TokenDataset.DATASET_JSON);
-        deleteContents();
-      }
+      out.delete(TokenDataset.DATASET_JSON);
+      deleteContents();
     } catch (IOException e) {
       LOG.warn("cannot empty {} after a failure", out.location(), e);
       failure.addSuppressed(e);

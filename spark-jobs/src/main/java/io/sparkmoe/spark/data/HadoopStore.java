@@ -154,8 +154,12 @@ public final class HadoopStore implements Store {
     while (existing.getParent() != null && !files.exists(existing)) {
       existing = existing.getParent();
     }
-    // Object stores answer with Long.MAX_VALUE, which is what the contract asks for.
-    return files.getStatus(existing).getRemaining();
+    long remaining = files.getStatus(existing).getRemaining();
+    // Object stores answer with Long.MAX_VALUE, which is what the contract asks for. HDFS answers
+    // with the bytes of its disks, which every replica takes some of.
+    return remaining == Long.MAX_VALUE
+        ? remaining
+        : remaining / Math.max(1, files.getDefaultReplication(root));
   }
 
   private Path resolve(String path) {

@@ -172,18 +172,22 @@ public final class TokenDataset implements TrainingRows {
       complete = rows.get(i).rowId() == i;
     }
     if (!complete) {
-      throw new IllegalArgumentException(
-          "dataset "
-              + location()
-              + "/"
-              + split
-              + " holds "
-              + rows.size()
-              + " rows, dataset.json says rows 0 to "
-              + (expected - 1)
-              + "; run moe prepare again");
+      throw incomplete(split, rows.size());
     }
     return rows;
+  }
+
+  private IllegalArgumentException incomplete(String split, long rows) {
+    return new IllegalArgumentException(
+        "dataset "
+            + location()
+            + "/"
+            + split
+            + " holds "
+            + rows
+            + " rows, dataset.json says rows 0 to "
+            + (split(split).rows() - 1)
+            + "; run moe prepare again");
   }
 
   @Override
@@ -232,6 +236,11 @@ public final class TokenDataset implements TrainingRows {
               + order.numRows());
     }
     List<String> files = files(TRAIN);
+    long rows =
+        files.stream().mapToLong(file -> TokenRowReader.count(new Path(file), configuration)).sum();
+    if (rows != info.train().rows()) {
+      throw incomplete(TRAIN, rows);
+    }
     SerializableConfiguration shared = new SerializableConfiguration(configuration);
     DealtRows dealt = new DealtRows(order, firstStep, lastStep);
     JavaPairRDD<Long, byte[]> consumed =

@@ -7,6 +7,7 @@ import java.util.Map;
 import java.util.function.Consumer;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
+import org.apache.parquet.hadoop.ParquetFileReader;
 import org.apache.parquet.hadoop.ParquetReader;
 import org.apache.parquet.hadoop.api.InitContext;
 import org.apache.parquet.hadoop.api.ReadSupport;
@@ -37,9 +38,27 @@ final class TokenRowReader {
         rows.accept(row);
       }
     } catch (IOException | RuntimeException e) {
-      throw new BadInputException(
-          file + " cannot be read as token rows: " + e.getMessage() + "; run moe prepare again", e);
+      throw unreadable(file, e);
     }
+  }
+
+  /**
+   * Rows of a file as its footer says; no row is read.
+   *
+   * @throws BadInputException naming the file, when it is not Parquet
+   */
+  static long count(Path file, Configuration configuration) {
+    try (ParquetFileReader reader =
+        ParquetFileReader.open(HadoopInputFile.fromPath(file, configuration))) {
+      return reader.getRecordCount();
+    } catch (IOException | RuntimeException e) {
+      throw unreadable(file, e);
+    }
+  }
+
+  private static BadInputException unreadable(Path file, Exception e) {
+    return new BadInputException(
+        file + " cannot be read as token rows: " + e.getMessage() + "; run moe prepare again", e);
   }
 
   private static ParquetReader<TokenRow> open(Path file, Configuration configuration)

@@ -33,6 +33,7 @@ final class LocalRun {
     List<TokenRow> rows = plan.dataset().readTrain();
     List<TokenRow> validation = plan.dataset().readValidation();
     RowOrder order = plan.rowOrder();
+    plan.folder().begin();
     RunResult result =
         LocalTraining.run(
             config,

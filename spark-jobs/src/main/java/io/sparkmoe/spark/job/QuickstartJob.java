@@ -59,10 +59,10 @@ public final class QuickstartJob {
     Configuration hadoop = new Configuration();
     RunConfig config = options.config().toRunConfig();
     try (Store run = HadoopStore.open(options.out(), hadoop)) {
-      boolean reported = run.exists(RunReporter.FILE);
+      boolean reported = run.exists(RunFolder.REPORT_FILE);
       if (reported && new RunFolder(run).isFinished(config.train().steps())) {
         err.println(options.out() + " holds a finished run; name another --out to train anew");
-        out.print(run.readText(RunReporter.FILE));
+        out.print(run.readText(RunFolder.REPORT_FILE));
         return;
       }
       requireOwn(run);
@@ -95,7 +95,7 @@ public final class QuickstartJob {
    * deleted, so it must be this command's.
    */
   private static void requireOwn(Store run) throws IOException {
-    List<String> present = run.list("");
+    List<String> present = new RunFolder(run).store().list("");
     if (!present.isEmpty() && !run.exists(RunFolder.QUICKSTART_FILE)) {
       throw new IllegalArgumentException(
           "--out "

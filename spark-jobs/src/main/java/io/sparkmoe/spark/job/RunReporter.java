@@ -11,6 +11,7 @@ import io.sparkmoe.report.RunReport.Line;
 import io.sparkmoe.report.TextBaselines;
 import io.sparkmoe.spark.data.TokenDataset;
 import io.sparkmoe.train.MetricsLog;
+import io.sparkmoe.train.RunFolder;
 import io.sparkmoe.train.RunSummary;
 import java.io.IOException;
 import java.util.ArrayList;
@@ -20,9 +21,6 @@ import org.slf4j.LoggerFactory;
 
 /** Closes a run for people: its plots, and {@code report.txt} in its folder. */
 final class RunReporter {
-
-  /** Name of the report in a run's folder. */
-  static final String FILE = "report.txt";
 
   private static final Logger LOG = LoggerFactory.getLogger(RunReporter.class);
 
@@ -66,7 +64,7 @@ final class RunReporter {
             .withPlaces(places(run, data))
             .withNext(next)
             .render();
-    run.writeText(FILE, text);
+    run.writeText(RunFolder.REPORT_FILE, text);
     return text;
   }
 
@@ -85,7 +83,7 @@ final class RunReporter {
     places.add(new Line("checkpoints", folder + CheckpointStore.FOLDER));
     places.add(new Line("every step", folder + MetricsLog.FILE));
     places.add(new Line("summary", folder + RunSummary.FILE));
-    places.add(new Line("this report", folder + FILE));
+    places.add(new Line("this report", folder + RunFolder.REPORT_FILE));
     int plots = run.list(Plots.FOLDER).size();
     if (plots > 0) {
       places.add(new Line(plots + " plots", folder + Plots.FOLDER));

@@ -46,6 +46,7 @@ final class SparkTraining {
             validation.size(),
             1,
             RankMemory.ofDriver(config, numRanks).limitBytes());
+    plan.folder().begin();
     try {
       return new SparkRun<>(config, partitions, rows, store, "moe train")
           .run(context, settings, 0, listener);

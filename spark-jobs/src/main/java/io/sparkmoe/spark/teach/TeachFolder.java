@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sparkmoe.distill.DistillationInfo;
 import io.sparkmoe.distill.SamplingSettings;
 import io.sparkmoe.distill.TeacherIdentity;
+import io.sparkmoe.io.OwnedStore;
 import io.sparkmoe.io.Store;
 import io.sparkmoe.spark.data.AnswerFolder;
 import io.sparkmoe.spark.data.HadoopStore;
@@ -18,7 +19,7 @@ import org.apache.spark.sql.Row;
 /**
  * A job's folder: {@code answers/} as they came, {@code teach.json} that says whose they are, and
  * the dataset made of them: {@code data/}, {@code tokenizer.json}, and {@code distillation.json}
- * last, whose presence is the commit.
+ * last, whose presence is the commit. It belongs to the job that began last.
  */
 public final class TeachFolder implements AutoCloseable {
 
@@ -46,7 +47,7 @@ public final class TeachFolder implements AutoCloseable {
     Path path = new Path(location);
     String qualified = path.getFileSystem(configuration).makeQualified(path).toString();
     return new TeachFolder(
-        HadoopStore.open(qualified, configuration),
+        new OwnedStore(HadoopStore.open(qualified, configuration)),
         HadoopStore.open(qualified + "/" + ANSWERS, configuration),
         qualified);
   }

@@ -67,7 +67,7 @@ final class InProcessEnds implements CommunicatorContract.Ends {
   static Rendezvous rendezvous(
       SparkConf conf, int numRanks, Duration deadline, Rendezvous.FailureListener failureListener) {
     return new Rendezvous(
-        numRanks, deadline, HOST, HOST, 0, transports(conf, "driver"), failureListener);
+        numRanks, deadline, deadline, HOST, HOST, 0, transports(conf, "driver"), failureListener);
   }
 
   static SparkCommunicator join(SparkConf conf, RunTicket ticket, int rank, int attempt) {

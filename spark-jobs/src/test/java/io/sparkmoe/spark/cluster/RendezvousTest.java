@@ -19,6 +19,7 @@ import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import org.apache.spark.SparkConf;
 import org.apache.spark.network.client.TransportClient;
 import org.apache.spark.network.server.NoOpRpcHandler;
@@ -74,7 +75,8 @@ class RendezvousTest {
     try (Rendezvous run = rendezvous(1, LONG);
         Rendezvous other = rendezvous(1, LONG)) {
       RunTicket own = run.ticket();
-      RunTicket wrong = new RunTicket(own.host(), own.port(), other.ticket().token(), 1, LONG);
+      RunTicket wrong =
+          new RunTicket(own.host(), own.port(), other.ticket().token(), 1, LONG, LONG);
       assertThatThrownBy(() -> InProcessEnds.join(plain, wrong, 0, 0))
           .isInstanceOf(RankLostException.class)
           .hasMessageContaining("the driver (localhost:" + own.port() + ")")
@@ -116,6 +118,37 @@ class RendezvousTest {
         assertThat(run.awaitAttempt().driverEnd().failure()).isNull();
         get(second).close();
       }
+    }
+  }
+
+  @Test
+  void anAttemptWaitsWhileTheDriverIsAtWorkForTheOneBefore() throws Exception {
+    try (Rendezvous run = rendezvous(1, LONG)) {
+      CompletableFuture<SparkCommunicator> first = joining(run.ticket(), 0, 0);
+      run.awaitAttempt();
+      get(first);
+      RunTicket all = run.ticket();
+      Duration none = Duration.ZERO;
+      RunTicket patient =
+          new RunTicket(all.host(), all.port(), all.token(), 1, none, all.driverWork());
+      CompletableFuture<SparkCommunicator> second = joining(patient, 0, 1);
+      // As in a commit, the driver's thread does not ask who has come.
+      assertThatThrownBy(() -> second.get(1500, TimeUnit.MILLISECONDS))
+          .isInstanceOf(TimeoutException.class);
+      run.awaitAttempt();
+      get(second).close();
+    }
+  }
+
+  @Test
+  void aRankWaitsNoLongerThanTheDriverMayWork() throws Exception {
+    try (Rendezvous run = rendezvous(1, LONG)) {
+      RunTicket all = run.ticket();
+      RunTicket impatient =
+          new RunTicket(all.host(), all.port(), all.token(), 1, Duration.ZERO, Duration.ZERO);
+      assertThatThrownBy(() -> InProcessEnds.join(plain, impatient, 0, 0))
+          .isInstanceOf(RankLateException.class)
+          .hasMessageContaining("is late: it did not let rank 0 join attempt 0 within 1 s");
     }
   }
 
@@ -303,6 +336,7 @@ class RendezvousTest {
                             run.ticket().port(),
                             run.ticket().token(),
                             1,
+                            SHORT,
                             SHORT),
                         0,
                         0))

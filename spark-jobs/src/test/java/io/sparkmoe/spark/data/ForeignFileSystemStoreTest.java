@@ -6,8 +6,9 @@ import io.sparkmoe.io.Store;
 import io.sparkmoe.io.StoreContract;
 import java.io.IOException;
 import java.net.URI;
-import java.nio.file.Path;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.FsStatus;
+import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.fs.RawLocalFileSystem;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -17,7 +18,7 @@ import org.junit.jupiter.api.io.TempDir;
  */
 class ForeignFileSystemStoreTest extends StoreContract {
 
-  @TempDir Path folder;
+  @TempDir java.nio.file.Path folder;
 
   /** This machine's files under a scheme of their own. */
   public static final class ForeignFileSystem extends RawLocalFileSystem {
@@ -25,13 +26,43 @@ class ForeignFileSystemStoreTest extends StoreContract {
     public URI getUri() {
       return URI.create("foreign:///");
     }
+
+    /** As HDFS answers: what the disks have free, replicas not counted. */
+    @Override
+    public FsStatus getStatus(Path path) {
+      return new FsStatus(4000, 1000, getConf().getLong("foreign.free", 3000));
+    }
+
+    @Override
+    public short getDefaultReplication(Path path) {
+      return (short) getConf().getInt("foreign.replication", 1);
+    }
   }
 
   @Override
   protected Store open() throws IOException {
-    Configuration configuration = new Configuration();
+    return open(new Configuration());
+  }
+
+  private Store open(Configuration configuration) throws IOException {
     configuration.set("fs.foreign.impl", ForeignFileSystem.class.getName());
+    configuration.setBoolean("fs.foreign.impl.disable.cache", true);
     return HadoopStore.open("foreign://" + folder.resolve("not/there/yet"), configuration);
+  }
+
+  @Test
+  void freeSpaceIsWhatFitsWithItsReplicas() throws IOException {
+    Configuration configuration = new Configuration();
+    for (int replication : new int[] {1, 3}) {
+      configuration.setInt("foreign.replication", replication);
+      try (Store store = open(configuration)) {
+        assertThat(store.usableBytes()).isEqualTo(3000 / replication);
+      }
+    }
+    configuration.setLong("foreign.free", Long.MAX_VALUE);
+    try (Store store = open(configuration)) {
+      assertThat(store.usableBytes()).isEqualTo(Long.MAX_VALUE);
+    }
   }
 
   @Test

@@ -16,6 +16,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.BarrierTaskContext;
@@ -186,6 +187,36 @@ class TokenDatasetTest {
                     .readLocally(TokenDataset.TRAIN))
         .isInstanceOf(BadInputException.class)
         .hasMessageContaining("part-0.parquet cannot be read as token rows");
+  }
+
+  @Test
+  void missingFilesAreNoticedBeforeRowsAreDealt() throws IOException {
+    Path part = copyWithout("nothing").resolve("train");
+    Path whole = part.getParent();
+    try (var files = Files.list(part)) {
+      part = files.filter(file -> file.toString().endsWith(".parquet")).findFirst().orElseThrow();
+    }
+    Files.write(part, Arrays.copyOf(Files.readAllBytes(part), 100));
+    Path damaged = part;
+    assertThatThrownBy(() -> deal(whole))
+        .isInstanceOf(BadInputException.class)
+        .hasMessageContaining(damaged.getFileName() + " cannot be read as token rows");
+    Files.delete(part);
+    Path without = copyWithout("train");
+    for (Path incomplete : List.of(whole, without)) {
+      assertThatThrownBy(() -> deal(incomplete))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageMatching(
+              "dataset \\S+/train holds \\d+ rows, dataset.json says rows 0 to "
+                  + (rows.size() - 1)
+                  + "; run moe prepare again");
+    }
+  }
+
+  private static void deal(Path location) throws IOException {
+    RowOrder order = new RowOrder(rows.size(), 4, 5);
+    TokenDataset.open(location.toString(), new Configuration())
+        .forRanks(SPARK.context(), order, 1, 2, 2);
   }
 
   @Test

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.sparkmoe.config.ConfigResolver;
+import io.sparkmoe.io.LocalStore;
 import io.sparkmoe.spark.cluster.PreflightException;
 import io.sparkmoe.train.RunFolder;
 import java.io.ByteArrayOutputStream;
@@ -58,6 +59,13 @@ class QuickstartJobTest {
   void takesANewFolder() throws Exception {
     startsSpark();
     assertThat(folder).isEmptyDirectory();
+  }
+
+  @Test
+  @DisplayName("a run that began and wrote nothing yet leaves a folder that counts as new")
+  void takesAFolderThatHoldsOnlyAMark() throws Exception {
+    new RunFolder(new LocalStore(folder)).begin();
+    startsSpark();
   }
 
   private void refuses(String sentence) throws Exception {

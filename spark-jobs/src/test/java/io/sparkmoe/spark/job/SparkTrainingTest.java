@@ -19,6 +19,8 @@ import io.sparkmoe.train.RunFolder;
 import io.sparkmoe.train.RunListener;
 import io.sparkmoe.train.RunResult;
 import io.sparkmoe.train.StepMetrics;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -129,6 +131,36 @@ class SparkTrainingTest {
     assertThat(ended.metrics()).isEmpty();
     assertThat(ended.weightsSha256()).isEqualTo(unbroken.weightsSha256());
     assertThat(ended.evaluation()).usingRecursiveComparison().isEqualTo(unbroken.evaluation());
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {0, 2})
+  @DisplayName("a run whose folder another one takes stops at its next checkpoint, for good")
+  void stopsInAFolderThatIsTaken(int executors) throws Exception {
+    Path out = folder.resolve("run");
+    assertThatThrownBy(() -> train(out, executors, taker(out, 3), "train.checkpoint_every=2"))
+        .hasMessageContaining("another run took this one's folder: " + out + " was taken by ");
+    assertThat(out.resolve("checkpoints/step-00000002/manifest.json")).exists();
+    assertThat(out.resolve("checkpoints/step-00000004")).doesNotExist();
+  }
+
+  private static RunListener taker(Path out, int step) {
+    return new RunListener() {
+      @Override
+      public void onStep(StepMetrics metrics) {
+        if (metrics.step() == step) {
+          take(out);
+        }
+      }
+    };
+  }
+
+  private static void take(Path out) {
+    try {
+      new RunFolder(new LocalStore(out)).begin();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   @Test

@@ -19,6 +19,7 @@ import io.sparkmoe.distill.http.ScriptedEndpoint.Act;
 import io.sparkmoe.distill.http.ScriptedEndpoint.Script;
 import io.sparkmoe.distill.quality.QualityLimits;
 import io.sparkmoe.spark.data.LocalSpark;
+import io.sparkmoe.spark.teach.TeachFolder;
 import io.sparkmoe.tensor.OutOfArenaException;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -117,6 +118,22 @@ class TeachJobTest {
     return endpoint.bodies().stream()
         .map(body -> body.path("messages").path(0).path("content").asText())
         .collect(Collectors.toSet());
+  }
+
+  @Test
+  void ofTwoJobsInOneFolderTheLaterOneWritesItsRows() throws Exception {
+    try (ScriptedEndpoint endpoint = new ScriptedEndpoint((p, a) -> ScriptedEndpoint.answer());
+        TeachFolder earlier = TeachFolder.open(out.toString(), new Configuration())) {
+      TeachOptions options = options(prompts(3), endpoint.address(), 0, keepAll());
+      earlier.begin(Teachers.of(options, new Configuration()), options.sampling());
+      DistillationInfo info = teach(options);
+      assertThatThrownBy(() -> earlier.write(rows().limit(1), null, info))
+          .isInstanceOf(IOException.class)
+          .hasMessageStartingWith(
+              "another run took this one's folder: " + out + " was taken by process ");
+      assertThat(rows().count()).isEqualTo(3);
+      assertThat(out.resolve("distillation.json")).exists();
+    }
   }
 
   @Test
