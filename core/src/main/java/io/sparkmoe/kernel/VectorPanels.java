@@ -51,7 +51,9 @@ final class VectorPanels {
           PanelsTile.BF16,
           VectorPackedTiles::oneBfloat16Panels,
           VectorPackedTiles::twoBfloat16Panels);
-  private final Format fp8 = new Format(VectorPackedTiles::decodeFp8, VectorPackedTiles::oneFp8, 1);
+  private final Format fp8 =
+      new Format(
+          VectorPackedTiles::decodeFp8, new SeparatePanelsTile(VectorPackedTiles::oneFp8), 1);
 
   /**
    * What products with weights of one type are made of.
