@@ -60,10 +60,20 @@ final class VectorPanels {
    *
    * @param decoder of panels, for more rows than tiles have
    * @param one tile of one row and one panel
-   * @param panels P of the tiles by several panels
-   * @param several tiles of one and two rows by P panels; none where P is 1
+   * @param width panels P of the wide tiles
+   * @param wide tiles of one and two rows by P panels, none where P is 1
    */
-  private record Format(PanelDecoder decoder, PanelsTile one, int panels, PanelsTile... several) {}
+  private record Format(PanelDecoder decoder, PanelsTile one, int width, PanelsTile... wide) {
+
+    /** Panels of the tile for {@code rows} rows where {@code left} are left; 0 = decode one. */
+    int panels(int rows, int left) {
+      return rows <= wide.length && left >= width ? width : rows == 1 ? 1 : 0;
+    }
+
+    PanelsTile tile(int rows, int panels) {
+      return panels == 1 ? one : wide[rows - 1];
+    }
+  }
 
   VectorPanels(Parallel parallel) {
     this.parallel = parallel;
@@ -283,28 +293,23 @@ final class VectorPanels {
       int end = Math.min(endPanel, w.panels());
       int rows = endRow - firstRow;
       for (int panel = firstPanel; panel < end; ) {
-        if (rows <= format.several.length && panel + format.panels <= end) {
-          PanelsTile tile = format.several[rows - 1];
-          held(own.sums, tile, inputs, firstRow * w.depth(), matrix, panel);
-          for (int p = 0; p < format.panels; p++) {
-            emit(own.sums, p * rows, 1, panel + p, firstRow, rows);
-          }
-          panel += format.panels;
+        int count = format.panels(rows, end - panel);
+        if (count == 0) {
+          decoded(own, matrix, panel++, firstRow, endRow);
           continue;
         }
-        if (rows > 1) {
-          decoded(own, matrix, panel, firstRow, endRow);
-        } else if (w.scales() == null) {
-          held(own.sums, format.one, inputs, firstRow * w.depth(), matrix, panel);
-          emit(own.sums, 0, 1, panel, firstRow, 1);
+        PanelsTile tile = format.tile(rows, count);
+        if (w.scales() == null) {
+          held(own.sums, tile, inputs, firstRow * w.depth(), matrix, panel);
+          emit(own.sums, count, 1, panel, firstRow, rows);
         } else {
           if (panel == firstPanel || panel % SCALE_PANELS == 0) {
-            scale(own, matrix, panel, firstRow);
+            scale(own, matrix, panel, firstRow, rows);
           }
-          held(own.sums, format.one, own.scaled, 0, matrix, panel);
-          emit(own.sums, 0, VectorPackedTiles.E4M3_FACTOR, panel, firstRow, 1);
+          held(own.sums, tile, own.scaled, 0, matrix, panel);
+          emit(own.sums, count, VectorPackedTiles.E4M3_FACTOR, panel, firstRow, rows);
         }
-        panel++;
+        panel += count;
       }
     }
 
@@ -323,14 +328,15 @@ final class VectorPanels {
       }
     }
 
-    /** A packed row times the scales of a panel. */
-    private void scale(Workspace own, int matrix, int panel, int row) {
-      own.scaled = grown(own.scaled, w.depth());
+    /** The packed rows of a tile times the scales of a panel. */
+    private void scale(Workspace own, int matrix, int panel, int row, int rows) {
+      own.scaled = grown(own.scaled, rows * w.depth());
       for (int block = 0; block < Fp8Tensor.scalesPerRow(w.inputs()); block++) {
         int first = block * PanelMatrix.SCALE_INPUTS;
         int count = Math.min(PanelMatrix.SCALE_INPUTS, w.depth() - first);
         float factor = w.scale(matrix, panel, block) * VectorPackedTiles.E4M3_FACTOR;
-        multiply(own.scaled, first, inputs, row * w.depth() + first, count, factor);
+        int from = row * w.depth() + rows * first;
+        multiply(own.scaled, rows * first, inputs, from, rows * count, factor);
       }
     }
 
@@ -343,7 +349,7 @@ final class VectorPanels {
         for (int lane = 0; lane < PanelMatrix.WIDTH; lane += 2 * Lanes.LENGTH) {
           tile.sum(own.sums, lane, inputs, row * w.depth(), own.panel, w.depth());
         }
-        emit(own.sums, 0, 1, panel, row, rows);
+        emit(own.sums, 1, 1, panel, row, rows);
         row += rows;
       }
     }
@@ -362,27 +368,32 @@ final class VectorPanels {
     }
 
     /**
-     * Writes the outputs of a panel.
+     * Writes the outputs of the {@code panels} panels from {@code panel} on.
      *
-     * @param slot of the first row's sums, WIDTH each
+     * @param sums row r's of panel p at (p * rows + r) * WIDTH
      * @param factor of the sums
      */
-    private void emit(float[] sums, int slot, float factor, int panel, int firstRow, int rows) {
+    private void emit(float[] sums, int panels, float factor, int panel, int firstRow, int rows) {
+      for (int p = 0; p < panels; p++) {
+        for (int r = 0; r < rows; r++) {
+          emit(sums, (p * rows + r) * PanelMatrix.WIDTH, factor, panel + p, firstRow + r);
+        }
+      }
+    }
+
+    private void emit(float[] sums, int from, float factor, int panel, int row) {
       int column = panel * PanelMatrix.WIDTH;
       int width = Math.min(PanelMatrix.WIDTH, w.outputs() - column);
       int bound = Lanes.FLOATS.loopBound(width);
+      int at = y.at(row) + column;
       ByteBuffer to = y.memory();
-      for (int r = 0; r < rows; r++) {
-        int from = (slot + r) * PanelMatrix.WIDTH;
-        int at = y.at(firstRow + r) + column;
-        for (int i = 0; i < bound; i += Lanes.LENGTH) {
-          FloatVector sum = FloatVector.fromArray(Lanes.FLOATS, sums, from + i).mul(factor);
-          Lanes.store(to, at + i, accumulate ? sum.add(Lanes.load(to, at + i)) : sum);
-        }
-        for (int i = bound; i < width; i++) {
-          float sum = sums[from + i] * factor;
-          Lanes.set(to, at + i, accumulate ? sum + Lanes.get(to, at + i) : sum);
-        }
+      for (int i = 0; i < bound; i += Lanes.LENGTH) {
+        FloatVector sum = FloatVector.fromArray(Lanes.FLOATS, sums, from + i).mul(factor);
+        Lanes.store(to, at + i, accumulate ? sum.add(Lanes.load(to, at + i)) : sum);
+      }
+      for (int i = bound; i < width; i++) {
+        float sum = sums[from + i] * factor;
+        Lanes.set(to, at + i, accumulate ? sum + Lanes.get(to, at + i) : sum);
       }
     }
   }
