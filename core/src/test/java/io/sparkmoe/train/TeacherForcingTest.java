@@ -55,6 +55,32 @@ class TeacherForcingTest {
     ranksAgree(taught.get(0));
   }
 
+  @Test
+  @DisplayName("a teacher whose logits of a pass outgrow the limit reads them block by block")
+  void readsLogitsBlockByBlock() throws Exception {
+    // Logits of 8 rows take 328 MB, those of a block of 256 tokens 41 MB.
+    int seqLen = 256;
+    new TinyRun()
+        .model("vocab_size", 40_000)
+        .model("max_position_embeddings", seqLen)
+        .seqLen(seqLen)
+        .with("steps", 1)
+        .in(folder)
+        .run();
+    try (CheckpointReader teacher = new CheckpointStore(new LocalStore(folder)).open(1)) {
+      List<TokenRow> rows = TinyRun.cut(TinyRun.rows(8, 1), seqLen);
+      List<TokenRow> taught = TeacherForcing.teach(teacher, rows, seqLen, new int[] {1}, 1).get(0);
+      for (TokenRow row : taught) {
+        for (int p = 1; p <= seqLen; p++) {
+          TeacherColumns columns = row.teacher();
+          double mass =
+              Math.exp(columns.logProbabilities()[p]) + Math.exp(columns.tailLogMass()[p]);
+          assertThat(mass).isCloseTo(1, within(1e-5));
+        }
+      }
+    }
+  }
+
   /** Law: how many ranks share a batch changes no loss. */
   private void ranksAgree(List<TokenRow> taught) throws Exception {
     List<StepMetrics> one = student(taught, 1).run().metrics();
