@@ -129,7 +129,7 @@ class InspectCommandTest {
         "hidden_size=262144 intermediate_size=262144 moe_intermediate_size=262144"
             + " vocab_size=16777216 n_routed_experts=65536",
         "num_hidden_layers=4096 n_routed_experts=64 hidden_size=262144",
-        "train.batch_sequences=1048576 train.seq_len=16777216"
+        "train.batch_sequences=1048576 train.seq_len=16777216" + " max_position_embeddings=16777216"
       })
   void theLargestSizesDoNotOverflow(String settings) throws IOException {
     List<String> words = new ArrayList<>(List.of("inspect", "tiny", "--json"));
