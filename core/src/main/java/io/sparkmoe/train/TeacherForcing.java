@@ -122,7 +122,7 @@ public final class TeacherForcing {
               + entries
               + " entries of a row, expected at most "
               + MOST_ENTRIES
-              + "; lower train.seq_len or --top-k");
+              + "; lower train.seq_len");
     }
   }
 

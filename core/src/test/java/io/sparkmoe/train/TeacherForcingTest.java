@@ -1,6 +1,7 @@
 package io.sparkmoe.train;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import io.sparkmoe.checkpoint.CheckpointReader;
@@ -78,6 +79,21 @@ class TeacherForcingTest {
           assertThat(mass).isCloseTo(1, within(1e-5));
         }
       }
+    }
+  }
+
+  @Test
+  @DisplayName("a row with more entries than an array holds is refused")
+  void rowsAreCountable() throws Exception {
+    new TinyRun().with("steps", 1).in(folder).run();
+    try (CheckpointReader teacher = new CheckpointStore(new LocalStore(folder)).open(1)) {
+      int[] topKs = {4, TinyRun.VOCAB};
+      assertThatThrownBy(
+              () -> TeacherForcing.teach(teacher, TinyRun.rows(1, 1), 99_999_999, topKs, 1))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessage(
+              "cannot keep 29 tokens at each of 100000000 positions: got 2900000000 entries of a"
+                  + " row, expected at most 2147483639; lower train.seq_len");
     }
   }
 
