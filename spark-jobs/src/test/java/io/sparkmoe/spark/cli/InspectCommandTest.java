@@ -97,7 +97,7 @@ class InspectCommandTest {
             HuggingFaceConfig.toJson(tiny().model()).put("model_type", "deepseek_v3").toString());
 
     for (Path file : List.of(yaml, huggingFace)) {
-      JsonNode shown = json("inspect", file.toString(), "--json", "--batch", "4");
+      JsonNode shown = json("inspect", file.toString(), "--json", "--batch", "4", "--seq", "32");
       assertThat(shown.path("source").asText()).isEqualTo("config " + file);
       assertThat(shown.path("parameters").path("total").asLong()).isEqualTo(tiny);
       assertThat(shown.path("config").path("train").path("batch_sequences").asInt()).isEqualTo(4);
