@@ -3,17 +3,20 @@ package io.sparkmoe.config;
 import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.model.Parameters;
 import io.sparkmoe.model.Part;
+import io.sparkmoe.model.Recompute;
 import io.sparkmoe.parallel.ClusterConfig.GatePlacement;
 import io.sparkmoe.parallel.ExpertPlacement;
 import io.sparkmoe.parallel.Wire;
 import io.sparkmoe.train.RunConfig;
 import java.util.EnumSet;
+import java.util.stream.IntStream;
 
 /**
  * Bytes that a run on P executors sends, from its configuration alone: expectations under even
  * routing that knows no groups; the limit on groups can only lower them.
  *
- * @param expertBytesPerToken dispatch and combine, forward and backward, over all MoE layers
+ * @param expertBytesPerToken dispatch and combine, forward and backward and, where a layer is
+ *     computed again, once more, over all MoE layers
  * @param gateBytesPerToken to the driver and back over all MoE layers
  * @param gradientBytesPerStep replicated gradients that one executor sends in a step
  */
@@ -39,9 +42,19 @@ public record WireVolume(
             + config.cluster().combineWire().bytes(model.hiddenSize());
     long replicated = Parameters.numElements(model, EnumSet.of(Part.REPLICATED));
     return new WireVolume(
-        2.0 * layers * remote * rowBytes,
+        exchanges(config) * remote * rowBytes,
         gateBytesPerToken(config) * layers,
         2.0 * (executors - 1) / executors * config.cluster().gradientWire().bytes(replicated));
+  }
+
+  /** Times that a token goes to experts and back: modules for MTP are not computed again. */
+  private static long exchanges(RunConfig config) {
+    ModelConfig model = config.model();
+    long again =
+        config.train().recompute() == Recompute.LAYER
+            ? IntStream.range(0, model.numHiddenLayers()).filter(model::isMoe).count()
+            : 0;
+    return 2L * model.numMoeLayers() + again;
   }
 
   /**

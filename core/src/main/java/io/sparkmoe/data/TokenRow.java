@@ -27,6 +27,11 @@ public record TokenRow(
     return new TokenRow(rowId, tokens, docStarts, numTokens, source, other);
   }
 
+  /** Tokens that a teacher stored of a position; 0 of plain text. */
+  public int teacherTopK() {
+    return teacher == null ? 0 : teacher.topK();
+  }
+
   /** Whether the token at a position is a target of training. */
   public boolean learns(int position) {
     return position < numTokens && (teacher == null || teacher.learned()[position]);

@@ -9,12 +9,19 @@ import jdk.incubator.vector.FloatVector;
  */
 final class AttentionTile {
 
+  /** What {@link #stride} counts in. */
+  private static final int STRIP = 256;
+
+  /** A cache line: rows a multiple of a page apart would push each other out of the cache. */
+  private static final int LINE = 16;
+
   private final int mostQueries;
   private final Scratch scratch = new Scratch();
   private ByteBuffer values;
   private int first;
   private int queries;
   private int keys;
+  private int stride;
   private float scale;
 
   /** Element at which the gradients start. */
@@ -40,16 +47,27 @@ final class AttentionTile {
    *
    * @param firstQuery position of its first query
    * @param count queries
+   * @param rowStride elements from a row to the next, see {@link #stride}
    * @param parts 1 = scores, 2 = also their gradients
    * @param scoreScale factor of the scores
    */
-  void open(int firstQuery, int count, int parts, float scoreScale) {
+  void open(int firstQuery, int count, int rowStride, int parts, float scoreScale) {
     first = firstQuery;
     queries = count;
     keys = firstQuery + count;
     scale = scoreScale;
-    gradients = mostQueries * keys;
+    stride = rowStride;
+    gradients = mostQueries * stride;
     values = scratch.floats(parts * gradients);
+  }
+
+  /**
+   * Elements between rows of scores for up to so many keys. It is the same for all blocks of a
+   * sequence, and for sequences of about its length, because a matrix library may compile a product
+   * for each stride that it meets.
+   */
+  static int stride(int mostKeys) {
+    return Pieces.count(mostKeys, STRIP) * STRIP + LINE;
   }
 
   /** Address of the scores. */
@@ -80,24 +98,24 @@ final class AttentionTile {
   /** Scores become probabilities; writes {@link #logSums}. */
   void softmax() {
     for (int i = 0; i < queries; i++) {
-      logSums[i] = softmaxRow(values, i * keys, seen(i), keys, scale);
-      clearUnseen(i * keys, i);
+      logSums[i] = softmaxRow(values, i * stride, seen(i), keys, scale);
+      clearUnseen(i * stride, i);
     }
   }
 
   /** Scores become the probabilities that {@link #logSums} belong to. */
   void probabilities() {
     for (int i = 0; i < queries; i++) {
-      probabilityRow(values, i * keys, seen(i), keys, scale, logSums[i]);
-      clearUnseen(i * keys, i);
+      probabilityRow(values, i * stride, seen(i), keys, scale, logSums[i]);
+      clearUnseen(i * stride, i);
     }
   }
 
   /** Gradients of probabilities become those of scores; reads {@link #deltas}. */
   void scoreGradients() {
     for (int i = 0; i < queries; i++) {
-      int at = gradients + i * keys;
-      scoreGradientRow(values, at, i * keys, seen(i), keys, scale, deltas[i]);
+      int at = gradients + i * stride;
+      scoreGradientRow(values, at, i * stride, seen(i), keys, scale, deltas[i]);
       clearUnseen(at, i);
     }
   }

@@ -16,7 +16,10 @@ final class VectorAttention {
    */
   private static final int QUERIES = 64;
 
-  /** Keys of one product, so that few shapes of products occur however long the sequence is. */
+  /**
+   * Keys of one product: with {@link AttentionTile#stride} few shapes of products occur, however
+   * long the sequence is.
+   */
   private static final int KEYS = 256;
 
   private final Gemm gemm;
@@ -81,11 +84,12 @@ final class VectorAttention {
     int v = head.shape.valueSize();
     int queries = Math.min(QUERIES, head.shape.length() - first);
     int keys = first + queries;
+    int stride = AttentionTile.stride(head.shape.length());
     AttentionTile tile = tiles.get();
-    tile.open(first, queries, 1, scale);
+    tile.open(first, queries, stride, 1, scale);
     timesTransposed(
         tile.scoresAt(),
-        keys,
+        stride,
         queries,
         keys,
         n,
@@ -104,7 +108,7 @@ final class VectorAttention {
         v,
         keys,
         tile.scoresAt(),
-        keys,
+        stride,
         Lanes.address(value, head.row(0) * v),
         v);
   }
@@ -167,18 +171,19 @@ final class VectorAttention {
     int v = head.shape.valueSize();
     int queries = Math.min(QUERIES, head.shape.length() - first);
     int keys = first + queries;
+    int stride = AttentionTile.stride(head.shape.length());
     AttentionTile tile = tiles.get();
-    tile.open(first, queries, 2, scale);
+    tile.open(first, queries, stride, 2, scale);
     long p = tile.scoresAt();
     long dp = tile.gradientsAt();
     long queryAt = Lanes.address(query, head.row(first) * n);
     long keyAt = Lanes.address(key, head.row(0) * n);
     long dOutAt = Lanes.address(dOut, head.outAt(first));
-    timesTransposed(p, keys, queries, keys, n, queryAt, n, keyAt, n);
+    timesTransposed(p, stride, queries, keys, n, queryAt, n, keyAt, n);
     // forward: out = p v; so dp = dout v^T and dv += p^T dout
     timesTransposed(
         dp,
-        keys,
+        stride,
         queries,
         keys,
         v,
@@ -200,14 +205,14 @@ final class VectorAttention {
         v,
         queries,
         p,
-        keys,
+        stride,
         dOutAt,
         head.outStride());
     // forward: scores = scale q k^T; so dq = dscores k and dk += dscores^T q, with the scale
     // already in dscores
-    times(Lanes.address(dQuery, head.row(first) * n), n, queries, n, keys, dp, keys, keyAt, n);
+    times(Lanes.address(dQuery, head.row(first) * n), n, queries, n, keys, dp, stride, keyAt, n);
     transposedTimes(
-        Lanes.address(dKey, head.row(0) * n), n, keys, n, queries, dp, keys, queryAt, n);
+        Lanes.address(dKey, head.row(0) * n), n, keys, n, queries, dp, stride, queryAt, n);
   }
 
   /** c (rows, keys) = a b^T, in strips of keys. */

@@ -19,7 +19,10 @@ final class VectorLatentAttention {
   /** Queries of a block. */
   private static final int QUERIES = 64;
 
-  /** Entries of one product, so that few shapes of products occur however long the cache is. */
+  /**
+   * Entries of one product: with {@link AttentionTile#stride} few shapes of products occur, however
+   * long the cache is.
+   */
   private static final int ENTRIES = 256;
 
   private final Gemm gemm;
@@ -176,8 +179,9 @@ final class VectorLatentAttention {
     int queries = Math.min(QUERIES, view.rows() - first);
     int past = view.length() - view.rows();
     int seen = past + first + queries;
+    int stride = AttentionTile.stride(view.length());
     Scratch own = scratch.get();
-    ByteBuffer tile = own.floats(QUERIES * seen);
+    ByteBuffer tile = own.floats(QUERIES * stride);
     int at = (firstRow + first) * heads + head;
     for (int k = 0; k < seen; k += ENTRIES) {
       gemm.multiply(
@@ -191,13 +195,13 @@ final class VectorLatentAttention {
           Lanes.address(view.entries(), k * width),
           width,
           own.address() + 4L * k,
-          seen,
+          stride,
           false);
     }
     for (int i = 0; i < queries; i++) {
       int visible = past + first + i + 1;
-      AttentionTile.softmaxRow(tile, i * seen, visible, seen, scale);
-      Lanes.clear(tile, i * seen + visible, seen - visible);
+      AttentionTile.softmaxRow(tile, i * stride, visible, seen, scale);
+      Lanes.clear(tile, i * stride + visible, seen - visible);
     }
     for (int k = 0; k < seen; k += ENTRIES) {
       gemm.multiply(
@@ -207,7 +211,7 @@ final class VectorLatentAttention {
           latent,
           Math.min(ENTRIES, seen - k),
           own.address() + 4L * k,
-          seen,
+          stride,
           Lanes.address(view.entries(), k * width),
           width,
           Lanes.address(context, at * latent),

@@ -230,18 +230,7 @@ public final class LanguageModel {
     Pass pass = new Pass(step, microBatch, false);
     LossCollector losses = new LossCollector(depths(batch));
     try (Scope scope = arena.scope()) {
-      Tensor x = embed(batch, scope);
-      Sequences main = sequences(batch, 0, scope);
-      for (DecoderLayer layer : decoderLayers) {
-        try (Scope layerScope = scope.inner()) {
-          Tensor y = scope.allocate(x.type(), x.shape());
-          DecoderLayer.Saved saved = layer.forward(y, x, main, pass, null, layerScope);
-          losses.add(saved);
-          report(layer.layer(), saved, batch, listener);
-          x = y;
-        }
-      }
-      RmsNorm.Saved norm = finalNorm.forward(x, scope);
+      RmsNorm.Saved norm = forward(pass, batch, losses, listener, scope);
       losses.main(head.loss(norm.y(), batch.targets(), scope));
       for (int k = 1; k <= depths(batch); k++) {
         MtpModule module = mtpModules.get(k - 1);
@@ -254,6 +243,37 @@ public final class LanguageModel {
       }
     }
     return losses.total();
+  }
+
+  /**
+   * Forward of the main model only, in the memory of {@link #evaluate}.
+   *
+   * @param listener hears of the logits of all tokens
+   */
+  public void logits(
+      int step, int microBatch, TokenBatch batch, Arena arena, LogitsListener listener) {
+    Pass pass = new Pass(step, microBatch, false);
+    try (Scope scope = arena.scope()) {
+      RmsNorm.Saved norm = forward(pass, batch, new LossCollector(0), RoutingListener.NONE, scope);
+      head.logits(norm.y(), scope, listener);
+    }
+  }
+
+  /** The main model up to its final norm, keeping no layer's intermediate results. */
+  private RmsNorm.Saved forward(
+      Pass pass, TokenBatch batch, LossCollector losses, RoutingListener listener, Scope scope) {
+    Tensor x = embed(batch, scope);
+    Sequences main = sequences(batch, 0, scope);
+    for (DecoderLayer layer : decoderLayers) {
+      try (Scope layerScope = scope.inner()) {
+        Tensor y = scope.allocate(x.type(), x.shape());
+        DecoderLayer.Saved saved = layer.forward(y, x, main, pass, null, layerScope);
+        losses.add(saved);
+        report(layer.layer(), saved, batch, listener);
+        x = y;
+      }
+    }
+    return finalNorm.forward(x, scope);
   }
 
   /**

@@ -64,6 +64,24 @@ final class OutputHead {
     }
   }
 
+  /** Logits of normed (T, D), told block by block. */
+  void logits(Tensor normed, Scope scope, LogitsListener listener) {
+    int numTokens = normed.rows();
+    int width = head.inputWidth();
+    int vocabulary = head.outputWidth();
+    Phase before = clock.enter(Phase.HEAD);
+    try (Scope scratch = scope.inner()) {
+      Tensor logits = scratch.allocate(normed.type(), Math.min(blockRows, numTokens), vocabulary);
+      for (int start = 0; start < numTokens; start += blockRows) {
+        int rows = Math.min(blockRows, numTokens - start);
+        Tensor blockLogits = logits.view(0, rows, vocabulary);
+        logits(blockLogits, normed.view(start * width, rows, width), scratch);
+        listener.onLogits(start, blockLogits);
+      }
+    }
+    clock.enter(before);
+  }
+
   /** Cross-entropy of normed (T, D) against targets I32 (T), -1 = ignored. */
   LossSum loss(Tensor normed, Tensor targets, Scope scope) {
     return inBlocks(null, normed, HeadLoss.crossEntropy(targets), 0, scope);

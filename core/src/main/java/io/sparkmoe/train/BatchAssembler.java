@@ -10,7 +10,6 @@ import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
 import io.sparkmoe.train.DistillConfig.Loss;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 
 /**
@@ -42,20 +41,17 @@ final class BatchAssembler {
     this.distill = distill;
   }
 
-  /** Targets that count, over all batches: of the main loss, then of each MTP depth. */
-  long[] countTargets(List<TokenBatch> batches) {
+  /** Targets that count, over all rows: of the main loss, then of each MTP depth. */
+  long[] countTargets(List<TokenRow> rows) {
     long[] counts = new long[1 + numMtpModules];
-    for (TokenBatch batch : batches) {
-      counts[0] += countTargets(batch.targets());
-      for (int depth = 1; depth <= numMtpModules; depth++) {
-        counts[depth] += countTargets(batch.mtpTargets().get(depth - 1));
+    for (TokenRow row : rows) {
+      for (int depth = 0; depth <= numMtpModules; depth++) {
+        for (int i = 0; i < seqLen - depth; i++) {
+          counts[depth] += target(row, i, depth) == IGNORED ? 0 : 1;
+        }
       }
     }
     return counts;
-  }
-
-  private static long countTargets(Tensor targets) {
-    return Arrays.stream(targets.toIntArray()).filter(target -> target != IGNORED).count();
   }
 
   TokenBatch assemble(List<TokenRow> rows, Allocator allocator) {
@@ -79,11 +75,7 @@ final class BatchAssembler {
 
   /** What the rows' teachers say about the targets of the main loss, null = nothing to learn. */
   private Distillation distillation(List<TokenRow> rows, Allocator allocator) {
-    int topK =
-        rows.stream()
-            .mapToInt(row -> row.teacher() == null ? 0 : row.teacher().topK())
-            .max()
-            .orElse(0);
+    int topK = rows.stream().mapToInt(TokenRow::teacherTopK).max().orElse(0);
     if (topK == 0 || !distill.readsTeacher()) {
       return null;
     }

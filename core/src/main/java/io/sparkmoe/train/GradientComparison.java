@@ -114,7 +114,7 @@ public final class GradientComparison {
       int modules = parameters.config().numMtpModules();
       BatchAssembler assembler = new BatchAssembler(seqLen, modules);
       TokenBatch batch = assembler.assemble(rows, scope);
-      long[] targets = assembler.countTargets(List.of(batch));
+      long[] targets = assembler.countTargets(rows);
       LossScales scales =
           LossScales.ofMeans(
               targets[0],

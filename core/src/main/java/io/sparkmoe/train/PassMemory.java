@@ -18,7 +18,8 @@ import java.util.List;
  * pass.
  *
  * <p>Legend: T tokens, S positions, D model width, F FFN width, E experts, K experts of a token, R
- * rows of the local experts, A tokens that arrive, H heads, C vocabulary.
+ * rows of the local experts, A tokens that arrive, H heads, C vocabulary, N tokens that a teacher
+ * stores of a position.
  */
 final class PassMemory {
 
@@ -27,6 +28,7 @@ final class PassMemory {
   private final int numRanks;
   private final int rows;
   private final int seqLen;
+  private final int teacherTopK;
   private final long expertRows;
   private final long arrivals;
   private final AllocationLedger ledger = new AllocationLedger();
@@ -35,6 +37,7 @@ final class PassMemory {
 
   /**
    * @param rows sequences of the pass on this rank
+   * @param teacherTopK N, 0 = no teacher
    * @param imbalance rows of this rank's experts over an even share
    */
   PassMemory(
@@ -45,6 +48,7 @@ final class PassMemory {
       int numRanks,
       int rows,
       int seqLen,
+      int teacherTopK,
       double imbalance) {
     this.model = model;
     this.layers = LayerMemory.of(precision, cluster.gemmBackend(), ledger);
@@ -53,6 +57,7 @@ final class PassMemory {
     this.numRanks = numRanks;
     this.rows = rows;
     this.seqLen = seqLen;
+    this.teacherTopK = teacherTopK;
     long tokens = (long) rows * seqLen;
     this.expertRows = (long) (imbalance * tokens * model.numExpertsPerTok());
     double copies =
@@ -137,6 +142,11 @@ final class PassMemory {
     batch.words(rows);
     for (int depth = 0; depth <= model.numMtpModules(); depth++) {
       batch.words(tokens(depth));
+    }
+    if (teacherTopK > 0) {
+      batch.words(tokens(0) * teacherTopK);
+      batch.words(tokens(0) * teacherTopK);
+      batch.words(tokens(0));
     }
     return batch;
   }

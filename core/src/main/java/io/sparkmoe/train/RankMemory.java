@@ -47,8 +47,17 @@ public record RankMemory(
   /** Buckets of the gradient reduction on their way, evaluation batches, and what is small. */
   private static final long SLACK_BYTES = 192L << 20;
 
-  /** Of a training rank. */
+  /** Of a training rank whose rows have no teacher. */
   public static RankMemory ofRank(RunConfig config, int numRanks) {
+    return ofRank(config, numRanks, 0);
+  }
+
+  /**
+   * Of a training rank.
+   *
+   * @param teacherTopK tokens that a teacher stores of a position, as far as the loss reads them
+   */
+  public static RankMemory ofRank(RunConfig config, int numRanks, int teacherTopK) {
     ModelConfig model = config.model();
     ExpertPlacement placement = new ExpertPlacement(model.numRoutedExperts(), numRanks);
     long replicated = elements(model, Part.REPLICATED);
@@ -67,8 +76,8 @@ public record RankMemory(
         trained * momentBytes(config),
         trained * config.train().precision().operandBytes(config.cluster().gemmBackend()),
         reductionElements(config, numRanks, replicated) * FP32_BYTES,
-        pass(config, numRanks, 1).training(),
-        pass(config, numRanks, numRanks == 1 ? 1 : LIMIT_IMBALANCE).training());
+        pass(config, numRanks, teacherTopK, 1).training(),
+        pass(config, numRanks, teacherTopK, numRanks == 1 ? 1 : LIMIT_IMBALANCE).training());
   }
 
   /** Of the driver: gates, and where it evaluates them, the ranks' hidden states and scores. */
@@ -107,7 +116,7 @@ public record RankMemory(
             .withGatePlacement(GatePlacement.EXECUTOR);
     long weights = Parameters.numElements(model, EnumSet.allOf(Part.class));
     AllocationLedger pass =
-        new PassMemory(model, precision, Recompute.NONE, alone, 1, rows, seqLen, 1).evaluation();
+        new PassMemory(model, precision, Recompute.NONE, alone, 1, rows, seqLen, 0, 1).evaluation();
     long operands = weights * precision.operandBytes(gemmBackend);
     return of(weights * FP32_BYTES, 0, 0, operands, 0, pass, pass);
   }
@@ -180,7 +189,8 @@ public record RankMemory(
     return elements;
   }
 
-  private static PassMemory pass(RunConfig config, int numRanks, double imbalance) {
+  private static PassMemory pass(
+      RunConfig config, int numRanks, int teacherTopK, double imbalance) {
     return new PassMemory(
         config.model(),
         config.train().precision(),
@@ -189,6 +199,7 @@ public record RankMemory(
         numRanks,
         rowsPerPass(config, numRanks),
         config.train().seqLen(),
+        teacherTopK,
         imbalance);
   }
 

@@ -43,10 +43,15 @@ public record ResidentMemory(long arenaBytes, long heapBytes, long wireBytes, lo
   /** Netty's pooled chunks of one executor. */
   private static final long EXECUTOR_WIRE_BYTES = 16 * MIB;
 
-  /** Of {@code --engine local}: rank and driver in one process. */
+  /** Of {@code --engine local}, rank and driver in one process, on rows without a teacher. */
   public static ResidentMemory local(RunConfig config) {
+    return local(config, 0);
+  }
+
+  /** Likewise, with so many tokens that a teacher stores of a position. */
+  public static ResidentMemory local(RunConfig config, int teacherTopK) {
     return withoutSpark(
-        RankMemory.ofRank(config, 1).expectedBytes()
+        RankMemory.ofRank(config, 1, teacherTopK).expectedBytes()
             + RankMemory.ofDriver(config, 1).expectedBytes());
   }
 
@@ -57,10 +62,15 @@ public record ResidentMemory(long arenaBytes, long heapBytes, long wireBytes, lo
         RankMemory.ofEvaluation(model, precision, gemmBackend, seqLen, rows).expectedBytes());
   }
 
-  /** Of an executor with one rank, the one that holds most experts. */
+  /** Of an executor with one rank, the one that holds most experts, on rows without a teacher. */
   public static ResidentMemory executor(RunConfig config, int numRanks) {
+    return executor(config, numRanks, 0);
+  }
+
+  /** Likewise, with so many tokens that a teacher stores of a position. */
+  public static ResidentMemory executor(RunConfig config, int numRanks, int teacherTopK) {
     return new ResidentMemory(
-        RankMemory.ofRank(config, numRanks).expectedBytes(),
+        RankMemory.ofRank(config, numRanks, teacherTopK).expectedBytes(),
         EXECUTOR_YOUNG_BYTES + EXECUTOR_OLD_BYTES,
         EXECUTOR_WIRE_BYTES,
         EXECUTOR_RUNTIME_BYTES);

@@ -35,6 +35,13 @@ public record RunConfig(
               mostTokens,
               tokens));
     }
+    if (train.seqLen() > model.maxPositionEmbeddings()) {
+      throw new IllegalArgumentException(
+          "train.seq_len must be <= model.max_position_embeddings="
+              + model.maxPositionEmbeddings()
+              + ", got "
+              + train.seqLen());
+    }
   }
 
   /** Widths of all that a layer computes for one token, together. */

@@ -23,8 +23,11 @@ import java.util.stream.IntStream;
  */
 public final class TeacherForcing {
 
-  /** Rows of a forward pass, whose every activation is kept. */
+  /** Rows of a forward pass. */
   private static final int ROWS_PER_PASS = 8;
+
+  /** The longest array that every JVM makes. */
+  private static final int MOST_ENTRIES = Integer.MAX_VALUE - 8;
 
   private TeacherForcing() {}
 
@@ -59,71 +62,109 @@ public final class TeacherForcing {
       int seqLen,
       int[] topKs,
       Arena arena) {
-    BatchAssembler assembler = new BatchAssembler(seqLen, 0);
+    int vocabulary = model.vocabSize();
+    int positions = seqLen + 1;
+    int[] kept = Arrays.stream(topKs).map(k -> Math.min(k, vocabulary)).toArray();
+    for (int k : kept) {
+      requireCountable(positions, k);
+    }
     // Where all of the vocabulary is kept, every row has the same ids.
     int[] allIds =
-        IntStream.range(0, (seqLen + 1) * model.vocabSize())
-            .map(i -> i % model.vocabSize())
-            .toArray();
+        IntStream.of(kept).anyMatch(k -> k == vocabulary)
+            ? IntStream.range(0, positions * vocabulary).map(i -> i % vocabulary).toArray()
+            : null;
+    BatchAssembler assembler = new BatchAssembler(seqLen, 0);
     List<List<TokenRow>> taught = new ArrayList<>();
-    for (int k = 0; k < topKs.length; k++) {
+    for (int k = 0; k < kept.length; k++) {
       taught.add(new ArrayList<>());
     }
     for (int first = 0; first < rows.size(); first += ROWS_PER_PASS) {
+      int firstRow = first;
       List<TokenRow> group = rows.subList(first, Math.min(rows.size(), first + ROWS_PER_PASS));
+      for (int k = 0; k < kept.length; k++) {
+        for (TokenRow row : group) {
+          TeacherColumns columns =
+              kept[k] == vocabulary ? whole(positions, allIds) : most(positions, kept[k]);
+          taught.get(k).add(row.withTeacher(columns));
+        }
+      }
       try (Scope scope = arena.scope()) {
         TokenBatch batch = assembler.assemble(group, scope);
-        Tensor logits = language.trace(0, first / ROWS_PER_PASS, batch, scope).logits();
-        for (int b = 0; b < group.size(); b++) {
-          Tensor own = logits.view(b * seqLen * logits.cols(), seqLen, logits.cols());
-          for (int k = 0; k < topKs.length; k++) {
-            TeacherColumns columns =
-                topKs[k] < logits.cols() ? most(own, topKs[k]) : all(own, allIds);
-            taught.get(k).add(group.get(b).withTeacher(columns));
-          }
-        }
+        language.logits(
+            0,
+            first / ROWS_PER_PASS,
+            batch,
+            arena,
+            (start, logits) -> {
+              for (int i = 0; i < logits.rows(); i++) {
+                double[] logP = logSoftmax(logits, i);
+                int row = firstRow + (start + i) / seqLen;
+                int position = (start + i) % seqLen + 1;
+                for (List<TokenRow> arm : taught) {
+                  keep(arm.get(row).teacher(), position, logP.clone());
+                }
+              }
+            });
       }
     }
     return taught;
   }
 
-  /** The K most probable tokens of each position, most probable first. */
-  private static TeacherColumns most(Tensor logits, int k) {
-    int positions = logits.rows() + 1;
-    int[] ids = new int[positions * k];
-    float[] logProbabilities = new float[positions * k];
-    float[] tail = new float[positions];
-    Arrays.fill(ids, 0, k, -1);
-    for (int p = 1; p < positions; p++) {
-      double[] logP = logSoftmax(logits, p - 1);
-      for (int j = 0; j < k; j++) {
-        int best = 0;
-        for (int c = 1; c < logP.length; c++) {
-          best = logP[c] > logP[best] ? c : best;
-        }
-        ids[p * k + j] = best;
-        logProbabilities[p * k + j] = (float) logP[best];
-        logP[best] = Double.NEGATIVE_INFINITY;
-      }
-      tail[p] = (float) Math.log(Arrays.stream(logP).map(Math::exp).sum());
+  private static void requireCountable(int positions, int k) {
+    long entries = (long) positions * k;
+    if (entries > MOST_ENTRIES) {
+      throw new IllegalArgumentException(
+          "cannot keep "
+              + k
+              + " tokens at each of "
+              + positions
+              + " positions: got "
+              + entries
+              + " entries of a row, expected at most "
+              + MOST_ENTRIES
+              + "; lower train.seq_len");
     }
-    return new TeacherColumns(allLearned(positions), k, ids, logProbabilities, tail);
   }
 
-  /** Every token of each position, by id. */
-  private static TeacherColumns all(Tensor logits, int[] ids) {
-    int positions = logits.rows() + 1;
-    int vocabulary = logits.cols();
-    float[] logProbabilities = new float[positions * vocabulary];
+  /** Columns of a row for the K most probable tokens of each position, most probable first. */
+  private static TeacherColumns most(int positions, int k) {
+    int[] ids = new int[positions * k];
+    Arrays.fill(ids, 0, k, -1);
+    return new TeacherColumns(
+        allLearned(positions), k, ids, new float[positions * k], new float[positions]);
+  }
+
+  /** Columns of a row for every token of each position, by id. */
+  private static TeacherColumns whole(int positions, int[] ids) {
     float[] tail = new float[positions];
     Arrays.fill(tail, Float.NEGATIVE_INFINITY);
-    for (int p = 1; p < positions; p++) {
-      double[] logP = logSoftmax(logits, p - 1);
-      for (int c = 0; c < vocabulary; c++) {
-        logProbabilities[p * vocabulary + c] = (float) logP[c];
+    return new TeacherColumns(
+        allLearned(positions), ids.length / positions, ids, new float[ids.length], tail);
+  }
+
+  /**
+   * Writes a position.
+   *
+   * @param logP of all tokens, overwritten
+   */
+  private static void keep(TeacherColumns columns, int position, double[] logP) {
+    int k = columns.topK();
+    if (k == logP.length) {
+      for (int c = 0; c < k; c++) {
+        columns.logProbabilities()[position * k + c] = (float) logP[c];
       }
+      return;
     }
-    return new TeacherColumns(allLearned(positions), vocabulary, ids, logProbabilities, tail);
+    for (int j = 0; j < k; j++) {
+      int best = 0;
+      for (int c = 1; c < logP.length; c++) {
+        best = logP[c] > logP[best] ? c : best;
+      }
+      columns.ids()[position * k + j] = best;
+      columns.logProbabilities()[position * k + j] = (float) logP[best];
+      logP[best] = Double.NEGATIVE_INFINITY;
+    }
+    columns.tailLogMass()[position] = (float) Math.log(Arrays.stream(logP).map(Math::exp).sum());
   }
 
   private static boolean[] allLearned(int positions) {

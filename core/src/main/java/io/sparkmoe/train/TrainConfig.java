@@ -18,7 +18,7 @@ import io.sparkmoe.model.Recompute;
  * @param weightDecay decoupled decay of matrices
  * @param beta1 decay of AdamW's first moment
  * @param beta2 decay of AdamW's second moment
- * @param eps AdamW's epsilon
+ * @param eps AdamW's epsilon, at least 1e-12
  * @param clipNorm largest global gradient norm, 0 = no clipping
  * @param mtpLossWeight lambda of the MTP loss, shared evenly by the modules
  * @param balanceLossAlpha factor of the sequence-wise balance loss
@@ -74,6 +74,9 @@ public record TrainConfig(
   /** Far above any run, and low enough that their product is a long. */
   private static final int MOST_SEQUENCES_OR_TOKENS = 1 << 24;
 
+  /** Below it, what the kernels cut off the moments would change weights. */
+  private static final double LEAST_EPS = 1e-12;
+
   public TrainConfig {
     require(steps >= 1, "steps must be >= 1, got " + steps);
     require(
@@ -90,7 +93,7 @@ public record TrainConfig(
     require(weightDecay >= 0, "weight_decay must be >= 0, got " + weightDecay);
     require(beta1 >= 0 && beta1 < 1, "beta1 must be in [0, 1), got " + beta1);
     require(beta2 >= 0 && beta2 < 1, "beta2 must be in [0, 1), got " + beta2);
-    require(eps > 0, "eps must be > 0, got " + eps);
+    require(eps >= LEAST_EPS, "eps must be >= " + LEAST_EPS + ", got " + eps);
     require(clipNorm >= 0, "clip_norm must be >= 0, got " + clipNorm);
     require(mtpLossWeight >= 0, "mtp_loss_weight must be >= 0, got " + mtpLossWeight);
     require(balanceLossAlpha >= 0, "balance_loss_alpha must be >= 0, got " + balanceLossAlpha);

@@ -118,16 +118,9 @@ public final class Worker {
   private void trainStep(int step, boolean last, RankState state, Arena arena) throws IOException {
     clock.enter(Phase.DATA);
     List<TokenRow> rows = settings.training().rowsOf(step);
-    Losses losses;
-    try (Scope scope = arena.scope()) {
-      List<TokenBatch> batches =
-          MicroBatches.split(rows, passes, config.train().seqLen()).stream()
-              .map(group -> assembler.assemble(group, scope))
-              .toList();
-      StepCounts counts = exchangeCounts(step, batches, rows.size());
-      state.countRounding(step);
-      losses = forwardBackward(step, batches, counts, state, arena);
-    }
+    StepCounts counts = exchangeCounts(step, rows);
+    state.countRounding(step);
+    Losses losses = forwardBackward(step, rows, counts, state, arena);
     StepReport report = reduce(step, losses, state);
     clock.enter(Phase.CONTROL);
     tell(Message.REPORT, step, report);
@@ -175,17 +168,17 @@ public final class Worker {
             clock.lapSeconds(), sentSinceLast(), evaluation, files, ProcessMemory.residentBytes()));
   }
 
-  private StepCounts exchangeCounts(int step, List<TokenBatch> batches, int sequences) {
-    long[] targets = assembler.countTargets(batches);
+  private StepCounts exchangeCounts(int step, List<TokenRow> rows) {
+    long[] targets = assembler.countTargets(rows);
     long[] mtpTargets = Arrays.copyOfRange(targets, 1, targets.length);
     clock.enter(Phase.CONTROL);
-    tell(Message.COUNTS, step, new StepCounts(targets[0], mtpTargets, sequences));
+    tell(Message.COUNTS, step, new StepCounts(targets[0], mtpTargets, rows.size()));
     return Protocol.receive(
         communicator, Communicator.DRIVER, Message.COUNTS, step, StepCounts.class);
   }
 
   private Losses forwardBackward(
-      int step, List<TokenBatch> batches, StepCounts counts, RankState state, Arena arena) {
+      int step, List<TokenRow> rows, StepCounts counts, RankState state, Arena arena) {
     LossScales scales =
         LossScales.ofMeans(
             counts.mainTargets(),
@@ -195,9 +188,14 @@ public final class Worker {
             config.train().balanceLossAlpha());
     Losses sum = Losses.none(config.model().numMtpModules());
     int pass = 0;
-    clock.enter(Phase.TRUNK);
-    for (TokenBatch batch : batches) {
-      sum = sum.plus(state.model().train(step, pass++, batch, scales, arena));
+    for (List<TokenRow> group : MicroBatches.split(rows, passes, config.train().seqLen())) {
+      clock.enter(Phase.DATA);
+      // Of one pass at a time: what a teacher says about a whole step may outgrow the activations.
+      try (Scope scope = arena.scope()) {
+        TokenBatch batch = assembler.assemble(group, scope);
+        clock.enter(Phase.TRUNK);
+        sum = sum.plus(state.model().train(step, pass++, batch, scales, arena));
+      }
     }
     return sum;
   }

@@ -239,6 +239,8 @@ class ConfigResolverTest {
           train.steps=0          | train.steps must be >= 1, got 0
           min_lr=1               | train.min_lr must be in [0, lr=0.004], got 1.0; it comes from --set min_lr
           lr=1e-5 min_lr=1e-4    | train.min_lr must be in [0, lr=1.0E-5], got 1.0E-4; it comes from --set min_lr
+          seq_len=129            | train.seq_len must be <= model.max_position_embeddings=128, got 129; it comes from --set seq_len
+          train.eps=9e-13        | train.eps must be >= 1.0E-12, got 9.0E-13; it comes from --set train.eps
           deadline_seconds=0     | cluster.deadline_seconds must be >= 1, got 0
           """)
   void anImpossibleCombinationIsRefusedWithItsOrigin(String assignment, String message) {

@@ -86,7 +86,18 @@ class ModelSizeTest {
     assertThat(WireVolume.of(v3, 256).expertBytesPerToken()).isCloseTo(expected, within(1.0));
   }
 
-  private static RunConfig preset(String name) {
-    return new ConfigResolver().preset(name).set(List.of()).resolve().toRunConfig();
+  /** Layers of the main model are entered once more, the MTP module is not. */
+  @Test
+  void layersThatAreComputedAgainSendTheirTokensAgain() {
+    double kept = WireVolume.of(preset("deepseek-v3"), 256).expertBytesPerToken();
+    double again =
+        WireVolume.of(preset("deepseek-v3", "train.recompute=layer"), 256).expertBytesPerToken();
+    assertThat(again / kept).isCloseTo((3.0 * 58 + 2) / (2 * 59), within(1e-9));
+    RunConfig dense = preset("dense-small", "train.recompute=layer");
+    assertThat(WireVolume.of(dense, 2).expertBytesPerToken()).isZero();
+  }
+
+  private static RunConfig preset(String name, String... settings) {
+    return new ConfigResolver().preset(name).set(List.of(settings)).resolve().toRunConfig();
   }
 }

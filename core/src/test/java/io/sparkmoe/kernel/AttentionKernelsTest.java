@@ -6,6 +6,8 @@ import static org.assertj.core.api.Assertions.within;
 import io.sparkmoe.kernel.KernelTwins.Fill;
 import io.sparkmoe.tensor.Tensor;
 import java.util.EnumSet;
+import java.util.List;
+import java.util.Set;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -91,6 +93,43 @@ class AttentionKernelsTest {
     new ReferenceKernels().assembleQuery(query, q, cos, sin);
     // A quarter turn: (a, b) -> (-b, a) on (1, 2) and (3, 4).
     assertThat(query.toFloatArray()).containsExactly(9, -2, 1, -4, 3);
+  }
+
+  // Law: a matrix library that compiles each shape of products compiles few, whatever the length.
+  @Test
+  void aLongerSequenceNeedsNoMoreShapesOfProducts() {
+    Set<List<Object>> few = shapes(1024);
+    assertThat(shapes(2048)).hasSameSizeAs(few);
+    assertThat(few).hasSizeLessThan(40);
+    assertThat(shapes(1000, 1024).size()).isLessThan(shapes(1000).size() + few.size());
+  }
+
+  /** Of the forward and backward of one head over sequences of those lengths. */
+  private Set<List<Object>> shapes(int... lengths) {
+    try (RecordingGemm gemm = new RecordingGemm();
+        Parallel parallel = new ThreadPoolParallel("test", 1)) {
+      VectorAttention attention = new VectorAttention(gemm, parallel);
+      for (int s : lengths) {
+        Tensor query = twins.mixed(1, 1, s, 4);
+        Tensor key = twins.mixed(1, 1, s, 4);
+        Tensor value = twins.mixed(1, 1, s, 6);
+        Tensor out = twins.unwritten(s, 6);
+        Tensor logSumExp = twins.unwritten(1, 1, s);
+        attention.forward(out, logSumExp, query, key, value, 0.5);
+        attention.backward(
+            twins.unwritten(query.shape()),
+            twins.unwritten(key.shape()),
+            twins.unwritten(value.shape()),
+            twins.mixed(out.shape()),
+            out,
+            logSumExp,
+            query,
+            key,
+            value,
+            0.5);
+      }
+      return gemm.shapes;
+    }
   }
 
   @Test

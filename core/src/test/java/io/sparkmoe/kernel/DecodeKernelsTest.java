@@ -6,6 +6,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.sparkmoe.kernel.DecodeKernels.CachedRows;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
+import java.util.List;
+import java.util.Set;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -80,6 +82,28 @@ class DecodeKernelsTest {
             kernels.latentAttention(t[0], t[1], seen, 0.3);
           },
           tensors);
+    }
+  }
+
+  // Law: a matrix library that compiles each shape of products compiles few, whatever the length.
+  @Test
+  void aLongerPromptNeedsNoMoreShapesOfProducts() {
+    Set<List<Object>> few = shapes(1024);
+    assertThat(shapes(2048)).hasSameSizeAs(few);
+    assertThat(few).hasSizeLessThan(20);
+  }
+
+  private Set<List<Object>> shapes(int length) {
+    try (RecordingGemm gemm = new RecordingGemm();
+        Parallel parallel = new ThreadPoolParallel("test", 1)) {
+      CachedRows prompt = new CachedRows(twins.mixed(length, 6), length, length);
+      new VectorLatentAttention(gemm, parallel)
+          .attention(
+              twins.unwritten(length, 1, 4),
+              twins.mixed(length, 1, 6),
+              new CachedRows[] {prompt},
+              0.3f);
+      return gemm.shapes;
     }
   }
 

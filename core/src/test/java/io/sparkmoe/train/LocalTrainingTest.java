@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import io.sparkmoe.config.WireVolume;
 import io.sparkmoe.io.FaultyStore;
 import io.sparkmoe.io.LocalStore;
 import io.sparkmoe.parallel.ClusterConfig.GatePlacement;
@@ -18,6 +19,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
@@ -369,6 +371,29 @@ class LocalTrainingTest {
       assertThat(step.expertLoadMaxOverMean())
           .isEqualTo(expected.metrics().get(i).expertLoadMaxOverMean());
     }
+  }
+
+  @Test
+  @DisplayName(
+      "computing layers again sends the main model's tokens once more, as the estimate says")
+  void recomputeSendsOnceMore() throws Exception {
+    TinyRun kept = new TinyRun().with("steps", 2).ranks(2);
+    TinyRun again = new TinyRun().with("steps", 2).with("recompute", "LAYER").ranks(2);
+    Map<String, Long> once = kept.run().metrics().get(0).wireBytes();
+    Map<String, Long> twice = again.run().metrics().get(0).wireBytes();
+    // Two forward passes of one layer and one of a module for MTP, which reads a token less and
+    // chooses other experts.
+    double forward = (2.0 * TinyRun.SEQ_LEN + TinyRun.SEQ_LEN - 1) / (2 * TinyRun.SEQ_LEN - 1);
+    for (String kind : List.of("dispatch", "combine")) {
+      assertThat((double) twice.get(kind) / once.get(kind)).isCloseTo(forward, within(0.1));
+    }
+    for (String kind : List.of("dispatchBackward", "combineBackward")) {
+      assertThat(twice.get(kind)).isEqualTo(once.get(kind));
+    }
+    double estimate =
+        WireVolume.of(again.config(), 2).expertBytesPerToken()
+            / WireVolume.of(kept.config(), 2).expertBytesPerToken();
+    assertThat(estimate).isEqualTo(5.0 / 4);
   }
 
   @Test

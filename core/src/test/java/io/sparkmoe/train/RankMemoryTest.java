@@ -3,6 +3,7 @@ package io.sparkmoe.train;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.sparkmoe.config.ConfigResolver;
+import io.sparkmoe.data.TeacherColumns;
 import io.sparkmoe.data.TokenRow;
 import io.sparkmoe.kernel.ComputeEngine;
 import io.sparkmoe.model.LossScales;
@@ -13,7 +14,10 @@ import io.sparkmoe.parallel.PhaseClock;
 import io.sparkmoe.parallel.RankThreads;
 import io.sparkmoe.tensor.Arena;
 import io.sparkmoe.tensor.Scope;
+import io.sparkmoe.train.CoordinatorSettings.Resume;
+import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.assertj.core.data.Percentage;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
@@ -87,6 +91,45 @@ class RankMemoryTest {
   }
 
   @Test
+  @DisplayName("a pass holds what a teacher says about its own rows, as the estimate says")
+  void teacher() throws Exception {
+    RunConfig config = config("tiny", "cluster.gate_placement=executor");
+    TeacherColumns columns = teacherOf(config);
+    long owned = RankThreads.run(1, end -> ownedAfterSteps(config, end, columns)).get(0);
+    RankMemory memory = RankMemory.ofRank(config, 1, columns.topK());
+    assertThat((double) owned).isCloseTo(memory.expectedBytes(), Percentage.withPercentage(4));
+    long targets = config.train().tokensPerStep() * (8L * columns.topK() + 4);
+    assertThat(memory.passBytes() - RankMemory.ofRank(config, 1).passBytes()).isEqualTo(targets);
+    assertThat(memory.limitBytes()).isGreaterThan(RankMemory.ofRank(config, 1).limitBytes());
+  }
+
+  @Test
+  @DisplayName("what a teacher says about a whole step need not fit into the limit")
+  void teacherOfManyPasses() throws Exception {
+    RunConfig config =
+        config(
+            "tiny",
+            "cluster.gate_placement=executor",
+            "train.steps=1",
+            "train.seq_len=128",
+            "train.batch_sequences=640",
+            "train.micro_batch_sequences=8");
+    TeacherColumns columns = teacherOf(config);
+    long limit = RankMemory.ofRank(config, 1).limitBytes();
+    assertThat(config.train().tokensPerStep() * 8 * columns.topK()).isGreaterThan(limit);
+    RunResult result =
+        LocalTraining.run(
+            config,
+            1,
+            rank ->
+                new WorkerSettings(
+                    step -> taught(config, rank, 1, step, columns), List.of(), null, 1, limit),
+            new CoordinatorSettings(null, Resume.never(), DataIdentity.UNKNOWN, 0, 1, 64L << 20),
+            new RunListener() {});
+    assertThat(result.metrics()).hasSize(1);
+  }
+
+  @Test
   @DisplayName("frames that wait are those of one layer's tokens or of the gradients")
   void waitingFrames() {
     RunConfig config = config("quickstart");
@@ -115,21 +158,45 @@ class RankMemoryTest {
     return RankMemory.ofRank(config, numRanks).expectedBytes();
   }
 
+  /** All of a row's vocabulary, equally probable. */
+  private static TeacherColumns teacherOf(RunConfig config) {
+    int positions = config.train().seqLen() + 1;
+    int vocabulary = config.model().vocabSize();
+    boolean[] learned = new boolean[positions];
+    Arrays.fill(learned, true);
+    float[] logProbabilities = new float[positions * vocabulary];
+    Arrays.fill(logProbabilities, (float) -Math.log(vocabulary));
+    float[] tail = new float[positions];
+    Arrays.fill(tail, Float.NEGATIVE_INFINITY);
+    int[] ids = IntStream.range(0, positions * vocabulary).map(i -> i % vocabulary).toArray();
+    return new TeacherColumns(learned, vocabulary, ids, logProbabilities, tail);
+  }
+
+  /** Random rows, plain where there is no teacher. */
+  private static List<TokenRow> taught(
+      RunConfig config, int rank, int numRanks, int step, TeacherColumns teacher) {
+    return new SyntheticRows(config.train(), config.model().vocabSize(), rank, numRanks)
+        .rowsOf(step).stream().map(row -> row.withTeacher(teacher)).toList();
+  }
+
   private static long ownedAfterSteps(RunConfig config, Communicator end) {
+    return ownedAfterSteps(config, end, null);
+  }
+
+  private static long ownedAfterSteps(RunConfig config, Communicator end, TeacherColumns teacher) {
     try (ComputeEngine engine = ComputeEngine.open("memory", config.cluster().gemmBackend(), 1);
         Arena arena =
             new Arena("rank " + end.rank(), RankMemory.ofRank(config, end.size()).limitBytes());
         RankState state =
             new RankState(config, end, engine.kernels(), arena, new PhaseClock(Phase.CONTROL))) {
       state.parameters().initialize(1);
-      SyntheticRows rows =
-          new SyntheticRows(config.train(), config.model().vocabSize(), end.rank(), end.size());
       BatchAssembler assembler =
-          new BatchAssembler(config.train().seqLen(), config.model().numMtpModules());
+          new BatchAssembler(
+              config.train().seqLen(), config.model().numMtpModules(), config.distill());
       double[] mtp = new double[config.model().numMtpModules()];
-      java.util.Arrays.fill(mtp, 1e-4);
+      Arrays.fill(mtp, 1e-4);
       for (int step = 1; step <= 2; step++) {
-        List<TokenRow> own = rows.rowsOf(step);
+        List<TokenRow> own = taught(config, end.rank(), end.size(), step, teacher);
         try (Scope scope = arena.scope()) {
           TokenBatch batch = assembler.assemble(own, scope);
           state.model().train(step, 0, batch, new LossScales(1e-3, mtp, 1e-4), arena);

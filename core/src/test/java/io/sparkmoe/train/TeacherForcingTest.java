@@ -1,6 +1,7 @@
 package io.sparkmoe.train;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import io.sparkmoe.checkpoint.CheckpointReader;
@@ -53,6 +54,47 @@ class TeacherForcingTest {
     }
     assertThat(sum / targets).isCloseTo(loss, within(1e-5));
     ranksAgree(taught.get(0));
+  }
+
+  @Test
+  @DisplayName("a teacher whose logits of a pass outgrow the limit reads them block by block")
+  void readsLogitsBlockByBlock() throws Exception {
+    // Logits of 8 rows take 328 MB, those of a block of 256 tokens 41 MB.
+    int seqLen = 256;
+    new TinyRun()
+        .model("vocab_size", 40_000)
+        .model("max_position_embeddings", seqLen)
+        .seqLen(seqLen)
+        .with("steps", 1)
+        .in(folder)
+        .run();
+    try (CheckpointReader teacher = new CheckpointStore(new LocalStore(folder)).open(1)) {
+      List<TokenRow> rows = TinyRun.cut(TinyRun.rows(8, 1), seqLen);
+      List<TokenRow> taught = TeacherForcing.teach(teacher, rows, seqLen, new int[] {1}, 1).get(0);
+      for (TokenRow row : taught) {
+        for (int p = 1; p <= seqLen; p++) {
+          TeacherColumns columns = row.teacher();
+          double mass =
+              Math.exp(columns.logProbabilities()[p]) + Math.exp(columns.tailLogMass()[p]);
+          assertThat(mass).isCloseTo(1, within(1e-5));
+        }
+      }
+    }
+  }
+
+  @Test
+  @DisplayName("a row with more entries than an array holds is refused")
+  void rowsAreCountable() throws Exception {
+    new TinyRun().with("steps", 1).in(folder).run();
+    try (CheckpointReader teacher = new CheckpointStore(new LocalStore(folder)).open(1)) {
+      int[] topKs = {4, TinyRun.VOCAB};
+      assertThatThrownBy(
+              () -> TeacherForcing.teach(teacher, TinyRun.rows(1, 1), 99_999_999, topKs, 1))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessage(
+              "cannot keep 29 tokens at each of 100000000 positions: got 2900000000 entries of a"
+                  + " row, expected at most 2147483639; lower train.seq_len");
+    }
   }
 
   /** Law: how many ranks share a batch changes no loss. */

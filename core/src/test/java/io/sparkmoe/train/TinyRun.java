@@ -1,6 +1,7 @@
 package io.sparkmoe.train;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sparkmoe.data.InMemoryRowSource;
 import io.sparkmoe.data.RowOrder;
 import io.sparkmoe.data.TokenRow;
@@ -48,6 +49,7 @@ final class TinyRun {
               1e-8,
               "weight_decay",
               0.1));
+  private ModelConfig model = model();
   private ClusterConfig cluster =
       ClusterConfig.defaults()
           .withGemmBackend("openblas")
@@ -86,12 +88,21 @@ final class TinyRun {
             3));
   }
 
+  /** Another size of the model. */
+  TinyRun model(String key, int value) {
+    ObjectMapper json = new ObjectMapper();
+    ObjectNode shape = json.valueToTree(model);
+    shape.put(key, value);
+    this.model = json.convertValue(shape, ModelConfig.class);
+    return this;
+  }
+
   TinyRun rows(List<TokenRow> others) {
     this.rows = others;
     return this;
   }
 
-  /** The same rows, cut after so many inputs. */
+  /** The same rows, cut or padded to so many inputs. */
   TinyRun seqLen(int seqLen) {
     this.rows = cut(rows, seqLen);
     this.validation = cut(validation, seqLen);
@@ -169,7 +180,7 @@ final class TinyRun {
 
   RunConfig config() {
     return new RunConfig(
-        model(), new ObjectMapper().convertValue(train, TrainConfig.class), cluster, distill);
+        model, new ObjectMapper().convertValue(train, TrainConfig.class), cluster, distill);
   }
 
   RunResult run() throws IOException {
@@ -266,7 +277,7 @@ final class TinyRun {
     return rows;
   }
 
-  private static List<TokenRow> cut(List<TokenRow> rows, int seqLen) {
+  static List<TokenRow> cut(List<TokenRow> rows, int seqLen) {
     int length = seqLen + 1;
     return rows.stream()
         .map(

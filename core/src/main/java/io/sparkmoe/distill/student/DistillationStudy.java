@@ -129,7 +129,7 @@ public final class DistillationStudy {
                     validation,
                     null,
                     1,
-                    RankMemory.ofRank(config, 1).limitBytes()),
+                    RankMemory.ofRank(config, 1, teacherTopK(config, rows)).limitBytes()),
             new CoordinatorSettings(
                 null,
                 Resume.never(),
@@ -140,6 +140,12 @@ public final class DistillationStudy {
             new RunListener() {})
         .evaluation()
         .meanLoss();
+  }
+
+  private static int teacherTopK(RunConfig config, List<TokenRow> rows) {
+    return config.distill().readsTeacher()
+        ? rows.stream().mapToInt(TokenRow::teacherTopK).max().orElse(0)
+        : 0;
   }
 
   private static RuntimeException cause(ExecutionException failure) throws IOException {

@@ -135,6 +135,11 @@ public final class StudentRows implements Serializable {
     return numRows;
   }
 
+  /** Most tokens that the teacher stored of a position; 0 when the loss reads none. */
+  public int teacherTopK() {
+    return topK;
+  }
+
   /** Tokens of all rows. */
   public long numTokens() {
     return Arrays.stream(trainTokens).sum() + validationTokens;
@@ -166,8 +171,7 @@ public final class StudentRows implements Serializable {
    * @param rows its training rows, ascending by id
    */
   public void packBucket(int bucket, Iterator<StudentSequence> rows, Consumer<TokenRow> packed) {
-    StudentPacker packer =
-        new StudentPacker(seqLen, distill.readsTeacher() ? topK : 0, firstRow[bucket], packed);
+    StudentPacker packer = new StudentPacker(seqLen, topK, firstRow[bucket], packed);
     pack(packer, rows);
   }
 

@@ -210,6 +210,11 @@ public final class DistillationDataset implements TrainingRows {
   }
 
   @Override
+  public int teacherTopK() {
+    return rows.teacherTopK();
+  }
+
+  @Override
   public double validationBytesPerToken() {
     return rows.validationBytesPerToken();
   }

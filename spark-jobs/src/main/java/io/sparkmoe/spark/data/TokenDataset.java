@@ -201,6 +201,11 @@ public final class TokenDataset implements TrainingRows {
   }
 
   @Override
+  public int teacherTopK() {
+    return 0;
+  }
+
+  @Override
   public double validationBytesPerToken() {
     return info.validation().bytesPerToken();
   }

@@ -24,6 +24,9 @@ public interface TrainingRows {
   /** Rows to train on. */
   long numTrainRows();
 
+  /** Most tokens that a teacher stored of a position and the loss reads; 0 without a teacher. */
+  int teacherTopK();
+
   /** Bytes of text in a token of the validation rows. */
   double validationBytesPerToken();
 

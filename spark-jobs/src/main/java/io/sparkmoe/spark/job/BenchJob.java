@@ -111,7 +111,7 @@ public final class BenchJob {
 
   private void local(RunConfig config, int threads, Steps steps) throws IOException {
     RunConfig local = config.forLocalEngine();
-    LocalRun.requireMemory(local);
+    LocalRun.requireMemory(local, 0);
     LocalTraining.run(
         local,
         1,
@@ -127,7 +127,7 @@ public final class BenchJob {
   }
 
   private void onSpark(RunConfig config, int threads, Steps steps) throws InterruptedException {
-    try (SparkSetup spark = SparkSetup.start(config, options.executors(), "moe bench train")) {
+    try (SparkSetup spark = SparkSetup.start(config, 0, options.executors(), "moe bench train")) {
       spark.remarks().forEach(err::println);
       int numRanks = spark.numRanks();
       JavaRDD<Integer> ranks =
@@ -155,6 +155,11 @@ public final class BenchJob {
     @Override
     public RowSource source(Iterator<Integer> partition, RunConfig config, int rank, int numRanks) {
       return new SyntheticRows(config.train(), config.model().vocabSize(), rank, numRanks);
+    }
+
+    @Override
+    public int teacherTopK() {
+      return 0;
     }
 
     @Override

@@ -19,10 +19,12 @@ final class DatasetRows implements SparkRun.Rows<PositionedRow> {
   private static final long serialVersionUID = 1;
 
   private final long numRows;
+  private final int teacherTopK;
   private final Broadcast<List<TokenRow>> validation;
 
-  DatasetRows(long numRows, Broadcast<List<TokenRow>> validation) {
+  DatasetRows(long numRows, int teacherTopK, Broadcast<List<TokenRow>> validation) {
     this.numRows = numRows;
+    this.teacherTopK = teacherTopK;
     this.validation = validation;
   }
 
@@ -31,6 +33,11 @@ final class DatasetRows implements SparkRun.Rows<PositionedRow> {
       Iterator<PositionedRow> partition, RunConfig config, int rank, int numRanks) {
     RowOrder order = new RowOrder(numRows, config.train().batchSequences(), config.train().seed());
     return new StreamedRowSource(partition, order, rank, numRanks);
+  }
+
+  @Override
+  public int teacherTopK() {
+    return teacherTopK;
   }
 
   @Override

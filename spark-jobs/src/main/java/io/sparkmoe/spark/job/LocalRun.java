@@ -20,16 +20,21 @@ final class LocalRun {
 
   private LocalRun() {}
 
-  /** Refuses a run that this machine's memory cannot hold, before it takes any. */
-  static void requireMemory(RunConfig config) {
+  /**
+   * Refuses a run that this machine's memory cannot hold, before it takes any.
+   *
+   * @param teacherTopK tokens that a teacher stores of a position, as far as the loss reads them
+   */
+  static void requireMemory(RunConfig config, int teacherTopK) {
     Preflight.checkThisMachine(
-        ResidentMemory.local(config).bytes(),
+        ResidentMemory.local(config, teacherTopK).bytes(),
         "lower train.micro_batch_sequences, set train.recompute=layer, or take a smaller model");
   }
 
   static FinishedRun run(RunPlan plan, int threads, RunListener listener) throws IOException {
     RunConfig config = plan.config();
-    requireMemory(config);
+    int teacherTopK = plan.dataset().teacherTopK();
+    requireMemory(config, teacherTopK);
     List<TokenRow> rows = plan.dataset().readTrain();
     List<TokenRow> validation = plan.dataset().readValidation();
     RowOrder order = plan.rowOrder();
@@ -44,7 +49,7 @@ final class LocalRun {
                     validation,
                     plan.folder().store(),
                     threads,
-                    RankMemory.ofRank(config, 1).limitBytes()),
+                    RankMemory.ofRank(config, 1, teacherTopK).limitBytes()),
             new CoordinatorSettings(
                 plan.folder().store(),
                 plan.resume(),

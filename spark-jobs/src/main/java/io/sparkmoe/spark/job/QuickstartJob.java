@@ -122,7 +122,7 @@ public final class QuickstartJob {
     if (!run.exists(RunFolder.CONFIG_FILE)) {
       new RunFolder(run).requireRoomFor(config, DataIdentity.UNKNOWN, Resume.auto());
     }
-    try (SparkSetup setup = SparkSetup.start(config, options.executors(), "moe quickstart")) {
+    try (SparkSetup setup = SparkSetup.start(config, 0, options.executors(), "moe quickstart")) {
       setup.remarks().forEach(err::println);
       err.println("preparing Europarl: languages, tokenizer, Parquet");
       run.writeText(RunFolder.QUICKSTART_FILE, MARK);

@@ -33,6 +33,9 @@ final class SparkRun<T> {
 
     RowSource source(Iterator<T> partition, RunConfig config, int rank, int numRanks);
 
+    /** As {@link io.sparkmoe.spark.data.TrainingRows#teacherTopK}. */
+    int teacherTopK();
+
     /** Validation rows, the same on every rank. */
     List<TokenRow> validation();
   }

@@ -33,10 +33,11 @@ final class SparkSetup implements AutoCloseable {
   /**
    * Checks the settings, starts Spark and waits for its executors.
    *
+   * @param teacherTopK tokens that a teacher stores of a position, as far as the loss reads them
    * @param executors ranks, 0 = as many as the settings name
    * @throws io.sparkmoe.spark.cluster.PreflightException naming the setting to change
    */
-  static SparkSetup start(RunConfig config, int executors, String name)
+  static SparkSetup start(RunConfig config, int teacherTopK, int executors, String name)
       throws InterruptedException {
     SparkConf conf = new SparkConf().setIfMissing("spark.app.name", name);
     MasterCheck.check(conf);
@@ -44,8 +45,8 @@ final class SparkSetup implements AutoCloseable {
     MemoryNeed need =
         new MemoryNeed(
             HEAP_BYTES + RankMemory.waitingFrameBytes(config, numRanks),
-            RankMemory.ofRank(config, numRanks).limitBytes(),
-            ResidentMemory.executor(config, numRanks).bytes());
+            RankMemory.ofRank(config, numRanks, teacherTopK).limitBytes(),
+            ResidentMemory.executor(config, numRanks, teacherTopK).bytes());
     ClusterDefaults.fillIn(conf, numRanks, need);
     Preflight.checkSettings(conf, numRanks, need);
     KryoRoundTrip.check(conf);

@@ -36,7 +36,10 @@ final class SparkTraining {
     JavaRDD<PositionedRow> partitions =
         plan.dataset().forRanks(context, order, firstStep(plan), config.train().steps(), numRanks);
     DatasetRows rows =
-        new DatasetRows(order.numRows(), context.broadcast(new ArrayList<>(validation)));
+        new DatasetRows(
+            order.numRows(),
+            plan.dataset().teacherTopK(),
+            context.broadcast(new ArrayList<>(validation)));
     StoreLocation store = new StoreLocation(plan.folder().store().location(), hadoop);
     CoordinatorSettings settings =
         new CoordinatorSettings(

@@ -87,7 +87,9 @@ final class TrainingRun {
 
   private FinishedRun onSpark(RunPlan plan, Configuration hadoop, RunConsole console)
       throws IOException, InterruptedException {
-    try (SparkSetup spark = SparkSetup.start(plan.config(), options.executors(), command)) {
+    int teacherTopK = plan.dataset().teacherTopK();
+    try (SparkSetup spark =
+        SparkSetup.start(plan.config(), teacherTopK, options.executors(), command)) {
       spark.remarks().forEach(err::println);
       return SparkTraining.run(spark.context(), spark.numRanks(), plan, hadoop, console);
     }

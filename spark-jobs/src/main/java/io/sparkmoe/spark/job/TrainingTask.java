@@ -40,7 +40,7 @@ final class TrainingTask<T> implements RankTask<T> {
               rows.validation(),
               folder,
               threads == 0 ? context.numThreads() : threads,
-              RankMemory.ofRank(config, context.numRanks()).limitBytes());
+              RankMemory.ofRank(config, context.numRanks(), rows.teacherTopK()).limitBytes());
       new Worker(config, communicator, settings).run();
       return new byte[0];
     }

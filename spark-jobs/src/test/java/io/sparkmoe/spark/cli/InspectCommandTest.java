@@ -97,7 +97,7 @@ class InspectCommandTest {
             HuggingFaceConfig.toJson(tiny().model()).put("model_type", "deepseek_v3").toString());
 
     for (Path file : List.of(yaml, huggingFace)) {
-      JsonNode shown = json("inspect", file.toString(), "--json", "--batch", "4");
+      JsonNode shown = json("inspect", file.toString(), "--json", "--batch", "4", "--seq", "32");
       assertThat(shown.path("source").asText()).isEqualTo("config " + file);
       assertThat(shown.path("parameters").path("total").asLong()).isEqualTo(tiny);
       assertThat(shown.path("config").path("train").path("batch_sequences").asInt()).isEqualTo(4);
@@ -129,7 +129,7 @@ class InspectCommandTest {
         "hidden_size=262144 intermediate_size=262144 moe_intermediate_size=262144"
             + " vocab_size=16777216 n_routed_experts=65536",
         "num_hidden_layers=4096 n_routed_experts=64 hidden_size=262144",
-        "train.batch_sequences=1048576 train.seq_len=16777216"
+        "train.batch_sequences=1048576 train.seq_len=16777216" + " max_position_embeddings=16777216"
       })
   void theLargestSizesDoNotOverflow(String settings) throws IOException {
     List<String> words = new ArrayList<>(List.of("inspect", "tiny", "--json"));
