@@ -66,7 +66,8 @@ public final class InferenceTeacherModel implements TeacherModel {
       throw e;
     }
     this.generator = new TextGenerator(model, tokenizer, endIds);
-    this.scorer = new TokenScorer(model, engine.kernels(), arena, sampling.topK());
+    this.scorer =
+        new TokenScorer(model, engine.kernels(), arena, tokenizer.vocabSize(), sampling.topK());
   }
 
   /** Memory that a model of this shape takes here. */

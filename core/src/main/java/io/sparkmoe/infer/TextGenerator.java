@@ -42,7 +42,7 @@ public final class TextGenerator {
     this.model = model;
     this.tokenizer = tokenizer;
     this.endIds = Set.copyOf(endIds);
-    Sampler sampler = new Sampler(model.decodeKernels(), model.config().vocabSize());
+    Sampler sampler = new Sampler(model.decodeKernels(), tokenizer.vocabSize());
     this.decoder =
         speculative ? new SpeculativeDecoder(model, sampler) : new PlainDecoder(model, sampler);
   }

@@ -101,13 +101,16 @@ public interface DecodeKernels {
    */
   void latentAttention(Tensor context, Tensor query, CachedRows[] views, double scale);
 
-  /** Index of the largest element of a row of x (M, C), the lowest one among equals. */
-  int argMax(Tensor x, int row);
+  /**
+   * Index of the largest of the first {@code count} elements of a row of x (M, C), the lowest one
+   * among equals.
+   */
+  int argMax(Tensor x, int row, int count);
 
   /**
-   * {@code y = softmax(x / temperature)} of one row.
+   * {@code y = softmax(x / temperature)} of the first elements of one row.
    *
-   * @param y C values, written
+   * @param y as many values as are looked at, at most C, written
    * @param x (M, C)
    */
   void softmax(float[] y, Tensor x, int row, double temperature);

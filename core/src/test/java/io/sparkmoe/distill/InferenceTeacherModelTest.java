@@ -61,6 +61,12 @@ class InferenceTeacherModelTest {
 
   private static List<DistillationRow> teach(
       SamplingSettings sampling, List<String> failures, Prompt... prompts) throws Exception {
+    return teach(parameters, sampling, failures, prompts);
+  }
+
+  private static List<DistillationRow> teach(
+      Parameters weights, SamplingSettings sampling, List<String> failures, Prompt... prompts)
+      throws Exception {
     List<DistillationRow> rows = new ArrayList<>();
     AnswerSink sink =
         new AnswerSink() {
@@ -81,7 +87,7 @@ class InferenceTeacherModelTest {
     Tokenizer tokenizer = new ByteTokenizer();
     InferenceTeacherModel model =
         new InferenceTeacherModel(
-            new ParameterWeights(parameters),
+            new ParameterWeights(weights),
             sampling,
             new InferenceTeacherModel.Compute("auto", 2),
             tokenizer,
@@ -185,6 +191,43 @@ class InferenceTeacherModelTest {
     for (int i = 0; i < plain.sampledLogprobs().length; i++) {
       assertThat(plain.sampledLogprobs()[i])
           .isCloseTo(rows.get(0).sampledLogprobs()[i], within(1e-4f));
+    }
+  }
+
+  /** A vocabulary is often padded to a round number; the tokenizer knows none of those ids. */
+  @Test
+  void idsBeyondTheTokenizersAreNeitherWrittenNorRankedAndCountAsTail() throws Exception {
+    ModelConfig config =
+        TinyModel.config(Map.of("vocab_size", 300, "max_position_embeddings", 400));
+    try (Parameters padded = Parameters.allocateAll(config, DType.F32, arena)) {
+      padded.initialize(SEED);
+      Tensor head = padded.weight("lm_head.weight").value();
+      Random random = new Random(SEED);
+      for (int i = 0; i < head.size(); i++) {
+        head.setFloat(i, (float) random.nextGaussian());
+      }
+      int all = TOKENIZER.vocabSize();
+      List<DistillationRow> rows =
+          teach(
+              padded,
+              new SamplingSettings(20, 1, 1, all, 1),
+              new ArrayList<>(),
+              Prompt.ofText("To be"),
+              new Prompt("", "or", null, " not to be", null));
+
+      assertThat(rows).hasSize(2);
+      for (DistillationRow row : rows) {
+        assertThat(Arrays.stream(row.completionIds())).allMatch(id -> id < all);
+        for (int i = 0; i < row.topkIds().length; i++) {
+          assertThat(Arrays.stream(row.topkIds()[i])).hasSize(all).allMatch(id -> id < all);
+          double mass = Math.exp(row.tailLogMass()[i]);
+          assertThat(mass).as("mass of the padding").isGreaterThan(1e-3);
+          for (float p : row.topkLogprobs()[i]) {
+            mass += Math.exp(p);
+          }
+          assertThat(mass).isCloseTo(1, within(1e-4));
+        }
+      }
     }
   }
 
