@@ -53,9 +53,10 @@ public final class ChatSession implements AutoCloseable {
   /**
    * Says something and returns the answer.
    *
+   * <p>Whatever is thrown, also by the listener, the conversation stays as it was.
+   *
    * @param listener hears of the answer while it is written
-   * @throws ContextFullException when the message leaves no room for an answer; the conversation
-   *     stays as it was
+   * @throws ContextFullException when the message leaves no room for an answer
    */
   public TextGenerator.Result say(String message, GenerationListener listener) {
     int[] added = tokenizer.encode(ChatTemplate.userTurn(message, history.length == 0));
@@ -71,10 +72,16 @@ public final class ChatSession implements AutoCloseable {
             Math.min(room, maxTokens),
             sampling.withSeed(sampling.seed() + turn),
             ChatTemplate.stops());
-    TextGenerator.Result result = generator.continueIn(cache, request, listener);
-    remember(prompt, result.texts().get(0));
-    turn++;
-    return result;
+    int held = cache.length();
+    try {
+      TextGenerator.Result result = generator.continueIn(cache, request, listener);
+      remember(prompt, result.texts().get(0));
+      turn++;
+      return result;
+    } catch (RuntimeException | Error e) {
+      cache.truncate(Math.min(held, cache.length()));
+      throw e;
+    }
   }
 
   /**

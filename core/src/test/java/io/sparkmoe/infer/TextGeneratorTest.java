@@ -12,6 +12,7 @@ import io.sparkmoe.model.TinyModel;
 import io.sparkmoe.tensor.Arena;
 import io.sparkmoe.tensor.Tensor;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -172,6 +173,77 @@ class TextGeneratorTest {
           .hasMessageStartingWith("context is full: the conversation would have ")
           .hasMessageEndingWith(
               "expected fewer than max_position_embeddings=64; start anew with /reset");
+    }
+  }
+
+  /** Law: ids that the tokenizer does not know are not written, however likely they are. */
+  @Test
+  void idsBeyondTheTokenizersAreNotWritten() throws IOException {
+    Map<String, Integer> padded =
+        Map.of("vocab_size", 1000, "moe_intermediate_size", 16, "num_nextn_predict_layers", 1);
+    try (InferenceCase wide =
+        InferenceCase.random(TinyModel.config(padded), engine.kernels(), engine.decodeKernels())) {
+      for (boolean speculative : new boolean[] {false, true}) {
+        TextGenerator writer = new TextGenerator(wide.model, tokenizer, Set.of(), speculative);
+        for (SamplingOptions options :
+            List.of(SamplingOptions.GREEDY, SAMPLED, new SamplingOptions(1, 0, 1, 3))) {
+          Generation text =
+              writer
+                  .generate(List.of(request(40, options, 'a')), 1, GenerationListener.NONE)
+                  .texts()
+                  .get(0);
+          for (int i = 0; i < 40; i++) {
+            assertThat(text.tokenIds()[i]).isLessThan(tokenizer.vocabSize());
+          }
+          double[] p = logProbabilities(wide, 'a');
+          assertThat((double) text.logProbabilities()[0])
+              .isCloseTo(p[text.tokenIds()[0]], within(1e-4));
+        }
+      }
+    }
+  }
+
+  /** Of every id of the model after one token. */
+  private static double[] logProbabilities(InferenceCase of, int token) {
+    try (LatentCache cache = of.model.newCache(1)) {
+      Tensor logits =
+          of.model.forward(List.of(new Append(cache, token)), InferenceModel.Logits.ALL).logits();
+      double sum = 0;
+      for (int i = 0; i < logits.size(); i++) {
+        sum += Math.exp(logits.get(i));
+      }
+      double[] p = new double[logits.size()];
+      for (int i = 0; i < p.length; i++) {
+        p[i] = logits.get(i) - Math.log(sum);
+      }
+      return p;
+    }
+  }
+
+  /** Law: a turn that fails leaves the conversation as it was. */
+  @Test
+  void aTurnThatFailsIsForgotten() {
+    try (ChatSession session =
+            new ChatSession(test.model, tokenizer, generator, SamplingOptions.GREEDY, 5);
+        ChatSession spared =
+            new ChatSession(test.model, tokenizer, generator, SamplingOptions.GREEDY, 5)) {
+      session.say("a", GenerationListener.NONE);
+      spared.say("a", GenerationListener.NONE);
+      int before = session.numTokens();
+      assertThatThrownBy(
+              () ->
+                  session.say(
+                      "lost",
+                      (number, piece) -> {
+                        throw new UncheckedIOException(new IOException("terminal is gone"));
+                      }))
+          .isInstanceOf(UncheckedIOException.class)
+          .hasMessageEndingWith("terminal is gone");
+      assertThat(session.numTokens()).isEqualTo(before);
+      Generation answer = session.say("b", GenerationListener.NONE).texts().get(0);
+      Generation expected = spared.say("b", GenerationListener.NONE).texts().get(0);
+      assertThat(answer.promptIds()).containsExactly(expected.promptIds());
+      assertThat(answer.logProbabilities()).containsExactly(expected.logProbabilities());
     }
   }
 
