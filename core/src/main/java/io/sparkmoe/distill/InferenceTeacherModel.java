@@ -32,6 +32,7 @@ public final class InferenceTeacherModel implements TeacherModel {
   private final InferenceModel model;
   private final TextGenerator generator;
   private final TokenScorer scorer;
+  private final int[] begin;
 
   /**
    * Where a model computes.
@@ -47,15 +48,19 @@ public final class InferenceTeacherModel implements TeacherModel {
    * @param weights stay the caller's
    * @param tokenizer of the model; stays the caller's
    * @param endIds ids that end an answer
+   * @param begin ids that the model reads before every text; they are no part of a row, since a
+   *     student has its own
    */
   public InferenceTeacherModel(
       WeightSource weights,
       SamplingSettings sampling,
       Compute compute,
       Tokenizer tokenizer,
-      Set<Integer> endIds)
+      Set<Integer> endIds,
+      int... begin)
       throws IOException {
     this.sampling = sampling;
+    this.begin = begin.clone();
     this.engine = ComputeEngine.open("teach", compute.gemmBackend(), compute.threads());
     this.arena = new Arena("teacher", offHeapBytes(weights.model()));
     try {
@@ -79,12 +84,17 @@ public final class InferenceTeacherModel implements TeacherModel {
 
   @Override
   public int contextLength() {
-    return model.config().maxPositionEmbeddings();
+    return model.config().maxPositionEmbeddings() - begin.length;
   }
 
   @Override
   public List<TokenScores> score(List<GivenText> texts) {
-    return scorer.score(texts);
+    return scorer.score(texts.stream().map(this::read).toList());
+  }
+
+  /** A text as the model reads it; a window is tokens from anywhere in a text. */
+  private GivenText read(GivenText text) {
+    return text.request().prompt().window() == null ? text.after(begin) : text;
   }
 
   @Override
@@ -93,7 +103,8 @@ public final class InferenceTeacherModel implements TeacherModel {
     for (GivenText prompt : prompts) {
       SamplingOptions options =
           new SamplingOptions(sampling.temperature(), 0, sampling.topP(), prompt.request().seed());
-      requests.add(new GenerationRequest(prompt.ids(), sampling.maxTokens(), options, List.of()));
+      requests.add(
+          new GenerationRequest(read(prompt).ids(), sampling.maxTokens(), options, List.of()));
     }
     List<Generation> texts =
         generator.generate(requests, TextGenerator.DEFAULT_BATCH, GenerationListener.NONE).texts();

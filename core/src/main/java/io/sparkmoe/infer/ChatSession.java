@@ -18,25 +18,30 @@ public final class ChatSession implements AutoCloseable {
   private final int maxTokens;
   private final LatentCache cache;
 
+  private final int[] begin;
+
   /** Everything said so far; the cache holds a start of it. */
-  private int[] history = {};
+  private int[] history;
 
   private int turn;
 
   /**
    * @param maxTokens most tokens of an answer
+   * @param begin ids that stand before every text of the model
    */
   public ChatSession(
       InferenceModel model,
       Tokenizer tokenizer,
       TextGenerator generator,
       SamplingOptions sampling,
-      int maxTokens) {
-
+      int maxTokens,
+      int... begin) {
     this.tokenizer = tokenizer;
     this.generator = generator;
     this.sampling = sampling;
     this.maxTokens = maxTokens;
+    this.begin = begin.clone();
+    this.history = begin.clone();
     this.cache = model.newCache(model.config().maxPositionEmbeddings(), RESERVED_TOKENS);
   }
 
@@ -59,7 +64,7 @@ public final class ChatSession implements AutoCloseable {
    * @throws ContextFullException when the message leaves no room for an answer
    */
   public TextGenerator.Result say(String message, GenerationListener listener) {
-    int[] added = tokenizer.encode(ChatTemplate.userTurn(message, history.length == 0));
+    int[] added = tokenizer.encode(ChatTemplate.userTurn(message, history.length == begin.length));
     int[] prompt = Arrays.copyOf(history, history.length + added.length);
     System.arraycopy(added, 0, prompt, history.length, added.length);
     int room = cache.capacity() - prompt.length;
@@ -104,7 +109,7 @@ public final class ChatSession implements AutoCloseable {
   /** Forgets the conversation. */
   public void reset() {
     cache.truncate(0);
-    history = new int[0];
+    history = begin.clone();
   }
 
   @Override

@@ -61,11 +61,15 @@ class InferenceTeacherModelTest {
 
   private static List<DistillationRow> teach(
       SamplingSettings sampling, List<String> failures, Prompt... prompts) throws Exception {
-    return teach(parameters, sampling, failures, prompts);
+    return teach(parameters, new int[0], sampling, failures, prompts);
   }
 
   private static List<DistillationRow> teach(
-      Parameters weights, SamplingSettings sampling, List<String> failures, Prompt... prompts)
+      Parameters weights,
+      int[] begin,
+      SamplingSettings sampling,
+      List<String> failures,
+      Prompt... prompts)
       throws Exception {
     List<DistillationRow> rows = new ArrayList<>();
     AnswerSink sink =
@@ -91,7 +95,8 @@ class InferenceTeacherModelTest {
             sampling,
             new InferenceTeacherModel.Compute("auto", 2),
             tokenizer,
-            Set.of(tokenizer.endOfTextId()));
+            Set.of(tokenizer.endOfTextId()),
+            begin);
     try (ModelTeacher teacher =
         new ModelTeacher(
             new TeacherIdentity("tiny", "r1", tokenizer.sha256(), tokenizer.vocabSize()),
@@ -210,6 +215,7 @@ class InferenceTeacherModelTest {
       List<DistillationRow> rows =
           teach(
               padded,
+              new int[0],
               new SamplingSettings(20, 1, 1, all, 1),
               new ArrayList<>(),
               Prompt.ofText("To be"),
@@ -227,6 +233,35 @@ class InferenceTeacherModelTest {
           }
           assertThat(mass).isCloseTo(1, within(1e-4));
         }
+      }
+    }
+  }
+
+  @Test
+  void whatTheModelReadsBeforeEveryTextIsNoPartOfTheRow() throws Exception {
+    int begin = 255;
+    List<DistillationRow> rows =
+        teach(
+            parameters,
+            new int[] {begin},
+            new SamplingSettings(5, 1, 1, 2, 1),
+            new ArrayList<>(),
+            new Prompt("", "To be", null, " or not", null),
+            Prompt.ofText("to be"));
+
+    assertThat(rows).hasSize(2);
+    for (DistillationRow row : rows) {
+      int[] prompt = TOKENIZER.encode(row.prompt());
+      assertThat(row.promptIds()).containsExactly(prompt);
+      int n = row.completionIds().length;
+      int[] read = new int[1 + prompt.length + n];
+      read[0] = begin;
+      System.arraycopy(prompt, 0, read, 1, prompt.length);
+      System.arraycopy(row.completionIds(), 0, read, 1 + prompt.length, n);
+      double[][] truth = truth(read);
+      for (int i = 0; i < n; i++) {
+        assertThat((double) row.sampledLogprobs()[i])
+            .isCloseTo(truth[prompt.length + i][row.completionIds()[i]], within(1e-4));
       }
     }
   }

@@ -220,6 +220,23 @@ class TextGeneratorTest {
     }
   }
 
+  @Test
+  void aConversationStartsOnceWithTheModelsBeginOfText() {
+    int begin = 255;
+    try (ChatSession session =
+        new ChatSession(test.model, tokenizer, generator, SamplingOptions.GREEDY, 3, begin)) {
+      int[] first = session.say("a", GenerationListener.NONE).texts().get(0).promptIds();
+      int[] turn = tokenizer.encode(ChatTemplate.userTurn("a", true));
+      assertThat(first).startsWith(begin).endsWith(turn).hasSize(1 + turn.length);
+      int[] second = session.say("b", GenerationListener.NONE).texts().get(0).promptIds();
+      assertThat(second).startsWith(first);
+      assertThat(Arrays.stream(second).filter(id -> id == begin)).hasSize(1);
+      session.reset();
+      assertThat(session.say("a", GenerationListener.NONE).texts().get(0).promptIds())
+          .containsExactly(first);
+    }
+  }
+
   /** Law: a turn that fails leaves the conversation as it was. */
   @Test
   void aTurnThatFailsIsForgotten() {

@@ -55,7 +55,8 @@ public final class ChatJob {
                   new TextGenerator(
                       loaded.model(), tokenizer, folder.endIds(tokenizer), options.speculative()),
                   options.sampling(),
-                  options.maxTokens())) {
+                  options.maxTokens(),
+                  folder.beginIds())) {
         err.println(
             "context of "
                 + session.contextLength()
