@@ -7,6 +7,7 @@ import io.sparkmoe.infer.Generation;
 import io.sparkmoe.infer.GenerationListener;
 import io.sparkmoe.infer.GenerationRequest;
 import io.sparkmoe.infer.InferenceModel;
+import io.sparkmoe.infer.LatentCache;
 import io.sparkmoe.infer.SamplingOptions;
 import io.sparkmoe.infer.TextGenerator;
 import io.sparkmoe.kernel.ComputeEngine;
@@ -23,8 +24,11 @@ import java.util.Set;
 /** A DeepSeek-V3-style model, of a checkpoint or a Hugging Face folder, as teacher. */
 public final class InferenceTeacherModel implements TeacherModel {
 
-  /** Caches and intermediate results. */
-  private static final long WORK_BYTES = 2L << 30;
+  /** Intermediate results. */
+  private static final long WORK_BYTES = 1L << 30;
+
+  /** Caches, unless one text of the whole context takes more. */
+  private static final long CACHE_BYTES = 1L << 30;
 
   private final SamplingSettings sampling;
   private final ComputeEngine engine;
@@ -79,7 +83,20 @@ public final class InferenceTeacherModel implements TeacherModel {
   public static long offHeapBytes(ModelConfig model) {
     long weightBytes = Parameters.numElements(model, EnumSet.allOf(Part.class)) * Float.BYTES;
     // Size classes and padded panels take up to an eighth more each.
-    return weightBytes + weightBytes / 4 + WORK_BYTES;
+    return weightBytes + weightBytes / 4 + WORK_BYTES + cacheBytes(model);
+  }
+
+  private static long cacheBytes(ModelConfig model) {
+    return Math.max(CACHE_BYTES, LatentCache.sizeBytes(model, model.maxPositionEmbeddings()));
+  }
+
+  /** As many texts at a time as there is memory for the caches of: one always fits. */
+  static int batch(ModelConfig model, List<GenerationRequest> requests) {
+    int batch = TextGenerator.DEFAULT_BATCH;
+    while (batch > 1 && TextGenerator.cacheBytes(model, requests, batch) > cacheBytes(model)) {
+      batch--;
+    }
+    return batch;
   }
 
   @Override
@@ -107,7 +124,9 @@ public final class InferenceTeacherModel implements TeacherModel {
           new GenerationRequest(read(prompt).ids(), sampling.maxTokens(), options, List.of()));
     }
     List<Generation> texts =
-        generator.generate(requests, TextGenerator.DEFAULT_BATCH, GenerationListener.NONE).texts();
+        generator
+            .generate(requests, batch(model.config(), requests), GenerationListener.NONE)
+            .texts();
     List<WrittenText> written = new ArrayList<>();
     for (int i = 0; i < texts.size(); i++) {
       Generation text = texts.get(i);

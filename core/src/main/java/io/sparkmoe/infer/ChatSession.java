@@ -1,6 +1,7 @@
 package io.sparkmoe.infer;
 
 import io.sparkmoe.data.Tokenizer;
+import io.sparkmoe.model.ModelConfig;
 import java.util.Arrays;
 
 /**
@@ -43,6 +44,16 @@ public final class ChatSession implements AutoCloseable {
     this.begin = begin.clone();
     this.history = begin.clone();
     this.cache = model.newCache(model.config().maxPositionEmbeddings(), RESERVED_TOKENS);
+  }
+
+  /** Bytes of caches that a conversation takes at once. */
+  public static long firstBytes(ModelConfig model) {
+    return LatentCache.sizeBytes(model, Math.min(RESERVED_TOKENS, model.maxPositionEmbeddings()));
+  }
+
+  /** Bytes of caches while one of the whole context takes the place of a shorter one. */
+  public static long mostBytes(ModelConfig model) {
+    return 2 * LatentCache.sizeBytes(model, model.maxPositionEmbeddings());
   }
 
   /** Tokens of the conversation so far. */

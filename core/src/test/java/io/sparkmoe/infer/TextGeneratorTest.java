@@ -10,6 +10,7 @@ import io.sparkmoe.kernel.ComputeEngine;
 import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.model.TinyModel;
 import io.sparkmoe.tensor.Arena;
+import io.sparkmoe.tensor.OutOfArenaException;
 import io.sparkmoe.tensor.Tensor;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -234,6 +235,29 @@ class TextGeneratorTest {
       session.reset();
       assertThat(session.say("a", GenerationListener.NONE).texts().get(0).promptIds())
           .containsExactly(first);
+    }
+  }
+
+  @Test
+  void whatTheCachesOfRequestsTakeIsKnownBefore() {
+    List<GenerationRequest> requests =
+        List.of(request(9, SAMPLED, 1, 2), request(30, SAMPLED, 1), request(20, SAMPLED, 1, 2, 3));
+    try (Arena arena = new Arena("test", 1 << 20);
+        LatentCache longest = new LatentCache(test.config(), 31, 31, arena);
+        LatentCache next = new LatentCache(test.config(), 23, 23, arena)) {
+      assertThat(TextGenerator.cacheBytes(test.config(), requests, 2)).isEqualTo(arena.usedBytes());
+      assertThat(longest.capacity()).isGreaterThan(next.capacity());
+    }
+  }
+
+  @Test
+  void aCacheThatDoesNotFitGivesBackWhatItTookAndTellsTheOwnersAdvice() {
+    long layer = LatentCache.sizeBytes(test.config(), 64) / test.config().numLayers();
+    try (Arena arena = new Arena("inference", layer, "lower --batch or --max-tokens")) {
+      assertThatThrownBy(() -> new LatentCache(test.config(), 64, 64, arena))
+          .isInstanceOf(OutOfArenaException.class)
+          .hasMessageEndingWith("its limit is " + layer + "; lower --batch or --max-tokens");
+      assertThat(arena.usedBytes()).isZero();
     }
   }
 

@@ -42,7 +42,12 @@ public final class GenerateJob {
       List<GenerationRequest> requests = requests(tokenizer, folder);
       try (LoadedModel loaded =
           LoadedModel.load(
-              folder.weights(), options.weights(), folder.gemmBackend(), options.threads())) {
+              folder.weights(),
+              options.weights(),
+              folder.gemmBackend(),
+              options.threads(),
+              LoadedModel.Caches.of(
+                  folder.model(), requests, options.batch(), "lower --batch or --max-tokens"))) {
         TextGenerator generator =
             new TextGenerator(
                 loaded.model(), tokenizer, folder.endIds(tokenizer), speculative(folder.model()));
