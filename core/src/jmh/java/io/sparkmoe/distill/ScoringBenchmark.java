@@ -123,7 +123,7 @@ public class ScoringBenchmark {
     Arrays.fill(valid, S);
     batch = TinyModel.batch(rows, valid, 0, tensors);
     model = InferenceModel.load(new ParameterWeights(parameters), engine, arena);
-    scorer = new TokenScorer(model, engine.kernels(), arena, topK);
+    scorer = new TokenScorer(model, engine.kernels(), arena, model.config().vocabSize(), topK);
   }
 
   private LanguageModel trainingModel(ModelConfig config) {

@@ -41,6 +41,7 @@ public final class HuggingFaceFolder implements WeightSource {
   private static final String CONFIG = "config.json";
   private static final String GENERATION_CONFIG = "generation_config.json";
   private static final String TOKENIZER = "tokenizer.json";
+  private static final String TOKENIZER_CONFIG = "tokenizer_config.json";
   private static final String SINGLE_FILE = "model.safetensors";
   private static final String INDEX = "model.safetensors.index.json";
   private static final String LAYER = "model.layers.";
@@ -158,6 +159,71 @@ public final class HuggingFaceFolder implements WeightSource {
       }
     }
     return ids;
+  }
+
+  /**
+   * Ids that stand before every text. {@code add_bos_token} of {@code tokenizer_config.json} says
+   * whether its {@code bos_token} does; where it says nothing, the template of {@code
+   * tokenizer.json} does (its post-processor, TemplateProcessing).
+   *
+   * @throws IllegalArgumentException when tokenizer.json has no such token
+   */
+  public int[] beginOfTextIds() throws IOException {
+    if (!store.exists(path(TOKENIZER))) {
+      return new int[0];
+    }
+    JsonNode tokenizer = object(TOKENIZER);
+    JsonNode settings =
+        store.exists(path(TOKENIZER_CONFIG)) ? object(TOKENIZER_CONFIG) : JSON.createObjectNode();
+    JsonNode add = settings.path("add_bos_token");
+    if (!add.isBoolean()) {
+      return templateStart(tokenizer.path("post_processor"));
+    }
+    JsonNode named = settings.path("bos_token");
+    String begin = named.isObject() ? named.path("content").asText() : named.asText(null);
+    return add.booleanValue() && begin != null
+        ? new int[] {addedToken(tokenizer, begin)}
+        : new int[0];
+  }
+
+  /** Ids before the text in the first template among post-processors. */
+  private static int[] templateStart(JsonNode processor) {
+    for (JsonNode inner : processor.path("processors")) {
+      int[] ids = templateStart(inner);
+      if (ids.length > 0) {
+        return ids;
+      }
+    }
+    List<Integer> ids = new ArrayList<>();
+    for (JsonNode piece : processor.path("single")) {
+      if (piece.has("Sequence")) {
+        break;
+      }
+      String token = piece.path("SpecialToken").path("id").asText();
+      for (JsonNode id : processor.path("special_tokens").path(token).path("ids")) {
+        ids.add(id.asInt());
+      }
+    }
+    return ids.stream().mapToInt(Integer::intValue).toArray();
+  }
+
+  private int addedToken(JsonNode tokenizer, String content) {
+    for (JsonNode token : tokenizer.path("added_tokens")) {
+      if (token.path("content").asText().equals(content)) {
+        return token.path("id").asInt();
+      }
+    }
+    JsonNode id = tokenizer.path("model").path("vocab").path(content);
+    if (id.isIntegralNumber()) {
+      return id.intValue();
+    }
+    throw new IllegalArgumentException(
+        store.describe(path(TOKENIZER))
+            + " has no token "
+            + content
+            + ", expected the bos_token of "
+            + TOKENIZER_CONFIG
+            + "; take both files from one place");
   }
 
   @Override

@@ -24,9 +24,14 @@ public record GivenText(TeacherRequest request, int[] ids, int first) {
             request, joined(promptIds, tokenizer.encode(prompt.completion())), promptIds.length);
   }
 
-  private static int[] joined(int[] promptIds, int[] completionIds) {
-    int[] ids = Arrays.copyOf(promptIds, promptIds.length + completionIds.length);
-    System.arraycopy(completionIds, 0, ids, promptIds.length, completionIds.length);
+  /** The same text after ids that are not judged. */
+  GivenText after(int... begin) {
+    return new GivenText(request, joined(begin, ids), begin.length + first);
+  }
+
+  private static int[] joined(int[] start, int[] end) {
+    int[] ids = Arrays.copyOf(start, start.length + end.length);
+    System.arraycopy(end, 0, ids, start.length, end.length);
     return ids;
   }
 

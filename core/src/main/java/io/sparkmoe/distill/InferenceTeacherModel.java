@@ -7,6 +7,7 @@ import io.sparkmoe.infer.Generation;
 import io.sparkmoe.infer.GenerationListener;
 import io.sparkmoe.infer.GenerationRequest;
 import io.sparkmoe.infer.InferenceModel;
+import io.sparkmoe.infer.LatentCache;
 import io.sparkmoe.infer.SamplingOptions;
 import io.sparkmoe.infer.TextGenerator;
 import io.sparkmoe.kernel.ComputeEngine;
@@ -23,8 +24,11 @@ import java.util.Set;
 /** A DeepSeek-V3-style model, of a checkpoint or a Hugging Face folder, as teacher. */
 public final class InferenceTeacherModel implements TeacherModel {
 
-  /** Caches and intermediate results. */
-  private static final long WORK_BYTES = 2L << 30;
+  /** Intermediate results. */
+  private static final long WORK_BYTES = 1L << 30;
+
+  /** Caches, unless one text of the whole context takes more. */
+  private static final long CACHE_BYTES = 1L << 30;
 
   private final SamplingSettings sampling;
   private final ComputeEngine engine;
@@ -32,6 +36,7 @@ public final class InferenceTeacherModel implements TeacherModel {
   private final InferenceModel model;
   private final TextGenerator generator;
   private final TokenScorer scorer;
+  private final int[] begin;
 
   /**
    * Where a model computes.
@@ -47,15 +52,19 @@ public final class InferenceTeacherModel implements TeacherModel {
    * @param weights stay the caller's
    * @param tokenizer of the model; stays the caller's
    * @param endIds ids that end an answer
+   * @param begin ids that the model reads before every text; they are no part of a row, since a
+   *     student has its own
    */
   public InferenceTeacherModel(
       WeightSource weights,
       SamplingSettings sampling,
       Compute compute,
       Tokenizer tokenizer,
-      Set<Integer> endIds)
+      Set<Integer> endIds,
+      int... begin)
       throws IOException {
     this.sampling = sampling;
+    this.begin = begin.clone();
     this.engine = ComputeEngine.open("teach", compute.gemmBackend(), compute.threads());
     this.arena = new Arena("teacher", offHeapBytes(weights.model()));
     try {
@@ -66,24 +75,43 @@ public final class InferenceTeacherModel implements TeacherModel {
       throw e;
     }
     this.generator = new TextGenerator(model, tokenizer, endIds);
-    this.scorer = new TokenScorer(model, engine.kernels(), arena, sampling.topK());
+    this.scorer =
+        new TokenScorer(model, engine.kernels(), arena, tokenizer.vocabSize(), sampling.topK());
   }
 
   /** Memory that a model of this shape takes here. */
   public static long offHeapBytes(ModelConfig model) {
     long weightBytes = Parameters.numElements(model, EnumSet.allOf(Part.class)) * Float.BYTES;
     // Size classes and padded panels take up to an eighth more each.
-    return weightBytes + weightBytes / 4 + WORK_BYTES;
+    return weightBytes + weightBytes / 4 + WORK_BYTES + cacheBytes(model);
+  }
+
+  private static long cacheBytes(ModelConfig model) {
+    return Math.max(CACHE_BYTES, LatentCache.sizeBytes(model, model.maxPositionEmbeddings()));
+  }
+
+  /** As many texts at a time as there is memory for the caches of: one always fits. */
+  static int batch(ModelConfig model, List<GenerationRequest> requests) {
+    int batch = TextGenerator.DEFAULT_BATCH;
+    while (batch > 1 && TextGenerator.cacheBytes(model, requests, batch) > cacheBytes(model)) {
+      batch--;
+    }
+    return batch;
   }
 
   @Override
   public int contextLength() {
-    return model.config().maxPositionEmbeddings();
+    return model.config().maxPositionEmbeddings() - begin.length;
   }
 
   @Override
   public List<TokenScores> score(List<GivenText> texts) {
-    return scorer.score(texts);
+    return scorer.score(texts.stream().map(this::read).toList());
+  }
+
+  /** A text as the model reads it; a window is tokens from anywhere in a text. */
+  private GivenText read(GivenText text) {
+    return text.request().prompt().window() == null ? text.after(begin) : text;
   }
 
   @Override
@@ -92,10 +120,13 @@ public final class InferenceTeacherModel implements TeacherModel {
     for (GivenText prompt : prompts) {
       SamplingOptions options =
           new SamplingOptions(sampling.temperature(), 0, sampling.topP(), prompt.request().seed());
-      requests.add(new GenerationRequest(prompt.ids(), sampling.maxTokens(), options, List.of()));
+      requests.add(
+          new GenerationRequest(read(prompt).ids(), sampling.maxTokens(), options, List.of()));
     }
     List<Generation> texts =
-        generator.generate(requests, TextGenerator.DEFAULT_BATCH, GenerationListener.NONE).texts();
+        generator
+            .generate(requests, batch(model.config(), requests), GenerationListener.NONE)
+            .texts();
     List<WrittenText> written = new ArrayList<>();
     for (int i = 0; i < texts.size(); i++) {
       Generation text = texts.get(i);

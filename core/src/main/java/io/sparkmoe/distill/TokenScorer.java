@@ -32,19 +32,22 @@ final class TokenScorer {
   private final InferenceModel model;
   private final Kernels kernels;
   private final Arena arena;
+  private final int numTokens;
   private final int topK;
   private final int passRows;
 
   /**
    * @param arena holds scores of a pass; stays the caller's
+   * @param numTokens ids of the tokenizer; what the model gives to others counts as tail
    * @param topK K; 0 = only the tokens themselves
    */
-  TokenScorer(InferenceModel model, Kernels kernels, Arena arena, int topK) {
+  TokenScorer(InferenceModel model, Kernels kernels, Arena arena, int numTokens, int topK) {
     int vocabSize = model.config().vocabSize();
     this.model = model;
     this.kernels = kernels;
     this.arena = arena;
-    this.topK = Math.min(topK, vocabSize);
+    this.numTokens = numTokens;
+    this.topK = Math.min(topK, numTokens);
     this.passRows = Math.max(MIN_PASS_ROWS, Math.min(MAX_PASS_ROWS, PASS_ELEMENTS / vocabSize));
   }
 
@@ -111,7 +114,7 @@ final class TokenScorer {
               scope.allocate(DType.I32, rows, k),
               scope.allocate(DType.F32, rows, k),
               scope.allocate(DType.F32, rows));
-      kernels.rankTokens(ranked, given, logits, targets);
+      kernels.rankTokens(ranked, given, logits, targets, numTokens);
       row = 0;
       for (int i = 0; i < texts.size(); i++) {
         int count = appends.get(i).tokens().length;

@@ -1,6 +1,7 @@
 package io.sparkmoe.infer;
 
 import io.sparkmoe.data.Tokenizer;
+import io.sparkmoe.model.ModelConfig;
 import java.util.Arrays;
 
 /**
@@ -18,26 +19,41 @@ public final class ChatSession implements AutoCloseable {
   private final int maxTokens;
   private final LatentCache cache;
 
+  private final int[] begin;
+
   /** Everything said so far; the cache holds a start of it. */
-  private int[] history = {};
+  private int[] history;
 
   private int turn;
 
   /**
    * @param maxTokens most tokens of an answer
+   * @param begin ids that stand before every text of the model
    */
   public ChatSession(
       InferenceModel model,
       Tokenizer tokenizer,
       TextGenerator generator,
       SamplingOptions sampling,
-      int maxTokens) {
-
+      int maxTokens,
+      int... begin) {
     this.tokenizer = tokenizer;
     this.generator = generator;
     this.sampling = sampling;
     this.maxTokens = maxTokens;
+    this.begin = begin.clone();
+    this.history = begin.clone();
     this.cache = model.newCache(model.config().maxPositionEmbeddings(), RESERVED_TOKENS);
+  }
+
+  /** Bytes of caches that a conversation takes at once. */
+  public static long firstBytes(ModelConfig model) {
+    return LatentCache.sizeBytes(model, Math.min(RESERVED_TOKENS, model.maxPositionEmbeddings()));
+  }
+
+  /** Bytes of caches while one of the whole context takes the place of a shorter one. */
+  public static long mostBytes(ModelConfig model) {
+    return 2 * LatentCache.sizeBytes(model, model.maxPositionEmbeddings());
   }
 
   /** Tokens of the conversation so far. */
@@ -53,12 +69,13 @@ public final class ChatSession implements AutoCloseable {
   /**
    * Says something and returns the answer.
    *
+   * <p>Whatever is thrown, also by the listener, the conversation stays as it was.
+   *
    * @param listener hears of the answer while it is written
-   * @throws ContextFullException when the message leaves no room for an answer; the conversation
-   *     stays as it was
+   * @throws ContextFullException when the message leaves no room for an answer
    */
   public TextGenerator.Result say(String message, GenerationListener listener) {
-    int[] added = tokenizer.encode(ChatTemplate.userTurn(message, history.length == 0));
+    int[] added = tokenizer.encode(ChatTemplate.userTurn(message, history.length == begin.length));
     int[] prompt = Arrays.copyOf(history, history.length + added.length);
     System.arraycopy(added, 0, prompt, history.length, added.length);
     int room = cache.capacity() - prompt.length;
@@ -71,10 +88,16 @@ public final class ChatSession implements AutoCloseable {
             Math.min(room, maxTokens),
             sampling.withSeed(sampling.seed() + turn),
             ChatTemplate.stops());
-    TextGenerator.Result result = generator.continueIn(cache, request, listener);
-    remember(prompt, result.texts().get(0));
-    turn++;
-    return result;
+    int held = cache.length();
+    try {
+      TextGenerator.Result result = generator.continueIn(cache, request, listener);
+      remember(prompt, result.texts().get(0));
+      turn++;
+      return result;
+    } catch (RuntimeException | Error e) {
+      cache.truncate(Math.min(held, cache.length()));
+      throw e;
+    }
   }
 
   /**
@@ -97,7 +120,7 @@ public final class ChatSession implements AutoCloseable {
   /** Forgets the conversation. */
   public void reset() {
     cache.truncate(0);
-    history = new int[0];
+    history = begin.clone();
   }
 
   @Override

@@ -27,6 +27,11 @@ public record GenerationRequest(
     stops = List.copyOf(stops);
   }
 
+  /** Tokens of prompt and text, at most. */
+  int length() {
+    return promptIds.length + maxTokens;
+  }
+
   /**
    * Refuses a text that the model has no positions for.
    *

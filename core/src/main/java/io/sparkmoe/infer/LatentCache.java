@@ -3,6 +3,7 @@ package io.sparkmoe.infer;
 import io.sparkmoe.kernel.DecodeKernels.CachedRows;
 import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.tensor.Allocator;
+import io.sparkmoe.tensor.Arena;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
 
@@ -46,9 +47,20 @@ public final class LatentCache implements AutoCloseable {
     this.numHiddenLayers = model.numHiddenLayers();
     this.entries = new Tensor[model.numLayers()];
     this.lengths = new int[1 + model.numMtpModules()];
-    for (int layer = 0; layer < entries.length; layer++) {
-      entries[layer] = allocator.allocate(DType.F32, this.reserved, width);
+    try {
+      for (int layer = 0; layer < entries.length; layer++) {
+        entries[layer] = allocator.allocate(DType.F32, this.reserved, width);
+      }
+    } catch (RuntimeException e) {
+      close();
+      throw e;
     }
+  }
+
+  /** Bytes that an arena gives for a cache of so many tokens. */
+  public static long sizeBytes(ModelConfig model, int tokens) {
+    long width = model.kvLoraRank() + model.qkRopeHeadDim();
+    return model.numLayers() * Arena.sizeClass(tokens * width * Float.BYTES);
   }
 
   /** Tokens that fit. */

@@ -2,11 +2,15 @@ package io.sparkmoe.infer;
 
 import io.sparkmoe.infer.InferenceModel.Logits;
 import io.sparkmoe.infer.InferenceModel.Output;
+import io.sparkmoe.kernel.DecodeKernels;
 import io.sparkmoe.model.ModelConfig;
 import java.util.ArrayList;
 import java.util.List;
 
-/** Feeds prompts in blocks, many sequences in one pass. */
+/**
+ * Feeds prompts in blocks, many sequences in one pass. A prompt is cut at multiples of {@link
+ * DecodeKernels#BLOCK_POSITIONS} only, so what its cache holds does not depend on the others.
+ */
 final class Prefill {
 
   /** Prompt tokens of one pass over all sequences, at least and at most. */
@@ -57,7 +61,7 @@ final class Prefill {
       List<Append> appends = new ArrayList<>();
       int room = rows;
       for (Sequence sequence : waiting) {
-        int count = Math.min(room, sequence.promptLeft());
+        int count = fitting(sequence, room);
         if (count > 0) {
           appends.add(new Append(sequence.cache(), sequence.nextPrompt(count)));
           fed.add(sequence);
@@ -68,5 +72,16 @@ final class Prefill {
       afterPass.run(fed, appends, model.forward(appends, anyDone ? Logits.LAST : Logits.NONE));
       waiting.removeIf(sequence -> sequence.promptLeft() == 0);
     }
+  }
+
+  /** Tokens that a pass with that much room takes of a prompt: all that are left, or blocks. */
+  private static int fitting(Sequence sequence, int room) {
+    int left = sequence.promptLeft();
+    if (left <= room) {
+      return left;
+    }
+    int position = sequence.cache().length();
+    int end = (position + room) / DecodeKernels.BLOCK_POSITIONS * DecodeKernels.BLOCK_POSITIONS;
+    return Math.max(0, end - position);
   }
 }

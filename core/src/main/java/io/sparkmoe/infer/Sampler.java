@@ -9,7 +9,8 @@ import java.util.SplittableRandom;
  * Chooses the next token from logits. Random numbers come from the seed and the position in the
  * text alone, so a choice depends on nothing else. Not for use by several threads at once.
  *
- * <p>Legend: C vocabulary.
+ * <p>Legend: C vocabulary of the model, N tokens that may be chosen, at most C: a vocabulary may be
+ * padded with ids that its tokenizer does not know.
  */
 public final class Sampler {
 
@@ -18,12 +19,17 @@ public final class Sampler {
   private final long[] heap;
 
   /**
-   * @param vocabSize C
+   * @param numTokens N
    */
-  public Sampler(DecodeKernels kernels, int vocabSize) {
+  public Sampler(DecodeKernels kernels, int numTokens) {
     this.kernels = kernels;
-    this.probabilities = new float[vocabSize];
-    this.heap = new long[vocabSize];
+    this.probabilities = new float[numTokens];
+    this.heap = new long[numTokens];
+  }
+
+  /** N. */
+  public int numTokens() {
+    return probabilities.length;
   }
 
   /**
@@ -41,12 +47,17 @@ public final class Sampler {
   public Choice choose(Tensor logits, int row, SamplingOptions options, int position) {
     int token;
     if (options.isGreedy()) {
-      token = kernels.argMax(logits, row);
+      token = likeliest(logits, row);
     } else {
       distribution(probabilities, logits, row, options);
       token = pick(probabilities, uniform(options.seed(), position, 0));
     }
     return new Choice(token, logProbability(logits, row, token));
+  }
+
+  /** The likeliest token of a row of logits (M, C). */
+  public int likeliest(Tensor logits, int row) {
+    return kernels.argMax(logits, row, numTokens());
   }
 
   /**
@@ -80,12 +91,12 @@ public final class Sampler {
    * The distribution that a token is drawn from: softmax at the temperature, cut by top-k, then by
    * top-p, and normalised again. With temperature 0, one at the likeliest token.
    *
-   * @param into C probabilities, written
+   * @param into N probabilities, written
    */
   public void distribution(float[] into, Tensor logits, int row, SamplingOptions options) {
     if (options.isGreedy()) {
       Arrays.fill(into, 0);
-      into[kernels.argMax(logits, row)] = 1;
+      into[likeliest(logits, row)] = 1;
       return;
     }
     kernels.softmax(into, logits, row, options.temperature());

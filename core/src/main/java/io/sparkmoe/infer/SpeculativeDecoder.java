@@ -47,7 +47,7 @@ final class SpeculativeDecoder implements Decoder {
   SpeculativeDecoder(InferenceModel model, Sampler sampler) {
     this.model = model;
     this.sampler = sampler;
-    this.target = new float[model.config().vocabSize()];
+    this.target = new float[sampler.numTokens()];
   }
 
   @Override
@@ -126,7 +126,7 @@ final class SpeculativeDecoder implements Decoder {
   private int judge(Sequence sequence, Tensor logits, int row) {
     SamplingOptions options = sequence.request().sampling();
     if (options.isGreedy()) {
-      return model.decodeKernels().argMax(logits, row);
+      return sampler.likeliest(logits, row);
     }
     int token = sequence.draft().token();
     float[] q = sequence.draft().probabilities();
@@ -175,12 +175,12 @@ final class SpeculativeDecoder implements Decoder {
   private void draft(Sequence sequence, Tensor logits, int row) {
     SamplingOptions options = sequence.request().sampling();
     if (options.isGreedy()) {
-      sequence.setDraft(new Draft(model.decodeKernels().argMax(logits, row), null));
+      sequence.setDraft(new Draft(sampler.likeliest(logits, row), null));
       return;
     }
     float[] probabilities =
         sequence.draft() == null
-            ? new float[model.config().vocabSize()]
+            ? new float[sampler.numTokens()]
             : sequence.draft().probabilities();
     sampler.distribution(probabilities, logits, row, options);
     double uniform = Sampler.uniform(options.seed(), sequence.numTokens(), DRAFT);

@@ -4,6 +4,7 @@ import io.sparkmoe.data.Tokenizer;
 import io.sparkmoe.model.ModelConfig;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.Deque;
 import java.util.List;
 import java.util.Set;
@@ -42,7 +43,7 @@ public final class TextGenerator {
     this.model = model;
     this.tokenizer = tokenizer;
     this.endIds = Set.copyOf(endIds);
-    Sampler sampler = new Sampler(model.decodeKernels(), model.config().vocabSize());
+    Sampler sampler = new Sampler(model.decodeKernels(), tokenizer.vocabSize());
     this.decoder =
         speculative ? new SpeculativeDecoder(model, sampler) : new PlainDecoder(model, sampler);
   }
@@ -121,9 +122,19 @@ public final class TextGenerator {
     return run.result();
   }
 
+  /** Most bytes that the caches of requests take at a time. */
+  public static long cacheBytes(ModelConfig model, List<GenerationRequest> requests, int batch) {
+    return requests.stream()
+        .map(request -> LatentCache.sizeBytes(model, request.length()))
+        .sorted(Comparator.reverseOrder())
+        .limit(batch)
+        .mapToLong(Long::longValue)
+        .sum();
+  }
+
   private ActiveText start(int number, List<GenerationRequest> requests) {
     GenerationRequest request = requests.get(number);
-    LatentCache cache = model.newCache(request.promptIds().length + request.maxTokens());
+    LatentCache cache = model.newCache(request.length());
     return new ActiveText(new Sequence(number, request, cache, 0), tokenizer, endIds);
   }
 

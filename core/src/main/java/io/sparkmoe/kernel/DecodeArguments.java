@@ -98,9 +98,21 @@ final class DecodeArguments {
     }
   }
 
-  static void softmax(float[] y, Tensor x, int row, double temperature) {
+  static void argMax(Tensor x, int row, int count) {
     row(x, row);
-    KernelArguments.equal(() -> "probabilities of " + x, x.cols(), y.length);
+    if (count < 1 || count > x.cols()) {
+      throw new IllegalArgumentException(
+          "elements to look at in a row of "
+              + x
+              + " must be in [1, "
+              + x.cols()
+              + "], got "
+              + count);
+    }
+  }
+
+  static void softmax(float[] y, Tensor x, int row, double temperature) {
+    argMax(x, row, y.length);
     if (!(temperature > 0)) {
       throw new IllegalArgumentException("temperature must be > 0, got " + temperature);
     }

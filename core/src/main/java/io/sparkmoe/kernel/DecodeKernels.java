@@ -9,7 +9,9 @@ import io.sparkmoe.tensor.Tensor;
  * and {@link VectorDecodeKernels}, the fast twin for F32.
  *
  * <p>Row m of a product has the same bits whatever rows stand beside it, and a sum over channels
- * runs in ascending order, so a sequence's results do not depend on its batch.
+ * runs in ascending order. Row m of attention has the same bits whatever other sequences stand
+ * beside it, and whichever of its own sequence's rows outside its block of {@link #BLOCK_POSITIONS}
+ * do. So the results of a sequence that passes cut at multiples of that do not depend on its batch.
  *
  * <p>Legend: M rows (new tokens of all sequences), E matrices, O outputs, I inputs, H heads, N
  * query channels of a head without position, R with rotary position, L width of a latent, X and Y
@@ -17,6 +19,9 @@ import io.sparkmoe.tensor.Tensor;
  * allocate no tensors.
  */
 public interface DecodeKernels {
+
+  /** Positions of a sequence whose queries attention may compute together, from a multiple on. */
+  int BLOCK_POSITIONS = 64;
 
   /**
    * Lays w (O, I) out as matrix number {@code matrix} of {@code panels}, rounded to nearest even
@@ -96,13 +101,16 @@ public interface DecodeKernels {
    */
   void latentAttention(Tensor context, Tensor query, CachedRows[] views, double scale);
 
-  /** Index of the largest element of a row of x (M, C), the lowest one among equals. */
-  int argMax(Tensor x, int row);
+  /**
+   * Index of the largest of the first {@code count} elements of a row of x (M, C), the lowest one
+   * among equals.
+   */
+  int argMax(Tensor x, int row, int count);
 
   /**
-   * {@code y = softmax(x / temperature)} of one row.
+   * {@code y = softmax(x / temperature)} of the first elements of one row.
    *
-   * @param y C values, written
+   * @param y as many values as are looked at, at most C, written
    * @param x (M, C)
    */
   void softmax(float[] y, Tensor x, int row, double temperature);

@@ -277,13 +277,18 @@ final class KernelArguments {
     }
   }
 
-  static void rankTokens(TeacherTargets ranked, Tensor given, Tensor logits, Tensor targets) {
+  static void rankTokens(
+      TeacherTargets ranked, Tensor given, Tensor logits, Tensor targets, int numTokens) {
     crossEntropy(given, logits, targets);
     typed(ranked.ids(), DType.I32);
     equal(() -> "ranked rows of logits " + logits, logits.rows(), ranked.ids().rows());
-    if (ranked.topK() > logits.cols()) {
+    if (numTokens > logits.cols()) {
       throw new IllegalArgumentException(
-          "top-k must be at most the vocabulary size " + logits.cols() + ", got " + ranked.topK());
+          "tokens must be at most the vocabulary size " + logits.cols() + ", got " + numTokens);
+    }
+    if (ranked.topK() > numTokens) {
+      throw new IllegalArgumentException(
+          "top-k must be at most the number of tokens " + numTokens + ", got " + ranked.topK());
     }
   }
 

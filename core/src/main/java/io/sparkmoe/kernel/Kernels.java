@@ -283,15 +283,17 @@ public interface Kernels {
 
   /**
    * What a teacher's logits say about each row, in log-probabilities of the full softmax: the K
-   * most probable tokens, most probable first (the lowest id among equals), the mass of all others,
-   * and the given token.
+   * most probable of the first {@code numTokens}, most probable first (the lowest id among equals),
+   * the mass of all others, and the given token.
    *
-   * @param ranked written; K at most C
+   * @param ranked written; K at most numTokens
    * @param given (rows) written: log-probability of the target, zero for ignored rows
    * @param logits (rows, C), unchanged
    * @param targets I32 (rows), -1 = ignored
+   * @param numTokens at most C; the logits after them belong to no token
    */
-  void rankTokens(TeacherTargets ranked, Tensor given, Tensor logits, Tensor targets);
+  void rankTokens(
+      TeacherTargets ranked, Tensor given, Tensor logits, Tensor targets, int numTokens);
 
   /**
    * AdamW (Loshchilov and Hutter, decoupled decay): {@code g = gradientScale * gradient; m = b1 m +

@@ -160,11 +160,11 @@ public final class ReferenceDecodeKernels implements DecodeKernels {
   }
 
   @Override
-  public int argMax(Tensor x, int row) {
-    DecodeArguments.row(x, row);
+  public int argMax(Tensor x, int row, int count) {
+    DecodeArguments.argMax(x, row, count);
     int c = x.cols();
     int best = 0;
-    for (int j = 1; j < c; j++) {
+    for (int j = 1; j < count; j++) {
       if (x.get(row * c + j) > x.get(row * c + best)) {
         best = j;
       }
@@ -176,12 +176,12 @@ public final class ReferenceDecodeKernels implements DecodeKernels {
   public void softmax(float[] y, Tensor x, int row, double temperature) {
     DecodeArguments.softmax(y, x, row, temperature);
     int c = x.cols();
-    double largest = x.get(row * c + argMax(x, row));
+    double largest = x.get(row * c + argMax(x, row, y.length));
     double sum = 0;
-    for (int j = 0; j < c; j++) {
+    for (int j = 0; j < y.length; j++) {
       sum += Math.exp((x.get(row * c + j) - largest) / temperature);
     }
-    for (int j = 0; j < c; j++) {
+    for (int j = 0; j < y.length; j++) {
       y[j] = (float) (Math.exp((x.get(row * c + j) - largest) / temperature) / sum);
     }
   }
@@ -190,7 +190,7 @@ public final class ReferenceDecodeKernels implements DecodeKernels {
   public double logSumExp(Tensor x, int row) {
     DecodeArguments.row(x, row);
     int c = x.cols();
-    double largest = x.get(row * c + argMax(x, row));
+    double largest = x.get(row * c + argMax(x, row, c));
     double sum = 0;
     for (int j = 0; j < c; j++) {
       sum += Math.exp(x.get(row * c + j) - largest);

@@ -410,9 +410,10 @@ public final class ReferenceKernels implements Kernels {
   }
 
   @Override
-  public void rankTokens(TeacherTargets ranked, Tensor given, Tensor logits, Tensor targets) {
-    KernelArguments.rankTokens(ranked, given, logits, targets);
-    ReferenceRanking.rankTokens(ranked, given, logits, targets);
+  public void rankTokens(
+      TeacherTargets ranked, Tensor given, Tensor logits, Tensor targets, int numTokens) {
+    KernelArguments.rankTokens(ranked, given, logits, targets, numTokens);
+    ReferenceRanking.rankTokens(ranked, given, logits, targets, numTokens);
   }
 
   @Override

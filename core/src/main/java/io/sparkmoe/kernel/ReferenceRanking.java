@@ -7,7 +7,8 @@ final class ReferenceRanking {
 
   private ReferenceRanking() {}
 
-  static void rankTokens(TeacherTargets ranked, Tensor given, Tensor logits, Tensor targets) {
+  static void rankTokens(
+      TeacherTargets ranked, Tensor given, Tensor logits, Tensor targets, int numTokens) {
     int c = logits.cols();
     int k = ranked.topK();
     for (int t = 0; t < targets.size(); t++) {
@@ -18,7 +19,7 @@ final class ReferenceRanking {
       boolean[] stored = new boolean[c];
       for (int rank = 0; rank < k; rank++) {
         int best = -1;
-        for (int j = 0; j < c; j++) {
+        for (int j = 0; j < numTokens; j++) {
           if (!stored[j] && (best < 0 || logits.get(t * c + j) > logits.get(t * c + best))) {
             best = j;
           }

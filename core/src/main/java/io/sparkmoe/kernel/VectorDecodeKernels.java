@@ -125,12 +125,12 @@ public final class VectorDecodeKernels implements DecodeKernels {
   }
 
   @Override
-  public int argMax(Tensor x, int row) {
+  public int argMax(Tensor x, int row, int count) {
     allF32(x);
-    DecodeArguments.row(x, row);
+    DecodeArguments.argMax(x, row, count);
     int c = x.cols();
-    float largest = VectorLoss.largest(x.bytes(), row * c, c);
-    for (int j = 0; j < c; j++) {
+    float largest = VectorLoss.largest(x.bytes(), row * c, count);
+    for (int j = 0; j < count; j++) {
       if (Lanes.get(x.bytes(), row * c + j) == largest) {
         return j;
       }
@@ -142,24 +142,25 @@ public final class VectorDecodeKernels implements DecodeKernels {
   public void softmax(float[] y, Tensor x, int row, double temperature) {
     allF32(x);
     DecodeArguments.softmax(y, x, row, temperature);
-    int c = x.cols();
+    int start = row * x.cols();
+    int count = y.length;
     ByteBuffer memory = x.bytes();
     // A temperature next to 0 still leaves 0 for the largest, not infinity times 0.
     float inverse = (float) Math.min(Float.MAX_VALUE, 1 / temperature);
-    float largest = VectorLoss.largest(memory, row * c, c);
-    int bound = Lanes.FLOATS.loopBound(c);
+    float largest = VectorLoss.largest(memory, start, count);
+    int bound = Lanes.FLOATS.loopBound(count);
     FloatVector sums = VectorMath.zero();
     for (int j = 0; j < bound; j += Lanes.LENGTH) {
-      FloatVector e = VectorMath.exp(Lanes.load(memory, row * c + j).sub(largest).mul(inverse));
+      FloatVector e = VectorMath.exp(Lanes.load(memory, start + j).sub(largest).mul(inverse));
       e.intoArray(y, j);
       sums = sums.add(e);
     }
     float sum = VectorMath.sum(sums);
-    for (int j = bound; j < c; j++) {
-      y[j] = VectorMath.exp((Lanes.get(memory, row * c + j) - largest) * inverse);
+    for (int j = bound; j < count; j++) {
+      y[j] = VectorMath.exp((Lanes.get(memory, start + j) - largest) * inverse);
       sum += y[j];
     }
-    for (int j = 0; j < c; j++) {
+    for (int j = 0; j < count; j++) {
       y[j] /= sum;
     }
   }

@@ -299,10 +299,11 @@ public final class VectorKernels implements Kernels {
   }
 
   @Override
-  public void rankTokens(TeacherTargets ranked, Tensor given, Tensor logits, Tensor targets) {
+  public void rankTokens(
+      TeacherTargets ranked, Tensor given, Tensor logits, Tensor targets, int numTokens) {
     allF32(given, logits, ranked.logProbabilities(), ranked.tailLogMass());
-    KernelArguments.rankTokens(ranked, given, logits, targets);
-    ranking.rankTokens(ranked, given, logits, targets);
+    KernelArguments.rankTokens(ranked, given, logits, targets, numTokens);
+    ranking.rankTokens(ranked, given, logits, targets, numTokens);
   }
 
   @Override

@@ -3,21 +3,22 @@ package io.sparkmoe.kernel;
 import io.sparkmoe.kernel.DecodeKernels.CachedRows;
 import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
+import java.util.ArrayList;
 import java.util.List;
 import jdk.incubator.vector.FloatVector;
 
 /**
- * Fast attention over cached latents. A few new rows of a sequence go row by row and head by head;
- * many (a prompt's) go to the matrix library in blocks of queries. H heads, L width of a latent, R
+ * Fast attention over cached latents. A few new rows of a block of positions go row by row and head
+ * by head; many (a prompt's) go to the matrix library together. H heads, L width of a latent, R
  * rotary channels.
  */
 final class VectorLatentAttention {
 
-  /** New rows of a sequence from which on blocks are faster than single rows. */
+  /** New rows of a block from which on the matrix library is faster than single rows. */
   private static final int BLOCK_FROM = 16;
 
-  /** Queries of a block. */
-  private static final int QUERIES = 64;
+  /** Positions of a block. */
+  private static final int QUERIES = DecodeKernels.BLOCK_POSITIONS;
 
   /**
    * Entries of one product: with {@link AttentionTile#stride} few shapes of products occur, however
@@ -40,30 +41,17 @@ final class VectorLatentAttention {
 
   void attention(Tensor context, Tensor query, CachedRows[] views, float scale) {
     int heads = query.dim(1);
-    int[] pieceEnds = new int[views.length];
-    int[] firstRows = new int[views.length];
-    int pieces = 0;
-    int row = 0;
-    for (int s = 0; s < views.length; s++) {
-      int rows = views[s].rows();
-      firstRows[s] = row;
-      pieces += heads * (rows < BLOCK_FROM ? rows : Pieces.count(rows, QUERIES));
-      pieceEnds[s] = pieces;
-      row += rows;
-    }
+    List<Part> parts = parts(views);
     Parallel.Body body =
         piece -> {
-          int s = 0;
-          while (pieceEnds[s] <= piece) {
-            s++;
-          }
-          int own = piece - (s == 0 ? 0 : pieceEnds[s - 1]);
-          if (views[s].rows() < BLOCK_FROM) {
-            row(context, query, views[s], firstRows[s], own / heads, own % heads, scale);
+          Part part = parts.get(piece / heads);
+          if (part.queries == 1) {
+            row(context, query, part, piece % heads, scale);
           } else {
-            block(context, query, views[s], firstRows[s], own / heads, own % heads, scale);
+            block(context, query, part, piece % heads, scale);
           }
         };
+    int pieces = parts.size() * heads;
     if (pieces == 1) {
       body.run(0);
     } else {
@@ -71,18 +59,42 @@ final class VectorLatentAttention {
     }
   }
 
-  private void row(
-      Tensor context, Tensor query, CachedRows view, int firstRow, int own, int head, float scale) {
-    int heads = query.dim(1);
+  /**
+   * New rows of a sequence that are computed together.
+   *
+   * @param firstRow row of {@code query} that the first of them is
+   * @param past entries before it
+   * @param queries their number: 1, or those of a block
+   */
+  private record Part(CachedRows view, int firstRow, int past, int queries) {}
+
+  /** Blocks lie at fixed positions of a sequence, so what else is in the pass moves none. */
+  private static List<Part> parts(CachedRows[] views) {
+    List<Part> parts = new ArrayList<>();
+    int row = 0;
+    for (CachedRows view : views) {
+      int position = view.length() - view.rows();
+      while (position < view.length()) {
+        int end = Math.min(view.length(), (position / QUERIES + 1) * QUERIES);
+        int queries = end - position < BLOCK_FROM ? 1 : end - position;
+        for (; position < end; position += queries, row += queries) {
+          parts.add(new Part(view, row, position, queries));
+        }
+      }
+    }
+    return parts;
+  }
+
+  private void row(Tensor context, Tensor query, Part part, int head, float scale) {
     int width = query.cols();
     int latent = context.cols();
-    int seen = view.length() - view.rows() + own + 1;
-    int at = (firstRow + own) * heads + head;
+    int seen = part.past + 1;
+    int at = part.firstRow * query.dim(1) + head;
     Row row =
         new Row(
             query.bytes(),
             at * width,
-            view.entries().bytes(),
+            part.view.entries().bytes(),
             width,
             seen,
             scale,
@@ -164,25 +176,17 @@ final class VectorLatentAttention {
     }
   }
 
-  private void block(
-      Tensor context,
-      Tensor query,
-      CachedRows view,
-      int firstRow,
-      int block,
-      int head,
-      float scale) {
+  private void block(Tensor context, Tensor query, Part part, int head, float scale) {
     int heads = query.dim(1);
     int width = query.cols();
     int latent = context.cols();
-    int first = block * QUERIES;
-    int queries = Math.min(QUERIES, view.rows() - first);
-    int past = view.length() - view.rows();
-    int seen = past + first + queries;
-    int stride = AttentionTile.stride(view.length());
+    int queries = part.queries;
+    Tensor entries = part.view.entries();
+    int seen = part.past + queries;
+    int stride = AttentionTile.stride(part.view.length());
     Scratch own = scratch.get();
     ByteBuffer tile = own.floats(QUERIES * stride);
-    int at = (firstRow + first) * heads + head;
+    int at = part.firstRow * heads + head;
     for (int k = 0; k < seen; k += ENTRIES) {
       gemm.multiply(
           false,
@@ -192,14 +196,14 @@ final class VectorLatentAttention {
           width,
           Lanes.address(query, at * width),
           heads * width,
-          Lanes.address(view.entries(), k * width),
+          Lanes.address(entries, k * width),
           width,
           own.address() + 4L * k,
           stride,
           false);
     }
     for (int i = 0; i < queries; i++) {
-      int visible = past + first + i + 1;
+      int visible = part.past + i + 1;
       AttentionTile.softmaxRow(tile, i * stride, visible, seen, scale);
       Lanes.clear(tile, i * stride + visible, seen - visible);
     }
@@ -212,7 +216,7 @@ final class VectorLatentAttention {
           Math.min(ENTRIES, seen - k),
           own.address() + 4L * k,
           stride,
-          Lanes.address(view.entries(), k * width),
+          Lanes.address(entries, k * width),
           width,
           Lanes.address(context, at * latent),
           heads * latent,

@@ -15,10 +15,11 @@ final class VectorRanking {
     this.parallel = parallel;
   }
 
-  void rankTokens(TeacherTargets ranked, Tensor given, Tensor logits, Tensor targets) {
+  void rankTokens(
+      TeacherTargets ranked, Tensor given, Tensor logits, Tensor targets, int numTokens) {
     int c = logits.cols();
     // One more than is stored: the largest of the tail, which its sum is taken relative to.
-    int kept = Math.min(c, ranked.topK() + 1);
+    int kept = Math.min(numTokens, ranked.topK() + 1);
     ByteBuffer values = logits.bytes();
     Pieces.forEach(
         parallel,
@@ -27,8 +28,9 @@ final class VectorRanking {
         (first, end) -> {
           TopK best = new TopK(kept);
           for (int t = first; t < end; t++) {
-            select(best, values, t * c, c);
-            write(ranked, given, values, t, c, targets.getInt(t), best);
+            select(best, values, t * c, numTokens);
+            float padding = VectorLoss.largest(values, t * c + numTokens, c - numTokens);
+            write(ranked, given, values, t, c, targets.getInt(t), best, padding);
           }
         });
   }
@@ -57,12 +59,22 @@ final class VectorRanking {
     }
   }
 
+  /**
+   * @param padding largest logit that belongs to no token, -inf without any
+   */
   private static void write(
-      TeacherTargets ranked, Tensor given, ByteBuffer x, int t, int c, int target, TopK best) {
+      TeacherTargets ranked,
+      Tensor given,
+      ByteBuffer x,
+      int t,
+      int c,
+      int target,
+      TopK best,
+      float padding) {
     int k = ranked.topK();
     float targetLogit = target < 0 ? 0 : Lanes.get(x, t * c + target);
-    double tail = k < c ? tail(x, t * c, c, k, best) : Double.NEGATIVE_INFINITY;
-    double largest = best.value(0);
+    double tail = k < c ? tail(x, t * c, c, k, best, padding) : Double.NEGATIVE_INFINITY;
+    double largest = Math.max(best.value(0), padding);
     double sum = Math.exp(tail - largest);
     for (int rank = 0; rank < k; rank++) {
       sum += Math.exp(best.value(rank) - largest);
@@ -80,11 +92,11 @@ final class VectorRanking {
    * log(sum of exp) of the row without its k largest, which are set to -inf meanwhile: its sum is
    * exact, where 1 - sum of the stored probabilities would cancel.
    */
-  private static double tail(ByteBuffer x, int start, int c, int k, TopK best) {
+  private static double tail(ByteBuffer x, int start, int c, int k, TopK best, float padding) {
     for (int rank = 0; rank < k; rank++) {
       Lanes.set(x, start + best.index(rank), Float.NEGATIVE_INFINITY);
     }
-    float largest = best.value(k);
+    float largest = k < best.count() ? Math.max(best.value(k), padding) : padding;
     double sum = VectorLoss.exponentials(x, start, largest, c, false);
     for (int rank = 0; rank < k; rank++) {
       Lanes.set(x, start + best.index(rank), best.value(rank));

@@ -23,11 +23,16 @@ public final class Arena implements Allocator, AutoCloseable {
    */
   private static final boolean POISON = Boolean.getBoolean("moe.poison");
 
+  /** Advice of arenas that hold a micro batch. */
+  public static final String SMALLER_BATCHES =
+      "lower micro_batch_sequences or give the process more memory";
+
   /** Cache-line and AVX-512 alignment. */
   private static final int ALIGNMENT_BYTES = 64;
 
   private final String name;
   private final long limitBytes;
+  private final String advice;
   private final TreeMap<Long, ArrayDeque<Block>> free = new TreeMap<>();
   private long ownedBytes;
   private long usedBytes;
@@ -43,11 +48,19 @@ public final class Arena implements Allocator, AutoCloseable {
    * @param limitBytes upper bound of the bytes that the arena owns, free ones included
    */
   public Arena(String name, long limitBytes) {
+    this(name, limitBytes, "give the process more memory");
+  }
+
+  /**
+   * @param advice what to do where the limit is passed, as its owner's user can
+   */
+  public Arena(String name, long limitBytes, String advice) {
     if (limitBytes < 0) {
       throw new IllegalArgumentException("arena limit must be >= 0 bytes, got " + limitBytes);
     }
     this.name = name;
     this.limitBytes = limitBytes;
+    this.advice = advice;
   }
 
   @Override
@@ -125,7 +138,8 @@ public final class Arena implements Allocator, AutoCloseable {
                 + size
                 + " more, its limit is "
                 + limitBytes
-                + "; lower micro_batch_sequences or give the process more memory");
+                + "; "
+                + advice);
       }
       block = map(size);
       ownedBytes += size;

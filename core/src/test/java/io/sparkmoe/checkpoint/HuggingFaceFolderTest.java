@@ -200,6 +200,63 @@ class HuggingFaceFolderTest {
     }
   }
 
+  /** The template's cases are those of transformers 5.24 on such folders. */
+  @Test
+  void whatStandsBeforeEveryTextIsReadFromTheTokenizersFiles() throws IOException {
+    SafetensorsFile file = new SafetensorsFile();
+    addAll(file);
+    file.write(folder.resolve("model.safetensors"));
+    config(json -> {});
+    String template =
+        "{'type':'TemplateProcessing','single':[{'SpecialToken':{'id':'<s>','type_id':0}},"
+            + "{'Sequence':{'id':'A','type_id':0}},{'SpecialToken':{'id':'</s>','type_id':0}}],"
+            + "'special_tokens':{'<s>':{'id':'<s>','ids':[7],'tokens':['<s>']},"
+            + "'</s>':{'id':'</s>','ids':[8],'tokens':['</s>']}}}";
+    String bytes = "{'type':'ByteLevel'}";
+    String sequence = "{'type':'Sequence','processors':[" + bytes + "," + template + "]}";
+
+    try (HuggingFaceFolder opened = HuggingFaceFolder.open(new LocalStore(folder), "")) {
+      assertThat(opened.beginOfTextIds()).as("no tokenizer").isEmpty();
+      for (String processor : List.of(template, sequence)) {
+        tokenizer(processor);
+        assertThat(opened.beginOfTextIds()).containsExactly(7);
+      }
+      for (String processor : List.of("null", bytes)) {
+        tokenizer(processor);
+        assertThat(opened.beginOfTextIds()).isEmpty();
+      }
+      tokenizerConfig("{'add_bos_token':true,'bos_token':'<s>'}");
+      assertThat(opened.beginOfTextIds()).containsExactly(7);
+      tokenizerConfig("{'add_bos_token':true,'bos_token':{'content':'</s>'}}");
+      assertThat(opened.beginOfTextIds()).containsExactly(8);
+      tokenizerConfig("{'add_bos_token':true,'bos_token':null}");
+      assertThat(opened.beginOfTextIds()).isEmpty();
+      tokenizer(template);
+      tokenizerConfig("{'add_bos_token':false,'bos_token':'<s>'}");
+      assertThat(opened.beginOfTextIds()).isEmpty();
+      tokenizerConfig("{'bos_token':'</s>'}");
+      assertThat(opened.beginOfTextIds()).containsExactly(7);
+      tokenizerConfig("{'add_bos_token':true,'bos_token':'<other>'}");
+      assertThatThrownBy(opened::beginOfTextIds)
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageEndingWith(
+              "tokenizer.json has no token <other>, expected the bos_token of"
+                  + " tokenizer_config.json; take both files from one place");
+    }
+  }
+
+  private void tokenizer(String postProcessor) throws IOException {
+    String json =
+        "{'added_tokens':[{'id':7,'content':'<s>'},{'id':8,'content':'</s>'}],'post_processor':"
+            + postProcessor
+            + "}";
+    Files.writeString(folder.resolve("tokenizer.json"), json.replace('\'', '"'));
+  }
+
+  private void tokenizerConfig(String json) throws IOException {
+    Files.writeString(folder.resolve("tokenizer_config.json"), json.replace('\'', '"'));
+  }
+
   @Test
   void ourOwnCheckpointsModelFolderIsOne() throws IOException {
     LocalStore store = new LocalStore(folder);

@@ -61,6 +61,16 @@ class InferenceTeacherModelTest {
 
   private static List<DistillationRow> teach(
       SamplingSettings sampling, List<String> failures, Prompt... prompts) throws Exception {
+    return teach(parameters, new int[0], sampling, failures, prompts);
+  }
+
+  private static List<DistillationRow> teach(
+      Parameters weights,
+      int[] begin,
+      SamplingSettings sampling,
+      List<String> failures,
+      Prompt... prompts)
+      throws Exception {
     List<DistillationRow> rows = new ArrayList<>();
     AnswerSink sink =
         new AnswerSink() {
@@ -81,11 +91,12 @@ class InferenceTeacherModelTest {
     Tokenizer tokenizer = new ByteTokenizer();
     InferenceTeacherModel model =
         new InferenceTeacherModel(
-            new ParameterWeights(parameters),
+            new ParameterWeights(weights),
             sampling,
             new InferenceTeacherModel.Compute("auto", 2),
             tokenizer,
-            Set.of(tokenizer.endOfTextId()));
+            Set.of(tokenizer.endOfTextId()),
+            begin);
     try (ModelTeacher teacher =
         new ModelTeacher(
             new TeacherIdentity("tiny", "r1", tokenizer.sha256(), tokenizer.vocabSize()),
@@ -185,6 +196,73 @@ class InferenceTeacherModelTest {
     for (int i = 0; i < plain.sampledLogprobs().length; i++) {
       assertThat(plain.sampledLogprobs()[i])
           .isCloseTo(rows.get(0).sampledLogprobs()[i], within(1e-4f));
+    }
+  }
+
+  /** A vocabulary is often padded to a round number; the tokenizer knows none of those ids. */
+  @Test
+  void idsBeyondTheTokenizersAreNeitherWrittenNorRankedAndCountAsTail() throws Exception {
+    ModelConfig config =
+        TinyModel.config(Map.of("vocab_size", 300, "max_position_embeddings", 400));
+    try (Parameters padded = Parameters.allocateAll(config, DType.F32, arena)) {
+      padded.initialize(SEED);
+      Tensor head = padded.weight("lm_head.weight").value();
+      Random random = new Random(SEED);
+      for (int i = 0; i < head.size(); i++) {
+        head.setFloat(i, (float) random.nextGaussian());
+      }
+      int all = TOKENIZER.vocabSize();
+      List<DistillationRow> rows =
+          teach(
+              padded,
+              new int[0],
+              new SamplingSettings(20, 1, 1, all, 1),
+              new ArrayList<>(),
+              Prompt.ofText("To be"),
+              new Prompt("", "or", null, " not to be", null));
+
+      assertThat(rows).hasSize(2);
+      for (DistillationRow row : rows) {
+        assertThat(Arrays.stream(row.completionIds())).allMatch(id -> id < all);
+        for (int i = 0; i < row.topkIds().length; i++) {
+          assertThat(Arrays.stream(row.topkIds()[i])).hasSize(all).allMatch(id -> id < all);
+          double mass = Math.exp(row.tailLogMass()[i]);
+          assertThat(mass).as("mass of the padding").isGreaterThan(1e-3);
+          for (float p : row.topkLogprobs()[i]) {
+            mass += Math.exp(p);
+          }
+          assertThat(mass).isCloseTo(1, within(1e-4));
+        }
+      }
+    }
+  }
+
+  @Test
+  void whatTheModelReadsBeforeEveryTextIsNoPartOfTheRow() throws Exception {
+    int begin = 255;
+    List<DistillationRow> rows =
+        teach(
+            parameters,
+            new int[] {begin},
+            new SamplingSettings(5, 1, 1, 2, 1),
+            new ArrayList<>(),
+            new Prompt("", "To be", null, " or not", null),
+            Prompt.ofText("to be"));
+
+    assertThat(rows).hasSize(2);
+    for (DistillationRow row : rows) {
+      int[] prompt = TOKENIZER.encode(row.prompt());
+      assertThat(row.promptIds()).containsExactly(prompt);
+      int n = row.completionIds().length;
+      int[] read = new int[1 + prompt.length + n];
+      read[0] = begin;
+      System.arraycopy(prompt, 0, read, 1, prompt.length);
+      System.arraycopy(row.completionIds(), 0, read, 1 + prompt.length, n);
+      double[][] truth = truth(read);
+      for (int i = 0; i < n; i++) {
+        assertThat((double) row.sampledLogprobs()[i])
+            .isCloseTo(truth[prompt.length + i][row.completionIds()[i]], within(1e-4));
+      }
     }
   }
 

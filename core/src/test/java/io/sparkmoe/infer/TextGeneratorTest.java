@@ -10,8 +10,10 @@ import io.sparkmoe.kernel.ComputeEngine;
 import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.model.TinyModel;
 import io.sparkmoe.tensor.Arena;
+import io.sparkmoe.tensor.OutOfArenaException;
 import io.sparkmoe.tensor.Tensor;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -172,6 +174,117 @@ class TextGeneratorTest {
           .hasMessageStartingWith("context is full: the conversation would have ")
           .hasMessageEndingWith(
               "expected fewer than max_position_embeddings=64; start anew with /reset");
+    }
+  }
+
+  /** Law: ids that the tokenizer does not know are not written, however likely they are. */
+  @Test
+  void idsBeyondTheTokenizersAreNotWritten() throws IOException {
+    Map<String, Integer> padded =
+        Map.of("vocab_size", 1000, "moe_intermediate_size", 16, "num_nextn_predict_layers", 1);
+    try (InferenceCase wide =
+        InferenceCase.random(TinyModel.config(padded), engine.kernels(), engine.decodeKernels())) {
+      for (boolean speculative : new boolean[] {false, true}) {
+        TextGenerator writer = new TextGenerator(wide.model, tokenizer, Set.of(), speculative);
+        for (SamplingOptions options :
+            List.of(SamplingOptions.GREEDY, SAMPLED, new SamplingOptions(1, 0, 1, 3))) {
+          Generation text =
+              writer
+                  .generate(List.of(request(40, options, 'a')), 1, GenerationListener.NONE)
+                  .texts()
+                  .get(0);
+          for (int i = 0; i < 40; i++) {
+            assertThat(text.tokenIds()[i]).isLessThan(tokenizer.vocabSize());
+          }
+          double[] p = logProbabilities(wide, 'a');
+          assertThat((double) text.logProbabilities()[0])
+              .isCloseTo(p[text.tokenIds()[0]], within(1e-4));
+        }
+      }
+    }
+  }
+
+  /** Of every id of the model after one token. */
+  private static double[] logProbabilities(InferenceCase of, int token) {
+    try (LatentCache cache = of.model.newCache(1)) {
+      Tensor logits =
+          of.model.forward(List.of(new Append(cache, token)), InferenceModel.Logits.ALL).logits();
+      double sum = 0;
+      for (int i = 0; i < logits.size(); i++) {
+        sum += Math.exp(logits.get(i));
+      }
+      double[] p = new double[logits.size()];
+      for (int i = 0; i < p.length; i++) {
+        p[i] = logits.get(i) - Math.log(sum);
+      }
+      return p;
+    }
+  }
+
+  @Test
+  void aConversationStartsOnceWithTheModelsBeginOfText() {
+    int begin = 255;
+    try (ChatSession session =
+        new ChatSession(test.model, tokenizer, generator, SamplingOptions.GREEDY, 3, begin)) {
+      int[] first = session.say("a", GenerationListener.NONE).texts().get(0).promptIds();
+      int[] turn = tokenizer.encode(ChatTemplate.userTurn("a", true));
+      assertThat(first).startsWith(begin).endsWith(turn).hasSize(1 + turn.length);
+      int[] second = session.say("b", GenerationListener.NONE).texts().get(0).promptIds();
+      assertThat(second).startsWith(first);
+      assertThat(Arrays.stream(second).filter(id -> id == begin)).hasSize(1);
+      session.reset();
+      assertThat(session.say("a", GenerationListener.NONE).texts().get(0).promptIds())
+          .containsExactly(first);
+    }
+  }
+
+  @Test
+  void whatTheCachesOfRequestsTakeIsKnownBefore() {
+    List<GenerationRequest> requests =
+        List.of(request(9, SAMPLED, 1, 2), request(30, SAMPLED, 1), request(20, SAMPLED, 1, 2, 3));
+    try (Arena arena = new Arena("test", 1 << 20);
+        LatentCache longest = new LatentCache(test.config(), 31, 31, arena);
+        LatentCache next = new LatentCache(test.config(), 23, 23, arena)) {
+      assertThat(TextGenerator.cacheBytes(test.config(), requests, 2)).isEqualTo(arena.usedBytes());
+      assertThat(longest.capacity()).isGreaterThan(next.capacity());
+    }
+  }
+
+  @Test
+  void aCacheThatDoesNotFitGivesBackWhatItTookAndTellsTheOwnersAdvice() {
+    long layer = LatentCache.sizeBytes(test.config(), 64) / test.config().numLayers();
+    try (Arena arena = new Arena("inference", layer, "lower --batch or --max-tokens")) {
+      assertThatThrownBy(() -> new LatentCache(test.config(), 64, 64, arena))
+          .isInstanceOf(OutOfArenaException.class)
+          .hasMessageEndingWith("its limit is " + layer + "; lower --batch or --max-tokens");
+      assertThat(arena.usedBytes()).isZero();
+    }
+  }
+
+  /** Law: a turn that fails leaves the conversation as it was. */
+  @Test
+  void aTurnThatFailsIsForgotten() {
+    try (ChatSession session =
+            new ChatSession(test.model, tokenizer, generator, SamplingOptions.GREEDY, 5);
+        ChatSession spared =
+            new ChatSession(test.model, tokenizer, generator, SamplingOptions.GREEDY, 5)) {
+      session.say("a", GenerationListener.NONE);
+      spared.say("a", GenerationListener.NONE);
+      int before = session.numTokens();
+      assertThatThrownBy(
+              () ->
+                  session.say(
+                      "lost",
+                      (number, piece) -> {
+                        throw new UncheckedIOException(new IOException("terminal is gone"));
+                      }))
+          .isInstanceOf(UncheckedIOException.class)
+          .hasMessageEndingWith("terminal is gone");
+      assertThat(session.numTokens()).isEqualTo(before);
+      Generation answer = session.say("b", GenerationListener.NONE).texts().get(0);
+      Generation expected = spared.say("b", GenerationListener.NONE).texts().get(0);
+      assertThat(answer.promptIds()).containsExactly(expected.promptIds());
+      assertThat(answer.logProbabilities()).containsExactly(expected.logProbabilities());
     }
   }
 

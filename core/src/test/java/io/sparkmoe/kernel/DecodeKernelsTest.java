@@ -118,11 +118,33 @@ class DecodeKernelsTest {
             kernels.softmax(p, t[1], 1, size % 2 == 0 ? 0.7 : 1e-320);
             t[0].copyFrom(p);
             t[2].set(0, kernels.logSumExp(t[1], 2));
-            t[2].set(1, kernels.argMax(t[1], 0));
+            t[2].set(1, kernels.argMax(t[1], 0, size));
           },
           twins.unwritten(size),
           twins.mixed(3, size),
           twins.unwritten(2));
+    }
+  }
+
+  @Test
+  void distributionsOfTheFirstElementsOfARowDoNotSeeTheOthers() {
+    for (int size : KernelTwins.SIZES) {
+      Tensor logits = twins.mixed(2, size + 5);
+      logits.set(2 * size + 7, 50);
+      twins.agreeDecode(
+          "softmax of the first " + size,
+          size,
+          (kernels, t) -> {
+            float[] p = new float[size];
+            kernels.softmax(p, t[1], 1, 0.7);
+            t[0].copyFrom(p);
+            int best = kernels.argMax(t[1], 1, size);
+            assertThat(best).isLessThan(size);
+            t[2].set(0, best);
+          },
+          twins.unwritten(size),
+          logits,
+          twins.unwritten(1));
     }
   }
 
@@ -135,8 +157,8 @@ class DecodeKernelsTest {
         "arg max",
         1,
         (kernels, t) -> {
-          assertThat(kernels.argMax(t[0], 0)).isZero();
-          assertThat(kernels.argMax(t[0], 1)).isEqualTo(17);
+          assertThat(kernels.argMax(t[0], 0, 40)).isZero();
+          assertThat(kernels.argMax(t[0], 1, 40)).isEqualTo(17);
         },
         logits);
   }

@@ -35,13 +35,44 @@ class RankingKernelsTest {
               fill + " of " + c + " tokens, top " + k,
               c,
               (kernels, t) ->
-                  kernels.rankTokens(new TeacherTargets(t[0], t[1], t[2]), t[3], t[4], t[5]),
+                  kernels.rankTokens(new TeacherTargets(t[0], t[1], t[2]), t[3], t[4], t[5], c),
               twins.unwritten(DType.I32, ROWS, k),
               twins.unwritten(ROWS, k),
               twins.unwritten(ROWS),
               twins.unwritten(ROWS),
               twins.filled(fill, ROWS, c),
               targets);
+        }
+      }
+    }
+  }
+
+  @Test
+  @DisplayName("what belongs to no token is never ranked and counts as tail")
+  void paddingIsTail() {
+    for (int c : new int[] {3, 13, 64, 207}) {
+      for (int numTokens : new int[] {1, c / 2, c - 1}) {
+        for (int k : new int[] {1, Math.max(1, numTokens - 2), numTokens}) {
+          // The likeliest of all belongs to no token.
+          Tensor logits = twins.mixed(ROWS, c);
+          logits.setFloat(2 * c + c - 1, 90);
+          twins.agree(
+              numTokens + " tokens of " + c + ", top " + k,
+              c,
+              (kernels, t) -> {
+                kernels.rankTokens(
+                    new TeacherTargets(t[0], t[1], t[2]), t[3], t[4], t[5], numTokens);
+                for (int i = 0; i < t[0].size(); i++) {
+                  assertThat(t[0].getInt(i)).isLessThan(numTokens);
+                }
+                assertThat(t[2].get(2)).isCloseTo(0, within(1e-6));
+              },
+              twins.unwritten(DType.I32, ROWS, k),
+              twins.unwritten(ROWS, k),
+              twins.unwritten(ROWS),
+              twins.unwritten(ROWS),
+              logits,
+              twins.indices(0, numTokens, ROWS));
         }
       }
     }
@@ -56,7 +87,7 @@ class RankingKernelsTest {
       Tensor tail = twins.unwritten(1);
       TeacherTargets ranked =
           new TeacherTargets(twins.unwritten(DType.I32, 1, 1), twins.unwritten(1, 1), tail);
-      kernels.rankTokens(ranked, twins.unwritten(1), logits, twins.indices(0, 5, 1));
+      kernels.rankTokens(ranked, twins.unwritten(1), logits, twins.indices(0, 5, 1), 5);
 
       assertThat(ranked.ids().getInt(0)).isEqualTo(2);
       assertThat(tail.getFloat(0)).isCloseTo((float) (Math.log(4) - 60), within(1e-5f));
@@ -74,7 +105,7 @@ class RankingKernelsTest {
                     .both()
                     .get(1)
                     .rankTokens(
-                        ranked, twins.unwritten(2), twins.mixed(2, 3), twins.indices(0, 3, 2)))
-        .hasMessage("top-k must be at most the vocabulary size 3, got 4");
+                        ranked, twins.unwritten(2), twins.mixed(2, 3), twins.indices(0, 3, 2), 3))
+        .hasMessage("top-k must be at most the number of tokens 3, got 4");
   }
 }

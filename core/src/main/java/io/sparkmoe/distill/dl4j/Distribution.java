@@ -1,9 +1,13 @@
 package io.sparkmoe.distill.dl4j;
 
+import java.util.Arrays;
 import java.util.SplittableRandom;
 
 /** Probabilities of the next token as a softmax gave them. */
 final class Distribution {
+
+  /** Most probable tokens up to which putting each in its place is sooner than sorting all. */
+  private static final int FEW = 128;
 
   private final float[] probabilities;
   private final double sum;
@@ -30,6 +34,9 @@ final class Distribution {
 
   /** The k most probable ids, most probable first, the lowest id among equals. */
   int[] mostProbable(int k) {
+    if (k > FEW) {
+      return Arrays.copyOf(ranked(), k);
+    }
     int[] best = new int[k];
     int count = 0;
     for (int id = 0; id < probabilities.length; id++) {
@@ -71,23 +78,44 @@ final class Distribution {
     if (temperature == 0) {
       return mostProbable(1)[0];
     }
-    int[] order = mostProbable(probabilities.length);
-    double[] weights = new double[order.length];
+    double[] weights = new double[probabilities.length];
     double total = 0;
-    for (int rank = 0; rank < order.length; rank++) {
-      weights[rank] = Math.pow(probabilities[order[rank]], 1 / temperature);
-      total += weights[rank];
+    for (int id = 0; id < weights.length; id++) {
+      weights[id] = Math.pow(probabilities[id], 1 / temperature);
+      total += weights[id];
     }
-    int kept = 0;
-    double mass = 0;
-    while (kept < order.length && (kept == 0 || mass < topP * total)) {
-      mass += weights[kept++];
+    if (topP == 1) {
+      return draw(weights, total, random);
     }
-    double at = random.nextDouble() * mass;
+    int[] order = ranked();
+    double[] kept = new double[order.length];
     int rank = 0;
-    while (rank < kept - 1 && at >= weights[rank]) {
-      at -= weights[rank++];
+    double mass = 0;
+    while (rank < order.length && (rank == 0 || mass < topP * total)) {
+      kept[rank] = weights[order[rank]];
+      mass += kept[rank++];
     }
-    return order[rank];
+    return order[draw(Arrays.copyOf(kept, rank), mass, random)];
+  }
+
+  /** An index in proportion to the weights, which add up to {@code mass}. */
+  private static int draw(double[] weights, double mass, SplittableRandom random) {
+    double at = random.nextDouble() * mass;
+    int i = 0;
+    while (i < weights.length - 1 && at >= weights[i]) {
+      at -= weights[i++];
+    }
+    return i;
+  }
+
+  /** All ids, most probable first, the lowest id among equals. */
+  private int[] ranked() {
+    long[] keys = new long[probabilities.length];
+    for (int id = 0; id < keys.length; id++) {
+      // Positive floats order as their bits do; complemented, the most probable come first.
+      keys[id] = (long) ~Float.floatToRawIntBits(probabilities[id]) << 32 | id;
+    }
+    Arrays.sort(keys);
+    return Arrays.stream(keys).mapToInt(key -> (int) key).toArray();
   }
 }

@@ -6,6 +6,7 @@ import io.sparkmoe.data.ByteTokenizer;
 import io.sparkmoe.infer.GenerationListener;
 import io.sparkmoe.infer.GenerationRequest;
 import io.sparkmoe.infer.GenerationSpeed;
+import io.sparkmoe.infer.LatentCache;
 import io.sparkmoe.infer.ParameterWeights;
 import io.sparkmoe.infer.SamplingOptions;
 import io.sparkmoe.infer.TextGenerator;
@@ -98,11 +99,14 @@ public final class BenchGenerateJob {
                 false,
                 arena)) {
       parameters.initialize(SEED);
+      int longest = Math.max(options.prompt() + options.maxTokens(), options.prefill() + 1);
+      long cacheBytes = options.batch() * LatentCache.sizeBytes(config, longest);
       return LoadedModel.load(
           new ParameterWeights(parameters),
           options.weights(),
           GemmBackends.AUTO,
-          options.threads());
+          options.threads(),
+          new LoadedModel.Caches(cacheBytes, cacheBytes, "lower --batch or --max-tokens"));
     }
   }
 

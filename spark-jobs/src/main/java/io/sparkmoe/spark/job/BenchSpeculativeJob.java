@@ -49,7 +49,16 @@ public final class BenchSpeculativeJob {
           Tokenizer tokenizer = folder.openTokenizer()) {
         requireTokenizer(tokenizer, dataset);
         try (LoadedModel loaded =
-            LoadedModel.load(folder.weights(), format, folder.gemmBackend(), options.threads())) {
+            LoadedModel.load(
+                folder.weights(),
+                format,
+                folder.gemmBackend(),
+                options.threads(),
+                LoadedModel.Caches.of(
+                    folder.model(),
+                    requests,
+                    options.batch(),
+                    "lower --batch or --prompt-tokens"))) {
           out.println(JSON.writeValueAsString(measure(loaded, format, tokenizer, requests, rows)));
         }
       }

@@ -47,7 +47,14 @@ public final class ChatJob {
       TextGenerator.requireVocabulary(folder.model(), tokenizer);
       try (LoadedModel loaded =
               LoadedModel.load(
-                  folder.weights(), options.weights(), folder.gemmBackend(), options.threads());
+                  folder.weights(),
+                  options.weights(),
+                  folder.gemmBackend(),
+                  options.threads(),
+                  new LoadedModel.Caches(
+                      ChatSession.firstBytes(folder.model()),
+                      ChatSession.mostBytes(folder.model()),
+                      "start anew, or take a larger machine"));
           ChatSession session =
               new ChatSession(
                   loaded.model(),
@@ -55,7 +62,8 @@ public final class ChatJob {
                   new TextGenerator(
                       loaded.model(), tokenizer, folder.endIds(tokenizer), options.speculative()),
                   options.sampling(),
-                  options.maxTokens())) {
+                  options.maxTokens(),
+                  folder.beginIds())) {
         err.println(
             "context of "
                 + session.contextLength()

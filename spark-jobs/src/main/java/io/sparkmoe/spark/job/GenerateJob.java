@@ -12,6 +12,7 @@ import io.sparkmoe.model.ModelConfig;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import org.apache.hadoop.conf.Configuration;
@@ -38,10 +39,15 @@ public final class GenerateJob {
       folder.notes().forEach(note -> err.println("note: " + note));
       // Everything that can be refused is, before the weights are read.
       TextGenerator.requireVocabulary(folder.model(), tokenizer);
-      List<GenerationRequest> requests = requests(tokenizer, folder.model());
+      List<GenerationRequest> requests = requests(tokenizer, folder);
       try (LoadedModel loaded =
           LoadedModel.load(
-              folder.weights(), options.weights(), folder.gemmBackend(), options.threads())) {
+              folder.weights(),
+              options.weights(),
+              folder.gemmBackend(),
+              options.threads(),
+              LoadedModel.Caches.of(
+                  folder.model(), requests, options.batch(), "lower --batch or --max-tokens"))) {
         TextGenerator generator =
             new TextGenerator(
                 loaded.model(), tokenizer, folder.endIds(tokenizer), speculative(folder.model()));
@@ -60,10 +66,15 @@ public final class GenerateJob {
     return drafting;
   }
 
-  private List<GenerationRequest> requests(Tokenizer tokenizer, ModelConfig model) {
+  private List<GenerationRequest> requests(Tokenizer tokenizer, ModelFolder folder)
+      throws IOException {
+    ModelConfig model = folder.model();
+    int[] begin = folder.beginIds();
     List<GenerationRequest> requests = new ArrayList<>();
     for (int i = 0; i < options.prompts().size(); i++) {
-      int[] ids = tokenizer.encode(options.prompts().get(i));
+      int[] text = tokenizer.encode(options.prompts().get(i));
+      int[] ids = Arrays.copyOf(begin, begin.length + text.length);
+      System.arraycopy(text, 0, ids, begin.length, text.length);
       int maxTokens = options.maxTokens();
       if (maxTokens == 0) {
         int room = model.maxPositionEmbeddings() - ids.length;

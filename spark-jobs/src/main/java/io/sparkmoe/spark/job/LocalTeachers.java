@@ -89,7 +89,8 @@ final class LocalTeachers {
           sampling,
           new InferenceTeacherModel.Compute(model.gemmBackend(), threads),
           tokenizer,
-          model.endIds(tokenizer));
+          model.endIds(tokenizer),
+          model.beginIds());
     }
   }
 

@@ -36,6 +36,7 @@ public final class ModelFolder implements AutoCloseable {
   private WeightSource weights;
   private Optional<String> tokenizerJson = Optional.empty();
   private Set<Integer> endIds = Set.of();
+  private int[] beginIds = {};
   private String gemmBackend = GemmBackends.AUTO;
 
   private ModelFolder(String location) {
@@ -75,6 +76,7 @@ public final class ModelFolder implements AutoCloseable {
       notes.addAll(folder.notes());
       tokenizerJson = folder.tokenizerJson();
       endIds = folder.endOfTextIds();
+      beginIds = folder.beginOfTextIds();
     } else {
       checkpoint(newestWhole(new CheckpointStore(store)), store);
     }
@@ -187,6 +189,11 @@ public final class ModelFolder implements AutoCloseable {
       throw new IllegalArgumentException(
           location + "/" + RunFolder.TOKENIZER_FILE + ": " + e.getMessage(), e);
     }
+  }
+
+  /** Ids that stand before every text: none but where a Hugging Face folder asks for them. */
+  public int[] beginIds() {
+    return beginIds.clone();
   }
 
   /** Ids that end a text: those that the model's folder names, and the tokenizer's end of text. */
