@@ -1,6 +1,7 @@
 package io.sparkmoe.data;
 
 import java.io.Serializable;
+import java.util.List;
 
 /**
  * One packed training row.
@@ -27,9 +28,12 @@ public record TokenRow(
     return new TokenRow(rowId, tokens, docStarts, numTokens, source, other);
   }
 
-  /** Tokens that a teacher stored of a position; 0 of plain text. */
-  public int teacherTopK() {
-    return teacher == null ? 0 : teacher.topK();
+  /** Most tokens that a teacher stored of a position of the rows; 0 of plain text. */
+  public static int teacherTopK(List<TokenRow> rows) {
+    return rows.stream()
+        .mapToInt(row -> row.teacher == null ? 0 : row.teacher.topK())
+        .max()
+        .orElse(0);
   }
 
   /** Whether the token at a position is a target of training. */

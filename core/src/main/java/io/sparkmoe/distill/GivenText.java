@@ -1,5 +1,6 @@
 package io.sparkmoe.distill;
 
+import io.sparkmoe.data.TokenIds;
 import io.sparkmoe.data.Tokenizer;
 import java.util.Arrays;
 
@@ -21,18 +22,14 @@ public record GivenText(TeacherRequest request, int[] ids, int first) {
     return prompt.completion() == null
         ? new GivenText(request, promptIds, promptIds.length)
         : new GivenText(
-            request, joined(promptIds, tokenizer.encode(prompt.completion())), promptIds.length);
+            request,
+            TokenIds.concat(promptIds, tokenizer.encode(prompt.completion())),
+            promptIds.length);
   }
 
   /** The same text after ids that are not judged. */
   GivenText after(int... begin) {
-    return new GivenText(request, joined(begin, ids), begin.length + first);
-  }
-
-  private static int[] joined(int[] start, int[] end) {
-    int[] ids = Arrays.copyOf(start, start.length + end.length);
-    System.arraycopy(end, 0, ids, start.length, end.length);
-    return ids;
+    return new GivenText(request, TokenIds.concat(begin, ids), begin.length + first);
   }
 
   /** Whether there is something to judge. */

@@ -1,6 +1,6 @@
 package io.sparkmoe.distill;
 
-import java.util.Arrays;
+import io.sparkmoe.data.TokenIds;
 
 /**
  * A text that a model wrote.
@@ -16,8 +16,7 @@ public record WrittenText(
 
   /** The written tokens as something to judge. */
   GivenText given() {
-    int[] all = Arrays.copyOf(prompt.ids(), prompt.ids().length + ids.length);
-    System.arraycopy(ids, 0, all, prompt.ids().length, ids.length);
+    int[] all = TokenIds.concat(prompt.ids(), ids);
     return new GivenText(prompt.request(), all, prompt.ids().length);
   }
 }

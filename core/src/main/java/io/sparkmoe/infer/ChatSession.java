@@ -1,8 +1,8 @@
 package io.sparkmoe.infer;
 
+import io.sparkmoe.data.TokenIds;
 import io.sparkmoe.data.Tokenizer;
 import io.sparkmoe.model.ModelConfig;
-import java.util.Arrays;
 
 /**
  * A conversation with a model. The cache stays from turn to turn, so a turn costs its own tokens
@@ -76,8 +76,7 @@ public final class ChatSession implements AutoCloseable {
    */
   public TextGenerator.Result say(String message, GenerationListener listener) {
     int[] added = tokenizer.encode(ChatTemplate.userTurn(message, history.length == begin.length));
-    int[] prompt = Arrays.copyOf(history, history.length + added.length);
-    System.arraycopy(added, 0, prompt, history.length, added.length);
+    int[] prompt = TokenIds.concat(history, added);
     int room = cache.capacity() - prompt.length;
     if (room < 1) {
       throw new ContextFullException(prompt.length, cache.capacity());
@@ -106,15 +105,13 @@ public final class ChatSession implements AutoCloseable {
    */
   private void remember(int[] prompt, Generation answer) {
     int[] said = tokenizer.encode(answer.text().stripTrailing());
-    int[] whole = Arrays.copyOf(prompt, prompt.length + said.length);
-    System.arraycopy(said, 0, whole, prompt.length, said.length);
     int[] written = answer.tokenIds();
     int shared = 0;
     while (shared < said.length && shared < written.length && said[shared] == written[shared]) {
       shared++;
     }
     cache.truncate(Math.min(cache.length(), prompt.length + shared));
-    history = whole;
+    history = TokenIds.concat(prompt, said);
   }
 
   /** Forgets the conversation. */

@@ -66,20 +66,8 @@ final class OutputHead {
 
   /** Logits of normed (T, D), told block by block. */
   void logits(Tensor normed, Scope scope, LogitsListener listener) {
-    int numTokens = normed.rows();
-    int width = head.inputWidth();
-    int vocabulary = head.outputWidth();
-    Phase before = clock.enter(Phase.HEAD);
-    try (Scope scratch = scope.inner()) {
-      Tensor logits = scratch.allocate(normed.type(), Math.min(blockRows, numTokens), vocabulary);
-      for (int start = 0; start < numTokens; start += blockRows) {
-        int rows = Math.min(blockRows, numTokens - start);
-        Tensor blockLogits = logits.view(0, rows, vocabulary);
-        logits(blockLogits, normed.view(start * width, rows, width), scratch);
-        listener.onLogits(start, blockLogits);
-      }
-    }
-    clock.enter(before);
+    forEachBlock(
+        normed, scope, (start, rows, logits, input, inner) -> listener.onLogits(start, logits));
   }
 
   /** Cross-entropy of normed (T, D) against targets I32 (T), -1 = ignored. */
@@ -106,12 +94,48 @@ final class OutputHead {
       Tensor dNormed, Tensor normed, HeadLoss loss, double gradientScale, Scope scope) {
     int numTokens = normed.rows();
     int width = head.inputWidth();
-    int vocabulary = head.outputWidth();
     double sum = 0;
     long count = 0;
-    Phase before = clock.enter(Phase.HEAD);
     try (Scope scratch = scope.inner()) {
       Tensor losses = scratch.allocate(normed.type(), numTokens);
+      forEachBlock(
+          normed,
+          scratch,
+          (start, rows, logits, input, inner) -> {
+            Tensor own = losses.view(start, rows);
+            loss.apply(layers.kernels(), own, logits, start, gradientScale);
+            if (dNormed != null) {
+              Tensor dBlock = dNormed.view(start * width, rows, width);
+              head.backward(dBlock, logits, input.forGradient(inner), inner);
+            }
+          });
+      for (int i = 0; i < numTokens; i++) {
+        sum += losses.get(i);
+        count += loss.targets().getInt(i) >= 0 ? 1 : 0;
+      }
+    }
+    return new LossSum(sum, count);
+  }
+
+  /** What is done with a block of rows. */
+  @FunctionalInterface
+  private interface Block {
+
+    /**
+     * @param start number of its first row
+     * @param logits (rows, C), which may be overwritten
+     * @param input what they were made of
+     */
+    void run(int start, int rows, Tensor logits, ProjectionInput input, Scope inner);
+  }
+
+  /** Takes normed (T, D) in blocks of rows. */
+  private void forEachBlock(Tensor normed, Scope scope, Block block) {
+    int numTokens = normed.rows();
+    int width = head.inputWidth();
+    int vocabulary = head.outputWidth();
+    Phase before = clock.enter(Phase.HEAD);
+    try (Scope scratch = scope.inner()) {
       Tensor logits = scratch.allocate(normed.type(), Math.min(blockRows, numTokens), vocabulary);
       for (int start = 0; start < numTokens; start += blockRows) {
         int rows = Math.min(blockRows, numTokens - start);
@@ -119,22 +143,10 @@ final class OutputHead {
         try (Scope inner = scratch.inner()) {
           ProjectionInput input = layers.headInput(normed.view(start * width, rows, width), inner);
           head.forward(blockLogits, input);
-          loss.apply(layers.kernels(), losses.view(start, rows), blockLogits, start, gradientScale);
-          if (dNormed != null) {
-            head.backward(
-                dNormed.view(start * width, rows, width),
-                blockLogits,
-                input.forGradient(inner),
-                inner);
-          }
+          block.run(start, rows, blockLogits, input, inner);
         }
-      }
-      for (int i = 0; i < numTokens; i++) {
-        sum += losses.get(i);
-        count += loss.targets().getInt(i) >= 0 ? 1 : 0;
       }
     }
     clock.enter(before);
-    return new LossSum(sum, count);
   }
 }

@@ -23,10 +23,6 @@ public final class Arena implements Allocator, AutoCloseable {
    */
   private static final boolean POISON = Boolean.getBoolean("moe.poison");
 
-  /** Advice of arenas that hold a micro batch. */
-  public static final String SMALLER_BATCHES =
-      "lower micro_batch_sequences or give the process more memory";
-
   /** Cache-line and AVX-512 alignment. */
   private static final int ALIGNMENT_BYTES = 64;
 

@@ -75,7 +75,7 @@ final class BatchAssembler {
 
   /** What the rows' teachers say about the targets of the main loss, null = nothing to learn. */
   private Distillation distillation(List<TokenRow> rows, Allocator allocator) {
-    int topK = rows.stream().mapToInt(TokenRow::teacherTopK).max().orElse(0);
+    int topK = TokenRow.teacherTopK(rows);
     if (topK == 0 || !distill.readsTeacher()) {
       return null;
     }

@@ -44,7 +44,7 @@ final class CheckpointModel implements AutoCloseable {
     ModelConfig model = checkpoint.model();
     this.communicator = LocalCommunicator.group(1, Duration.ofSeconds(1)).rank(0);
     this.engine = ComputeEngine.open("checkpoint", checkpoint.manifest().gemmBackend(), threads);
-    this.arena = new Arena("checkpoint", memoryLimitBytes, Arena.SMALLER_BATCHES);
+    this.arena = new Arena("checkpoint", memoryLimitBytes, RankMemory.ADVICE);
     try {
       this.parameters =
           Parameters.allocate(

@@ -83,7 +83,7 @@ public final class Coordinator {
     String backend = checkpoints.gemmBackend().orElse(config.cluster().gemmBackend());
     DType inputs = config.train().precision().productInputs(backend);
     try (ComputeEngine engine = ComputeEngine.open("driver", backend, inputs, settings.threads());
-        Arena arena = new Arena("driver", settings.memoryLimitBytes(), Arena.SMALLER_BATCHES);
+        Arena arena = new Arena("driver", settings.memoryLimitBytes(), RankMemory.ADVICE);
         GateOwner gates = new GateOwner(config.model(), config.train(), engine.kernels(), arena);
         GateRole role = gateRole(gates, engine, arena)) {
       checkpoints.restore(gates);

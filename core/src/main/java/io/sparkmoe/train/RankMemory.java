@@ -32,6 +32,9 @@ public record RankMemory(
     long passBytes,
     long limitBytes) {
 
+  /** What to do where an arena passes its limit. */
+  static final String ADVICE = "lower micro_batch_sequences or give the process more memory";
+
   private static final int FP32_BYTES = 4;
   private static final int MOMENTS = 2;
 

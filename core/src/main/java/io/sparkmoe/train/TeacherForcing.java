@@ -101,7 +101,7 @@ public final class TeacherForcing {
                 int row = firstRow + (start + i) / seqLen;
                 int position = (start + i) % seqLen + 1;
                 for (List<TokenRow> arm : taught) {
-                  keep(arm.get(row).teacher(), position, logP.clone());
+                  keep(arm.get(row).teacher(), position, logP);
                 }
               }
             });
@@ -145,7 +145,7 @@ public final class TeacherForcing {
   /**
    * Writes a position.
    *
-   * @param logP of all tokens, overwritten
+   * @param logP of all tokens
    */
   private static void keep(TeacherColumns columns, int position, double[] logP) {
     int k = columns.topK();
@@ -155,16 +155,17 @@ public final class TeacherForcing {
       }
       return;
     }
+    double[] left = logP.clone();
     for (int j = 0; j < k; j++) {
       int best = 0;
-      for (int c = 1; c < logP.length; c++) {
-        best = logP[c] > logP[best] ? c : best;
+      for (int c = 1; c < left.length; c++) {
+        best = left[c] > left[best] ? c : best;
       }
       columns.ids()[position * k + j] = best;
-      columns.logProbabilities()[position * k + j] = (float) logP[best];
-      logP[best] = Double.NEGATIVE_INFINITY;
+      columns.logProbabilities()[position * k + j] = (float) left[best];
+      left[best] = Double.NEGATIVE_INFINITY;
     }
-    columns.tailLogMass()[position] = (float) Math.log(Arrays.stream(logP).map(Math::exp).sum());
+    columns.tailLogMass()[position] = (float) Math.log(Arrays.stream(left).map(Math::exp).sum());
   }
 
   private static boolean[] allLearned(int positions) {

@@ -74,7 +74,7 @@ public final class Worker {
     DType inputs = config.train().precision().productInputs(start.gemmBackend());
     try (ComputeEngine engine =
             ComputeEngine.open(name, start.gemmBackend(), inputs, settings.threads());
-        Arena arena = new Arena(name, settings.memoryLimitBytes(), Arena.SMALLER_BATCHES);
+        Arena arena = new Arena(name, settings.memoryLimitBytes(), RankMemory.ADVICE);
         RankState state = new RankState(config, communicator, engine.kernels(), arena, clock)) {
       requireBackend(engine, start.gemmBackend());
       int from = start.resumedFromStep();

@@ -85,7 +85,7 @@ final class Distribution {
       total += weights[id];
     }
     if (topP == 1) {
-      return draw(weights, total, random);
+      return draw(weights, weights.length, total, random);
     }
     int[] order = ranked();
     double[] kept = new double[order.length];
@@ -95,14 +95,14 @@ final class Distribution {
       kept[rank] = weights[order[rank]];
       mass += kept[rank++];
     }
-    return order[draw(Arrays.copyOf(kept, rank), mass, random)];
+    return order[draw(kept, rank, mass, random)];
   }
 
-  /** An index in proportion to the weights, which add up to {@code mass}. */
-  private static int draw(double[] weights, double mass, SplittableRandom random) {
+  /** An index in proportion to the first weights, which add up to {@code mass}. */
+  private static int draw(double[] weights, int count, double mass, SplittableRandom random) {
     double at = random.nextDouble() * mass;
     int i = 0;
-    while (i < weights.length - 1 && at >= weights[i]) {
+    while (i < count - 1 && at >= weights[i]) {
       at -= weights[i++];
     }
     return i;

@@ -143,9 +143,7 @@ public final class DistillationStudy {
   }
 
   private static int teacherTopK(RunConfig config, List<TokenRow> rows) {
-    return config.distill().readsTeacher()
-        ? rows.stream().mapToInt(TokenRow::teacherTopK).max().orElse(0)
-        : 0;
+    return config.distill().readsTeacher() ? TokenRow.teacherTopK(rows) : 0;
   }
 
   private static RuntimeException cause(ExecutionException failure) throws IOException {

@@ -2,6 +2,7 @@ package io.sparkmoe.spark.job;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.sparkmoe.data.TokenIds;
 import io.sparkmoe.data.Tokenizer;
 import io.sparkmoe.infer.Generation;
 import io.sparkmoe.infer.GenerationListener;
@@ -12,7 +13,6 @@ import io.sparkmoe.model.ModelConfig;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import org.apache.hadoop.conf.Configuration;
@@ -72,9 +72,7 @@ public final class GenerateJob {
     int[] begin = folder.beginIds();
     List<GenerationRequest> requests = new ArrayList<>();
     for (int i = 0; i < options.prompts().size(); i++) {
-      int[] text = tokenizer.encode(options.prompts().get(i));
-      int[] ids = Arrays.copyOf(begin, begin.length + text.length);
-      System.arraycopy(text, 0, ids, begin.length, text.length);
+      int[] ids = TokenIds.concat(begin, tokenizer.encode(options.prompts().get(i)));
       int maxTokens = options.maxTokens();
       if (maxTokens == 0) {
         int room = model.maxPositionEmbeddings() - ids.length;
