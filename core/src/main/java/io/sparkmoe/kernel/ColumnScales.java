@@ -10,9 +10,10 @@ import java.nio.ByteBuffer;
 final class ColumnScales {
 
   private final VectorFp8Lanes lanes;
-  private final ByteBuffer largest = new Scratch().floats(Fp8Granularity.SCALE_COLUMNS);
-  private final ByteBuffer factors = new Scratch().floats(Fp8Granularity.SCALE_COLUMNS);
-  private final ByteBuffer inverses = new Scratch().floats(Fp8Granularity.SCALE_COLUMNS);
+  private final float[] largest = new float[Fp8Granularity.SCALE_COLUMNS];
+  private final float[] factors = new float[Fp8Granularity.SCALE_COLUMNS];
+  private final float[] inverses = new float[Fp8Granularity.SCALE_COLUMNS];
+  private boolean finite;
   private boolean fitBfloat16;
 
   ColumnScales(VectorFp8Lanes lanes) {
@@ -22,15 +23,21 @@ final class ColumnScales {
   /**
    * Finds the scales.
    *
-   * @param values F32; row r of the block starts at element {@code index + r * stride}
+   * @param values row r of the block starts at element {@code r * 128}
    */
-  void find(ByteBuffer values, int index, int stride, int height, int count) {
-    VectorFp8Lanes.largestBitsOfColumns(largest, values, index, stride, height, count);
+  void find(float[] values, int height, int count) {
+    VectorFp8Lanes.largestOfColumns(largest, values, height, count);
+    finite = true;
     fitBfloat16 = true;
     for (int i = 0; i < count; i++) {
-      byte scale = PowerOfTwoScale.of(Lanes.get(largest, i), lanes.format());
-      Lanes.set(factors, i, PowerOfTwoScale.value(scale));
-      Lanes.set(inverses, i, PowerOfTwoScale.reciprocal(scale));
+      int bits = Float.floatToRawIntBits(largest[i]);
+      if (!VectorFp8Lanes.finite(bits)) {
+        finite = false;
+        bits = VectorFp8Lanes.largestFiniteBits(values, i, Fp8Granularity.SCALE_COLUMNS, height);
+      }
+      byte scale = PowerOfTwoScale.of(Float.intBitsToFloat(bits), lanes.format());
+      factors[i] = PowerOfTwoScale.value(scale);
+      inverses[i] = PowerOfTwoScale.reciprocal(scale);
       fitBfloat16 &= lanes.fitsBfloat16(scale);
     }
   }
@@ -46,22 +53,19 @@ final class ColumnScales {
       ByteBuffer to,
       int toIndex,
       int toStride,
-      ByteBuffer values,
-      int index,
-      int stride,
+      float[] values,
       int height,
       int count) {
-    for (int r = 0; r < height; r++) {
-      lanes.roundColumns(
-          bfloat16,
-          to,
-          toIndex + r * toStride,
-          values,
-          index + r * stride,
-          count,
-          inverses,
-          factors,
-          fitBfloat16);
-    }
+    lanes.roundColumns(
+        bfloat16,
+        to,
+        toIndex,
+        toStride,
+        values,
+        height,
+        count,
+        inverses,
+        factors,
+        finite && (!bfloat16 || fitBfloat16));
   }
 }

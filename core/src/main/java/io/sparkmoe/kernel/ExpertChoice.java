@@ -1,6 +1,5 @@
 package io.sparkmoe.kernel;
 
-import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
@@ -136,10 +135,15 @@ final class ExpertChoice {
     seconds[group] = second;
   }
 
+  /** By insertion: a library's sort costs more than a few indices do. */
   private static void ascending(int[] sorted, TopK chosen) {
     for (int j = 0; j < chosen.count(); j++) {
-      sorted[j] = chosen.index(j);
+      int index = chosen.index(j);
+      int at = j;
+      for (; at > 0 && sorted[at - 1] > index; at--) {
+        sorted[at] = sorted[at - 1];
+      }
+      sorted[at] = index;
     }
-    Arrays.sort(sorted, 0, chosen.count());
   }
 }

@@ -66,6 +66,14 @@ final class Lanes {
     values.intoByteBuffer(memory, index * Float.BYTES, ORDER);
   }
 
+  static FloatVector load(float[] memory, int index) {
+    return FloatVector.fromArray(FLOATS, memory, index);
+  }
+
+  static void store(float[] memory, int index, FloatVector values) {
+    values.intoArray(memory, index);
+  }
+
   static IntVector loadInts(ByteBuffer memory, int index) {
     return IntVector.fromByteBuffer(INTS, memory, index * Integer.BYTES, ORDER);
   }
@@ -76,7 +84,15 @@ final class Lanes {
 
   /** BF16 elements as floats. */
   static FloatVector loadBfloat16(ByteBuffer memory, int index) {
-    ShortVector halves = ShortVector.fromByteBuffer(SHORTS, memory, index * Short.BYTES, ORDER);
+    return widened(ShortVector.fromByteBuffer(SHORTS, memory, index * Short.BYTES, ORDER));
+  }
+
+  /** BF16 elements as floats. */
+  static FloatVector loadBfloat16(short[] memory, int index) {
+    return widened(ShortVector.fromArray(SHORTS, memory, index));
+  }
+
+  private static FloatVector widened(ShortVector halves) {
     IntVector wide = (IntVector) halves.convertShape(VectorOperators.S2I, INTS, 0);
     return wide.lanewise(VectorOperators.LSHL, Short.SIZE).reinterpretAsFloats();
   }
@@ -92,9 +108,17 @@ final class Lanes {
 
   /** Stores the upper 16 bits of every lane, which of a float are a BF16 number. */
   static void storeUpperHalves(ByteBuffer memory, int index, IntVector values) {
+    upperHalves(values).intoByteBuffer(memory, index * Short.BYTES, ORDER);
+  }
+
+  /** Stores the upper 16 bits of every lane. */
+  static void storeUpperHalves(short[] memory, int index, IntVector values) {
+    upperHalves(values).intoArray(memory, index);
+  }
+
+  private static ShortVector upperHalves(IntVector values) {
     IntVector halves = values.lanewise(VectorOperators.LSHR, Short.SIZE);
-    ((ShortVector) halves.convertShape(VectorOperators.I2S, SHORTS, 0))
-        .intoByteBuffer(memory, index * Short.BYTES, ORDER);
+    return (ShortVector) halves.convertShape(VectorOperators.I2S, SHORTS, 0);
   }
 
   /** Bytes with their sign extended. */
@@ -149,6 +173,17 @@ final class Lanes {
 
   static void copy(ByteBuffer to, int toIndex, ByteBuffer from, int fromIndex, int count) {
     to.put(toIndex * Float.BYTES, from, fromIndex * Float.BYTES, count * Float.BYTES);
+  }
+
+  /** {@code count} BF16 elements as floats. */
+  static void widen(float[] to, int toIndex, ByteBuffer bf16, int fromIndex, int count) {
+    int bound = FLOATS.loopBound(count);
+    for (int i = 0; i < bound; i += LENGTH) {
+      store(to, toIndex + i, loadBfloat16(bf16, fromIndex + i));
+    }
+    for (int i = bound; i < count; i++) {
+      to[toIndex + i] = getBfloat16(bf16, fromIndex + i);
+    }
   }
 
   static void clear(ByteBuffer memory, int index, int count) {

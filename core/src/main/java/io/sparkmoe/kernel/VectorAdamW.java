@@ -1,16 +1,19 @@
 package io.sparkmoe.kernel;
 
+import io.sparkmoe.tensor.Bfloat16;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
+import java.nio.FloatBuffer;
+import java.nio.ShortBuffer;
 import java.util.List;
 import jdk.incubator.vector.FloatVector;
 
 /** Fast AdamW: one pass over weight, moments and gradient, which it may clear on the way. */
 final class VectorAdamW {
 
-  /** Elements of a block. */
-  private static final int BLOCK = 4096;
+  /** Elements of a block: more, and memory waits while arrays are worked on; fewer cost calls. */
+  private static final int BLOCK = 256;
 
   /**
    * Added to a moment and taken off again, it leaves multiples of 2^-103. Without gradients a
@@ -121,35 +124,45 @@ final class VectorAdamW {
 
   // ---- moments in BF16: rounded after they were used
 
-  /** Elements [at, at + count) of the four tensors, and their moments in F32. */
+  /** A thread's copy of some elements of the four tensors. */
   private static final class Block {
-    final ByteBuffer wideFirst = new Scratch().floats(BLOCK);
-    final ByteBuffer wideSecond = new Scratch().floats(BLOCK);
-    ByteBuffer weight;
-    ByteBuffer firstMoment;
-    ByteBuffer secondMoment;
-    ByteBuffer gradient;
+    final float[] weight = new float[BLOCK];
+    final short[] firstMoment = new short[BLOCK];
+    final short[] secondMoment = new short[BLOCK];
+    final float[] gradient = new float[BLOCK];
+    final float[] mean = new float[BLOCK];
+    final float[] square = new float[BLOCK];
     Constants constants;
-    int at;
     int count;
   }
 
   /**
-   * As {@link #range}, one moment after the other, in blocks that stay in the inner caches: in one
-   * loop they exceed what the compiler inlines, and vectors become objects.
+   * As {@link #range}, in blocks that are copied to arrays and back: there a load or store is one
+   * instruction, and in one loop over byte buffers this exceeds what the compiler inlines.
    */
   private void rangeOfBfloat16(
       ByteBuffer w, ByteBuffer m, ByteBuffer v, ByteBuffer g, Constants c, int first, int end) {
+    FloatBuffer weight = w.asFloatBuffer();
+    ShortBuffer firstMoment = m.asShortBuffer();
+    ShortBuffer secondMoment = v.asShortBuffer();
+    FloatBuffer gradient = g.asFloatBuffer();
     Block block = blocks.get();
-    block.weight = w;
-    block.firstMoment = m;
-    block.secondMoment = v;
-    block.gradient = g;
     block.constants = c;
-    for (block.at = first; block.at < end; block.at += BLOCK) {
-      block.count = Math.min(BLOCK, end - block.at);
+    for (int at = first; at < end; at += BLOCK) {
+      int count = Math.min(BLOCK, end - at);
+      weight.get(at, block.weight, 0, count);
+      firstMoment.get(at, block.firstMoment, 0, count);
+      secondMoment.get(at, block.secondMoment, 0, count);
+      gradient.get(at, block.gradient, 0, count);
+      block.count = count;
       for (Pass<Block> pass : passes) {
         pass.run(block);
+      }
+      weight.put(at, block.weight, 0, count);
+      firstMoment.put(at, block.firstMoment, 0, count);
+      secondMoment.put(at, block.secondMoment, 0, count);
+      if (c.clearsGradient) {
+        Lanes.clear(g, at, count);
       }
     }
   }
@@ -158,20 +171,17 @@ final class VectorAdamW {
     Constants c = b.constants;
     int bound = Lanes.FLOATS.loopBound(b.count);
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      FloatVector gradient = Lanes.load(b.gradient, b.at + i).mul(c.gradientScale);
-      FloatVector old = Lanes.loadBfloat16(b.firstMoment, b.at + i);
-      FloatVector mean =
-          floored(VectorMath.fma(gradient, VectorMath.splat(c.rest1), old.mul(c.beta1)));
-      Lanes.store(b.wideFirst, i, mean);
-      Lanes.storeUpperHalves(
-          b.firstMoment, b.at + i, VectorBfloat16.round(mean.reinterpretAsInts()));
+      FloatVector gradient = Lanes.load(b.gradient, i).mul(c.gradientScale);
+      FloatVector old = Lanes.loadBfloat16(b.firstMoment, i).mul(c.beta1);
+      FloatVector mean = floored(VectorMath.fma(gradient, VectorMath.splat(c.rest1), old));
+      Lanes.store(b.mean, i, mean);
+      Lanes.storeUpperHalves(b.firstMoment, i, VectorBfloat16.round(mean.reinterpretAsInts()));
     }
     for (int i = bound; i < b.count; i++) {
-      float gradient = c.gradientScale * Lanes.get(b.gradient, b.at + i);
-      float old = Lanes.getBfloat16(b.firstMoment, b.at + i);
-      float mean = floored(c.beta1 * old + c.rest1 * gradient);
-      Lanes.set(b.wideFirst, i, mean);
-      Lanes.setBfloat16(b.firstMoment, b.at + i, mean);
+      float gradient = c.gradientScale * b.gradient[i];
+      float mean = floored(c.beta1 * Bfloat16.decode(b.firstMoment[i]) + c.rest1 * gradient);
+      b.mean[i] = mean;
+      b.firstMoment[i] = Bfloat16.encode(mean);
     }
   }
 
@@ -179,39 +189,31 @@ final class VectorAdamW {
     Constants c = b.constants;
     int bound = Lanes.FLOATS.loopBound(b.count);
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      FloatVector gradient = Lanes.load(b.gradient, b.at + i).mul(c.gradientScale);
-      FloatVector old = Lanes.loadBfloat16(b.secondMoment, b.at + i);
-      FloatVector square =
-          floored(VectorMath.fma(gradient.mul(c.rest2), gradient, old.mul(c.beta2)));
-      Lanes.store(b.wideSecond, i, square);
-      Lanes.storeUpperHalves(
-          b.secondMoment, b.at + i, VectorBfloat16.round(square.reinterpretAsInts()));
+      FloatVector gradient = Lanes.load(b.gradient, i).mul(c.gradientScale);
+      FloatVector old = Lanes.loadBfloat16(b.secondMoment, i).mul(c.beta2);
+      FloatVector square = floored(VectorMath.fma(gradient.mul(c.rest2), gradient, old));
+      Lanes.store(b.square, i, square);
+      Lanes.storeUpperHalves(b.secondMoment, i, VectorBfloat16.round(square.reinterpretAsInts()));
     }
     for (int i = bound; i < b.count; i++) {
-      float gradient = c.gradientScale * Lanes.get(b.gradient, b.at + i);
-      float old = Lanes.getBfloat16(b.secondMoment, b.at + i);
+      float gradient = c.gradientScale * b.gradient[i];
+      float old = Bfloat16.decode(b.secondMoment[i]);
       float square = floored(c.beta2 * old + c.rest2 * gradient * gradient);
-      Lanes.set(b.wideSecond, i, square);
-      Lanes.setBfloat16(b.secondMoment, b.at + i, square);
+      b.square[i] = square;
+      b.secondMoment[i] = Bfloat16.encode(square);
     }
   }
 
-  /** New weights; the gradient has served. */
   private static void weight(Block b) {
     Constants c = b.constants;
     int bound = Lanes.FLOATS.loopBound(b.count);
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      FloatVector square = Lanes.load(b.wideSecond, i);
-      FloatVector divisor = square.mul(c.inverseCorrection2).sqrt().add(c.eps);
-      FloatVector update = Lanes.load(b.wideFirst, i).mul(c.rate).div(divisor);
-      Lanes.store(b.weight, b.at + i, Lanes.load(b.weight, b.at + i).mul(c.keep).sub(update));
+      FloatVector divisor = Lanes.load(b.square, i).mul(c.inverseCorrection2).sqrt().add(c.eps);
+      FloatVector update = Lanes.load(b.mean, i).mul(c.rate).div(divisor);
+      Lanes.store(b.weight, i, Lanes.load(b.weight, i).mul(c.keep).sub(update));
     }
     for (int i = bound; i < b.count; i++) {
-      float update = update(Lanes.get(b.wideFirst, i), Lanes.get(b.wideSecond, i), c);
-      Lanes.set(b.weight, b.at + i, Lanes.get(b.weight, b.at + i) * c.keep - update);
-    }
-    if (c.clearsGradient) {
-      Lanes.clear(b.gradient, b.at, b.count);
+      b.weight[i] = b.weight[i] * c.keep - update(b.mean[i], b.square[i], c);
     }
   }
 }

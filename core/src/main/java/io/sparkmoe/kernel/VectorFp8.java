@@ -5,6 +5,7 @@ import io.sparkmoe.tensor.Fp8Format;
 import io.sparkmoe.tensor.PowerOfTwoScale;
 import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
+import java.nio.FloatBuffer;
 import java.util.Arrays;
 import java.util.Collection;
 import java.util.EnumMap;
@@ -47,17 +48,17 @@ final class VectorFp8 {
   private static final class Workspace {
     Block block;
 
-    /** Values in F32: those of row r start at element {@code index + r * stride}. */
-    ByteBuffer values;
+    /** Row r starts at element {@code r * TILE}. */
+    final float[] values = new float[TILE * TILE];
 
-    int index;
-    int stride;
+    /** Bits of the largest finite magnitude of every row. */
+    final int[] largest = new int[TILE];
 
     /** Scale of every row. */
     final byte[] scales = new byte[TILE];
 
-    /** Room for values that are not F32 where they are. */
-    final ByteBuffer copy = new Scratch().floats(TILE * TILE);
+    /** Whether all values of a row are. */
+    final boolean[] finite = new boolean[TILE];
 
     final Map<Fp8Format, ColumnScales> columns = new EnumMap<>(Fp8Format.class);
 
@@ -72,10 +73,6 @@ final class VectorFp8 {
       return block.end - block.row;
     }
 
-    int valuesAt(int r) {
-      return index + r * stride;
-    }
-
     /** Element of a tensor of n columns at which row r of the block starts. */
     int at(int r, int n) {
       return (block.row + r) * n + block.column;
@@ -87,7 +84,7 @@ final class VectorFp8 {
   void quantize(Tensor operand, Fp8Tensor kept, Tensor x, int[] rowStarts, Fp8Scaling scaling) {
     int[] groups = KernelArguments.groups(x, rowStarts);
     int n = width(x.cols(), scaling);
-    Pass<Workspace> read = x.type() == DType.F32 ? inPlace(x, n) : widened(x, n);
+    Pass<Workspace> read = x.type() == DType.F32 ? copied(x, n) : widened(x, n);
     quantize(operand, kept, n, ahead(x, n, read), flattened(groups, x.cols(), n), scaling);
   }
 
@@ -106,7 +103,8 @@ final class VectorFp8 {
 
   void dequantize(Tensor values, Fp8Tensor x) {
     int n = width(x.codes().cols(), ROW_TILES);
-    run(n, blocks(new int[] {0, n == 0 ? 0 : x.codes().size() / n}, n), decode(values, x, n));
+    int[] all = {0, n == 0 ? 0 : x.codes().size() / n};
+    run(n, blocks(all, n), decode(values, x, n));
   }
 
   /**
@@ -133,21 +131,24 @@ final class VectorFp8 {
     VectorFp8Lanes lanes = formats.get(scaling.format());
     Pass<Workspace> round = operand == null ? null : round(operand, n, lanes);
     Pass<Workspace> encode = kept == null ? null : encode(kept, n, lanes);
+    Pass<Workspace> largest = VectorFp8::largest;
     switch (scaling.granularity()) {
       case TILE_1X128 -> {
         int[] all = {groups[0], groups[groups.length - 1]};
-        run(n, blocks(all, n), read, rowScales(scaling.format()), round, encode);
+        run(n, blocks(all, n), read, largest, rowScales(scaling.format()), round, encode);
       }
       case TILE_128X1 ->
           run(n, blocks(groups, n), read, columnScales(lanes), roundColumns(operand, n, lanes));
-      case BLOCK_128X128 -> run(n, blocks(groups, n), read, blockScale(lanes), round, encode);
+      case BLOCK_128X128 ->
+          run(n, blocks(groups, n), read, largest, blockScale(scaling.format()), round, encode);
       case TENSOR -> {
         for (int g = 0; g + 1 < groups.length; g++) {
           Block[] blocks = blocks(new int[] {groups[g], groups[g + 1]}, n);
-          int[] largest = new int[blocks.length];
-          run(n, blocks, read, work -> largest[work.block.number] = largestBits(work));
-          byte scale = scale(Arrays.stream(largest).max().orElse(0), scaling.format());
-          run(n, blocks, read, work -> Arrays.fill(work.scales, scale), round, encode);
+          int[] ofBlocks = new int[blocks.length];
+          run(n, blocks, read, largest, work -> ofBlocks[work.block.number] = largestOfRows(work));
+          byte scale = scale(Arrays.stream(ofBlocks).max().orElse(0), scaling.format());
+          Pass<Workspace> scales = work -> Arrays.fill(work.scales, scale);
+          run(n, blocks, read, largest, scales, round, encode);
         }
       }
     }
@@ -202,12 +203,16 @@ final class VectorFp8 {
 
   // ---- reading
 
-  private static Pass<Workspace> inPlace(Tensor x, int n) {
-    ByteBuffer values = x.bytes();
+  private static Pass<Workspace> copied(Tensor x, int n) {
+    FloatBuffer floats = x.bytes().asFloatBuffer();
     return work -> {
-      work.values = values;
-      work.index = work.at(0, n);
-      work.stride = n;
+      if (n == TILE) {
+        floats.get(work.at(0, n), work.values, 0, work.height() * TILE);
+        return;
+      }
+      for (int r = 0; r < work.height(); r++) {
+        floats.get(work.at(r, n), work.values, r * TILE, work.block.count);
+      }
     };
   }
 
@@ -233,18 +238,11 @@ final class VectorFp8 {
     return (long) TILE * n * type.sizeBytes() <= BAND_BYTES;
   }
 
-  private static void useCopy(Workspace work) {
-    work.values = work.copy;
-    work.index = 0;
-    work.stride = TILE;
-  }
-
   private static Pass<Workspace> widened(Tensor x, int n) {
     ByteBuffer bytes = x.bytes();
     return work -> {
-      useCopy(work);
       for (int r = 0; r < work.height(); r++) {
-        VectorBfloat16.widen(work.copy, r * TILE, bytes, work.at(r, n), work.block.count);
+        Lanes.widen(work.values, r * TILE, bytes, work.at(r, n), work.block.count);
       }
     };
   }
@@ -254,11 +252,10 @@ final class VectorFp8 {
     ByteBuffer codes = x.codes().bytes();
     ByteBuffer scales = x.scales().bytes();
     return work -> {
-      useCopy(work);
       for (int r = 0; r < work.height(); r++) {
         int at = work.at(r, n);
         byte scale = scales.get(x.scaleAt(at));
-        lanes.decode(false, work.copy, r * TILE, codes, at, work.block.count, scale);
+        lanes.decode(work.values, r * TILE, codes, at, work.block.count, scale);
       }
     };
   }
@@ -269,33 +266,40 @@ final class VectorFp8 {
     return PowerOfTwoScale.of(Float.intBitsToFloat(largestBits), format);
   }
 
-  private static Pass<Workspace> rowScales(Fp8Format format) {
-    return work -> {
-      for (int r = 0; r < work.height(); r++) {
-        int largest = VectorFp8Lanes.largestBits(work.values, work.valuesAt(r), work.block.count);
-        work.scales[r] = scale(largest, format);
-      }
-    };
+  private static void largest(Workspace work) {
+    for (int r = 0; r < work.height(); r++) {
+      int bits = VectorFp8Lanes.largestBits(work.values, r * TILE, work.block.count);
+      work.finite[r] = VectorFp8Lanes.finite(bits);
+      work.largest[r] =
+          work.finite[r]
+              ? bits
+              : VectorFp8Lanes.largestFiniteBits(work.values, r * TILE, 1, work.block.count);
+    }
   }
 
-  private static Pass<Workspace> blockScale(VectorFp8Lanes lanes) {
-    return work -> Arrays.fill(work.scales, scale(largestBits(work), lanes.format()));
-  }
-
-  private static int largestBits(Workspace work) {
+  private static int largestOfRows(Workspace work) {
     int largest = 0;
     for (int r = 0; r < work.height(); r++) {
-      int ofRow = VectorFp8Lanes.largestBits(work.values, work.valuesAt(r), work.block.count);
-      largest = Math.max(largest, ofRow);
+      largest = Math.max(largest, work.largest[r]);
     }
     return largest;
   }
 
+  private static Pass<Workspace> rowScales(Fp8Format format) {
+    return work -> {
+      for (int r = 0; r < work.height(); r++) {
+        work.scales[r] = scale(work.largest[r], format);
+      }
+    };
+  }
+
+  private static Pass<Workspace> blockScale(Fp8Format format) {
+    return work -> Arrays.fill(work.scales, scale(largestOfRows(work), format));
+  }
+
   private static Pass<Workspace> columnScales(VectorFp8Lanes lanes) {
     return work ->
-        work.columns
-            .get(lanes.format())
-            .find(work.values, work.index, work.stride, work.height(), work.block.count);
+        work.columns.get(lanes.format()).find(work.values, work.height(), work.block.count);
   }
 
   // ---- writing
@@ -310,9 +314,10 @@ final class VectorFp8 {
             bytes,
             work.at(r, n),
             work.values,
-            work.valuesAt(r),
+            r * TILE,
             work.block.count,
-            work.scales[r]);
+            work.scales[r],
+            work.finite[r]);
       }
     };
   }
@@ -323,16 +328,7 @@ final class VectorFp8 {
     return work ->
         work.columns
             .get(lanes.format())
-            .round(
-                bfloat16,
-                bytes,
-                work.at(0, n),
-                n,
-                work.values,
-                work.index,
-                work.stride,
-                work.height(),
-                work.block.count);
+            .round(bfloat16, bytes, work.at(0, n), n, work.values, work.height(), work.block.count);
   }
 
   private static Pass<Workspace> encode(Fp8Tensor kept, int n, VectorFp8Lanes lanes) {
@@ -341,9 +337,9 @@ final class VectorFp8 {
     return work -> {
       for (int r = 0; r < work.height(); r++) {
         int at = work.at(r, n);
-        byte scale = work.scales[r];
-        lanes.encode(codes, at, work.values, work.valuesAt(r), work.block.count, scale);
-        scales.put(kept.scaleAt(at), scale);
+        lanes.encode(
+            codes, at, work.values, r * TILE, work.block.count, work.scales[r], work.finite[r]);
+        scales.put(kept.scaleAt(at), work.scales[r]);
       }
     };
   }

@@ -5,17 +5,19 @@ import io.sparkmoe.tensor.PowerOfTwoScale;
 import java.nio.ByteBuffer;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
-import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 
 /**
- * One 8-bit format on vectors: runs of elements of one scale, or of one scale a column. Finite
- * values, divided by their scale, must be at most the format's largest; others become NaN.
+ * One 8-bit format on vectors: runs of elements of one scale, or of one scale a column. Values come
+ * from and go to arrays, where a load or store costs one instruction and not fifteen as in a byte
+ * buffer; what leaves for a tensor is written once. Finite values, divided by their scale, must be
+ * at most the format's largest; others become NaN, one by one.
  *
  * <p>Rounding is one addition. With e the exponent of |v|, or that of the smallest normal value if
  * it is larger, values around |v| are multiples of {@code step = 2^(e - mantissa bits)}. The float
- * {@code 2^23 step} has a last bit worth one step, so adding it to |v| rounds |v| to steps, ties to
- * even; subtracting it leaves the rounded value, and the bits that it changed count the steps.
+ * {@code 1.5 * 2^23 step} has a last bit worth one step, also after a few steps were added or taken
+ * off, so adding it to v rounds v to steps, ties to even; subtracting it leaves the rounded value,
+ * and the bits that it changed count the steps.
  */
 final class VectorFp8Lanes {
 
@@ -23,7 +25,8 @@ final class VectorFp8Lanes {
   private static final int MAGNITUDE = 0x7FFFFFFF;
   private static final int EXPONENT = 0x7F800000;
   private static final int MANTISSA_BITS = 23;
-  private static final int NAN = 0x7FC00000;
+  private static final int TILE = Fp8Granularity.SCALE_COLUMNS;
+  private static final int HALF = 1 << (MANTISSA_BITS - 1);
 
   /** Bits of a code without sign. */
   private static final int CODE = 0x7F;
@@ -34,16 +37,20 @@ final class VectorFp8Lanes {
   /** Bits of the smallest normal value as a float. */
   private final int normalBits;
 
-  /** What turns an exponent into that of 2^23 steps. */
+  /** What turns an exponent into 1.5 * 2^23 steps. */
   private final int stepExponent;
 
-  /** What the exponent bits of 2^23 steps count too much in a code. */
+  /** What the exponent bits of 1.5 * 2^23 steps count too much in a code. */
   private final int codeOffset;
 
-  /** What an exponent in a code lacks to one in a float. */
-  private final int biasBits;
+  /** What takes a code from the top of an int, with its sign spread, to its place in a float. */
+  private final int codeShift;
 
-  private final float normal;
+  /** The bits of sign, exponent and mantissa there. */
+  private final int codeMask;
+
+  /** What a float with a code's exponent lacks. */
+  private final float exponentFactor;
 
   private final int leastFittingScale;
 
@@ -53,11 +60,13 @@ final class VectorFp8Lanes {
   VectorFp8Lanes(Fp8Format format) {
     this.format = format;
     mantissaBits = format.mantissaBits();
-    normal = format.smallestNormal();
+    float normal = format.smallestNormal();
     normalBits = Float.floatToRawIntBits(normal);
-    stepExponent = (MANTISSA_BITS - mantissaBits) << MANTISSA_BITS;
+    stepExponent = ((MANTISSA_BITS - mantissaBits) << MANTISSA_BITS) + HALF;
     codeOffset = (normalBits + stepExponent) >>> (MANTISSA_BITS - mantissaBits);
-    biasBits = normalBits - (1 << MANTISSA_BITS);
+    codeShift = mantissaBits + 1;
+    codeMask = SIGN | CODE << (MANTISSA_BITS - mantissaBits);
+    exponentFactor = Math.scalb(normal, Float.MAX_EXPONENT - 1);
     leastFittingScale = mantissaBits - Math.getExponent(normal) - 6;
     firstSpecial = format == Fp8Format.E4M3 ? CODE : 0x7C;
   }
@@ -73,42 +82,71 @@ final class VectorFp8Lanes {
    * {@code to = round(x / scale) * scale}.
    *
    * @param bfloat16 whether {@code to} is BF16, not F32
+   * @param finite whether all of x is
    */
   void round(
       boolean bfloat16,
       ByteBuffer to,
       int toIndex,
-      ByteBuffer x,
+      float[] x,
       int index,
       int count,
-      byte scale) {
+      byte scale,
+      boolean finite) {
     float factor = PowerOfTwoScale.value(scale);
     float inverse = PowerOfTwoScale.reciprocal(scale);
     FloatVector factors = VectorMath.splat(factor);
-    int bound = bound(count, !bfloat16 || fitsBfloat16(scale));
+    int bound = bound(count, finite && (!bfloat16 || fitsBfloat16(scale)));
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
       IntVector bits = rounded(Lanes.load(x, index + i).mul(inverse), factors);
       Lanes.storeBits(bfloat16, to, toIndex + i, bits);
     }
     for (int i = bound; i < count; i++) {
-      Lanes.set(bfloat16, to, toIndex + i, rounded(Lanes.get(x, index + i), inverse, factor));
-    }
-  }
-
-  /** {@code codes = round(x / scale)}. */
-  void encode(ByteBuffer codes, int codesIndex, ByteBuffer x, int index, int count, byte scale) {
-    float inverse = PowerOfTwoScale.reciprocal(scale);
-    int bound = Lanes.FLOATS.loopBound(count);
-    for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      Lanes.storeLowBytes(codes, codesIndex + i, codes(Lanes.load(x, index + i).mul(inverse)));
-    }
-    for (int i = bound; i < count; i++) {
-      codes.put(codesIndex + i, format.encodeOrNan(Lanes.get(x, index + i) * inverse));
+      Lanes.set(bfloat16, to, toIndex + i, rounded(x[index + i], inverse, factor));
     }
   }
 
   /**
-   * {@code x = code * scale}.
+   * {@code codes = round(x / scale)}.
+   *
+   * @param finite whether all of x is
+   */
+  void encode(
+      ByteBuffer codes,
+      int codesIndex,
+      float[] x,
+      int index,
+      int count,
+      byte scale,
+      boolean finite) {
+    float inverse = PowerOfTwoScale.reciprocal(scale);
+    int bound = bound(count, finite);
+    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+      Lanes.storeLowBytes(codes, codesIndex + i, codes(Lanes.load(x, index + i).mul(inverse)));
+    }
+    for (int i = bound; i < count; i++) {
+      codes.put(codesIndex + i, format.encodeOrNan(x[index + i] * inverse));
+    }
+  }
+
+  /** {@code x = code * scale}. */
+  void decode(float[] x, int index, ByteBuffer codes, int codesIndex, int count, byte scale) {
+    float factor = PowerOfTwoScale.value(scale);
+    int bound = Lanes.FLOATS.loopBound(count);
+    IntVector largest = IntVector.zero(Lanes.INTS);
+    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+      IntVector code = Lanes.loadBytes(codes, codesIndex + i);
+      largest = largest.max(code.and(CODE));
+      Lanes.store(x, index + i, values(code, factor));
+    }
+    boolean special = largest.reduceLanes(VectorOperators.MAX) >= firstSpecial;
+    for (int i = special ? 0 : bound; i < count; i++) {
+      x[index + i] = format.decode(codes.get(codesIndex + i)) * factor;
+    }
+  }
+
+  /**
+   * As {@link #decode(float[], int, ByteBuffer, int, int, byte)}, to a tensor.
    *
    * @param bfloat16 whether {@code x} is BF16, not F32
    */
@@ -122,11 +160,14 @@ final class VectorFp8Lanes {
       byte scale) {
     float factor = PowerOfTwoScale.value(scale);
     int bound = bound(count, !bfloat16 || fitsBfloat16(scale));
+    IntVector largest = IntVector.zero(Lanes.INTS);
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      FloatVector values = values(Lanes.loadBytes(codes, codesIndex + i)).mul(factor);
-      Lanes.storeBits(bfloat16, x, index + i, values.reinterpretAsInts());
+      IntVector code = Lanes.loadBytes(codes, codesIndex + i);
+      largest = largest.max(code.and(CODE));
+      Lanes.storeBits(bfloat16, x, index + i, values(code, factor).reinterpretAsInts());
     }
-    for (int i = bound; i < count; i++) {
+    boolean special = largest.reduceLanes(VectorOperators.MAX) >= firstSpecial;
+    for (int i = special ? 0 : bound; i < count; i++) {
       Lanes.set(bfloat16, x, index + i, format.decode(codes.get(codesIndex + i)) * factor);
     }
   }
@@ -146,97 +187,101 @@ final class VectorFp8Lanes {
   // ---- one scale a column
 
   /**
-   * {@link #round} with the scale of every column.
+   * {@link #round} of rows with the scale of every column.
    *
    * @param bfloat16 whether {@code to} is BF16, not F32
-   * @param fit whether all scales are {@link #fitsBfloat16}
+   * @param toStride elements from row to row
+   * @param x row r starts at element {@code r * 128}
+   * @param inverses one divided by every column's scale
+   * @param plain whether all of x is finite and, to BF16, all scales are {@link #fitsBfloat16}
    */
   void roundColumns(
       boolean bfloat16,
       ByteBuffer to,
       int toIndex,
-      ByteBuffer x,
-      int index,
+      int toStride,
+      float[] x,
+      int rows,
       int count,
-      ByteBuffer inverses,
-      ByteBuffer factors,
-      boolean fit) {
-    int bound = bound(count, !bfloat16 || fit);
+      float[] inverses,
+      float[] factors,
+      boolean plain) {
+    int bound = bound(count, plain);
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      FloatVector v = Lanes.load(x, index + i).mul(Lanes.load(inverses, i));
-      Lanes.storeBits(bfloat16, to, toIndex + i, rounded(v, Lanes.load(factors, i)));
+      FloatVector inverse = Lanes.load(inverses, i);
+      FloatVector factor = Lanes.load(factors, i);
+      for (int r = 0; r < rows; r++) {
+        IntVector bits = rounded(Lanes.load(x, r * TILE + i).mul(inverse), factor);
+        Lanes.storeBits(bfloat16, to, toIndex + r * toStride + i, bits);
+      }
     }
-    for (int i = bound; i < count; i++) {
-      float value = rounded(Lanes.get(x, index + i), Lanes.get(inverses, i), Lanes.get(factors, i));
-      Lanes.set(bfloat16, to, toIndex + i, value);
+    for (int r = 0; r < rows; r++) {
+      for (int i = bound; i < count; i++) {
+        float value = rounded(x[r * TILE + i], inverses[i], factors[i]);
+        Lanes.set(bfloat16, to, toIndex + r * toStride + i, value);
+      }
     }
   }
 
   // ---- a vector
 
-  /** Bits of the rounded v times the factor. */
+  /** Bits of the rounded v times the factor; v is finite. */
   private IntVector rounded(FloatVector v, FloatVector factor) {
     IntVector bits = v.reinterpretAsInts();
-    IntVector magnitude = bits.and(MAGNITUDE);
-    FloatVector steps = steps(magnitude).reinterpretAsFloats();
-    FloatVector nearest = magnitude.reinterpretAsFloats().add(steps).sub(steps).mul(factor);
-    IntVector finite = finite(magnitude);
-    return choose(finite, nearest.reinterpretAsInts(), NAN).or(bits.and(SIGN));
+    FloatVector steps = steps(bits).reinterpretAsFloats();
+    FloatVector nearest = v.add(steps).sub(steps).mul(factor);
+    // What rounds to zero keeps its sign.
+    return nearest.reinterpretAsInts().or(bits.and(SIGN));
   }
 
   private float rounded(float value, float inverse, float factor) {
     return format.decode(format.encodeOrNan(value * inverse)) * factor;
   }
 
-  /** Codes of v in the low bytes. */
+  /** Codes of v, which is finite, in the low bytes. */
   private IntVector codes(FloatVector v) {
     IntVector bits = v.reinterpretAsInts();
-    IntVector magnitude = bits.and(MAGNITUDE);
-    IntVector steps = steps(magnitude);
+    IntVector steps = steps(bits);
     IntVector sum =
-        magnitude.reinterpretAsFloats().add(steps.reinterpretAsFloats()).reinterpretAsInts();
+        bits.and(MAGNITUDE)
+            .reinterpretAsFloats()
+            .add(steps.reinterpretAsFloats())
+            .reinterpretAsInts();
     // The number of steps, and the mantissa's whole turns that the exponent stands for.
-    IntVector code =
-        sum.sub(steps)
-            .add(steps.lanewise(VectorOperators.LSHR, MANTISSA_BITS - mantissaBits))
-            .sub(codeOffset);
-    return choose(finite(magnitude), code, CODE)
+    return sum.sub(steps)
+        .add(steps.lanewise(VectorOperators.LSHR, MANTISSA_BITS - mantissaBits))
+        .sub(codeOffset)
         .or(bits.lanewise(VectorOperators.LSHR, 24).and(0x80));
   }
 
-  /** All bits of a lane where the magnitude is finite, none where it is not. */
-  private static IntVector finite(IntVector magnitude) {
-    return magnitude.sub(EXPONENT).lanewise(VectorOperators.ASHR, Integer.SIZE - 1);
+  /** Bits of 1.5 * 2^23 steps around a finite value. */
+  private IntVector steps(IntVector bits) {
+    return bits.and(EXPONENT).max(normalBits).add(stepExponent);
   }
 
-  private static IntVector choose(IntVector where, IntVector value, int otherwise) {
-    return value.and(where).or(where.not().and(otherwise));
-  }
-
-  /** Bits of 2^23 steps around a magnitude. */
-  private IntVector steps(IntVector magnitude) {
-    return magnitude.and(EXPONENT).max(normalBits).add(stepExponent);
-  }
-
-  /** Values of codes, which come with their sign extended. */
-  private FloatVector values(IntVector codes) {
-    IntVector code = codes.and(CODE);
-    IntVector bits =
-        code.lanewise(VectorOperators.LSHL, MANTISSA_BITS - mantissaBits).add(biasBits);
-    VectorMask<Integer> subnormal = code.compare(VectorOperators.LT, 1 << mantissaBits);
-    VectorMask<Integer> special = code.compare(VectorOperators.GE, firstSpecial);
-    // With the exponent of the smallest normal number, a subnormal one is too large by that number.
-    FloatVector below = bits.add(1 << MANTISSA_BITS).reinterpretAsFloats().sub(normal);
-    return bits.blend(bits.or(EXPONENT), special)
-        .blend(below.reinterpretAsInts(), subnormal)
-        .or(codes.and(SIGN))
-        .reinterpretAsFloats();
+  /**
+   * Values of codes in the low bytes, which are finite. Exponent and mantissa of a code are those
+   * of a float 2^(127 - bias) times smaller, subnormal ones too.
+   */
+  private FloatVector values(IntVector codes, float factor) {
+    return codes
+        .lanewise(VectorOperators.LSHL, Integer.SIZE - Byte.SIZE)
+        .lanewise(VectorOperators.ASHR, codeShift)
+        .and(codeMask)
+        .reinterpretAsFloats()
+        .mul(exponentFactor)
+        .mul(factor);
   }
 
   // ---- magnitudes
 
-  /** Bits of the largest finite magnitude. */
-  static int largestBits(ByteBuffer x, int index, int count) {
+  /** Whether the largest magnitude of some values is a number's, so that all of them are. */
+  static boolean finite(int largestBits) {
+    return largestBits < EXPONENT;
+  }
+
+  /** Bits of the largest magnitude, infinities and NaN included. */
+  static int largestBits(float[] x, int index, int count) {
     int bound = Lanes.FLOATS.loopBound(count);
     IntVector largest = IntVector.zero(Lanes.INTS);
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
@@ -244,96 +289,46 @@ final class VectorFp8Lanes {
     }
     int result = largest.reduceLanes(VectorOperators.MAX);
     for (int i = bound; i < count; i++) {
-      result = Math.max(result, magnitude(Lanes.get(x, index + i)));
+      result = Math.max(result, Float.floatToRawIntBits(x[index + i]) & MAGNITUDE);
     }
-    // Infinities and NaN are larger than all numbers; a second look leaves them out.
-    return result < EXPONENT ? result : largestFiniteBits(x, index, count);
+    return result;
   }
 
-  private static int largestFiniteBits(ByteBuffer x, int index, int count) {
+  /** Bits of the largest finite magnitude of elements {@code index + i * stride}. */
+  static int largestFiniteBits(float[] x, int index, int stride, int count) {
     int result = 0;
     for (int i = 0; i < count; i++) {
-      int magnitude = magnitude(Lanes.get(x, index + i));
+      int magnitude = Float.floatToRawIntBits(x[index + i * stride]) & MAGNITUDE;
       result = magnitude < EXPONENT ? Math.max(result, magnitude) : result;
     }
     return result;
   }
 
   /**
-   * Bits of the largest finite magnitude of every column.
+   * Bits of the largest magnitude of every column, infinities and NaN included, as floats.
    *
    * @param largest written
-   * @param x F32; row r starts at element {@code index + r * stride}
+   * @param x row r starts at element {@code r * 128}
    */
-  static void largestBitsOfColumns(
-      ByteBuffer largest, ByteBuffer x, int index, int stride, int rows, int count) {
-    Lanes.clear(largest, 0, count);
-    int r = 0;
-    for (; r + 4 <= rows; r += 4) {
-      raiseByFour(largest, x, index + r * stride, stride, count);
-    }
-    for (; r < rows; r++) {
-      raise(largest, x, index + r * stride, count);
-    }
-    if (!hasSpecial(largest, count)) {
-      return;
-    }
-    Lanes.clear(largest, 0, count);
-    for (r = 0; r < rows; r++) {
-      for (int i = 0; i < count; i++) {
-        int at = index + r * stride + i;
-        int finite = largestFiniteBits(x, at, 1);
-        largest.putInt(i * Integer.BYTES, Math.max(largest.getInt(i * Integer.BYTES), finite));
-      }
-    }
-  }
-
-  private static boolean hasSpecial(ByteBuffer largest, int count) {
-    for (int i = 0; i < count; i++) {
-      if (largest.getInt(i * Integer.BYTES) >= EXPONENT) {
-        return true;
-      }
-    }
-    return false;
-  }
-
-  /** {@code largest[i] = max(largest[i], |x[i]|)} as bits. */
-  private static void raise(ByteBuffer largest, ByteBuffer x, int index, int count) {
+  static void largestOfColumns(float[] largest, float[] x, int rows, int count) {
     int bound = Lanes.FLOATS.loopBound(count);
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      Lanes.storeInts(largest, i, Lanes.loadInts(largest, i).max(magnitude(x, index + i)));
+      IntVector result = IntVector.zero(Lanes.INTS);
+      for (int r = 0; r < rows; r++) {
+        result = result.max(magnitude(x, r * TILE + i));
+      }
+      Lanes.store(largest, i, result.reinterpretAsFloats());
     }
-    raiseFrom(bound, largest, x, index, count);
-  }
-
-  /** {@link #raise} from column {@code first} on, one by one. */
-  private static void raiseFrom(int first, ByteBuffer largest, ByteBuffer x, int index, int count) {
-    for (int i = first; i < count; i++) {
-      int at = i * Integer.BYTES;
-      largest.putInt(at, Math.max(largest.getInt(at), magnitude(Lanes.get(x, index + i))));
-    }
-  }
-
-  /** {@link #raise} by four rows, for one look at the largest so far. */
-  private static void raiseByFour(
-      ByteBuffer largest, ByteBuffer x, int index, int stride, int count) {
-    int bound = Lanes.FLOATS.loopBound(count);
-    for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      int at = index + i;
-      IntVector first = magnitude(x, at).max(magnitude(x, at + stride));
-      IntVector second = magnitude(x, at + 2 * stride).max(magnitude(x, at + 3 * stride));
-      Lanes.storeInts(largest, i, Lanes.loadInts(largest, i).max(first).max(second));
-    }
-    for (int r = 0; r < 4; r++) {
-      raiseFrom(bound, largest, x, index + r * stride, count);
+    for (int i = bound; i < count; i++) {
+      int result = 0;
+      for (int r = 0; r < rows; r++) {
+        result = Math.max(result, Float.floatToRawIntBits(x[r * TILE + i]) & MAGNITUDE);
+      }
+      largest[i] = Float.intBitsToFloat(result);
     }
   }
 
-  private static IntVector magnitude(ByteBuffer x, int index) {
-    return Lanes.loadInts(x, index).and(MAGNITUDE);
-  }
-
-  private static int magnitude(float x) {
-    return Float.floatToRawIntBits(x) & MAGNITUDE;
+  private static IntVector magnitude(float[] x, int index) {
+    return Lanes.load(x, index).reinterpretAsInts().and(MAGNITUDE);
   }
 }

@@ -5,6 +5,7 @@ import io.sparkmoe.tensor.Fp8Format;
 import io.sparkmoe.tensor.PowerOfTwoScale;
 import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
+import java.nio.FloatBuffer;
 import java.util.Arrays;
 import java.util.List;
 
@@ -38,9 +39,10 @@ final class VectorGatedFp8 {
     /** What was read ahead; kept so that the reading is not optimised away. */
     int fetched;
 
-    final ByteBuffer gate = new Scratch().floats(TILE * TILE);
-    final ByteBuffer up = new Scratch().floats(TILE * TILE);
-    final ByteBuffer hidden = new Scratch().floats(TILE * TILE);
+    final float[] gate = new float[TILE * TILE];
+    final float[] up = new float[TILE * TILE];
+    final float[] hidden = new float[TILE * TILE];
+    final float[] dHidden = new float[TILE * TILE];
     final float[] weightGradients = new float[TILE];
     final ColumnScales columns;
 
@@ -56,9 +58,11 @@ final class VectorGatedFp8 {
     List<Pass<Workspace>> passes =
         List.of(
             ahead(gateUp),
-            keep(kept, 0, gateUp.bytes(), f),
-            keep(kept, 1, gateUp.bytes(), f),
-            activate(gateUp.bytes(), weight, f),
+            read(work -> work.gate, gateUp, 0),
+            read(work -> work.up, gateUp, f),
+            keep(kept, 0, work -> work.gate, f),
+            keep(kept, 1, work -> work.up, f),
+            activate(weight),
             roundRows(hidden, 0, work -> work.hidden));
     run(groups, f, passes, null);
   }
@@ -78,8 +82,9 @@ final class VectorGatedFp8 {
         List.of(
             restore(kept, 0, work -> work.gate, f),
             restore(kept, 1, work -> work.up, f),
+            read(work -> work.dHidden, dHidden, 0),
             VectorGatedFp8::sigmoids,
-            differentiate(dHidden.bytes(), weight, f),
+            differentiate(weight),
             roundRows(dGateUp, 0, work -> work.gate),
             roundRows(dGateUp, f, work -> work.up),
             columnScales(work -> work.gate),
@@ -138,40 +143,61 @@ final class VectorGatedFp8 {
     };
   }
 
-  private Pass<Workspace> keep(Fp8Tensor kept, int half, ByteBuffer gateUp, int f) {
+  private static Pass<Workspace> read(Room room, Tensor from, int offset) {
+    FloatBuffer floats = from.bytes().asFloatBuffer();
+    int n = from.cols();
+    return work -> {
+      float[] to = room.of(work);
+      for (int r = 0; r < work.height; r++) {
+        int at = (work.row + r) * n + offset + work.column;
+        floats.get(at, to, r * TILE, work.count);
+      }
+    };
+  }
+
+  private Pass<Workspace> keep(Fp8Tensor kept, int half, Room room, int f) {
     ByteBuffer to = kept.codes().bytes();
     ByteBuffer scales = kept.scales().bytes();
     return work -> {
+      float[] values = room.of(work);
       for (int r = 0; r < work.height; r++) {
         // (R, 2F) of products is (2R, F) of codes.
         int at = (2 * (work.row + r) + half) * f + work.column;
-        int largest = VectorFp8Lanes.largestBits(gateUp, at, work.count);
-        byte scale = PowerOfTwoScale.of(Float.intBitsToFloat(largest), codes.format());
-        codes.encode(to, at, gateUp, at, work.count, scale);
+        int largest = VectorFp8Lanes.largestBits(values, r * TILE, work.count);
+        byte scale = scale(largest, values, r, work.count);
+        boolean finite = VectorFp8Lanes.finite(largest);
+        codes.encode(to, at, values, r * TILE, work.count, scale, finite);
         scales.put(kept.scaleAt(at), scale);
       }
     };
+  }
+
+  /** Scale of row r, whose largest magnitude may be no number. */
+  private byte scale(int largestBits, float[] values, int r, int count) {
+    int finite =
+        VectorFp8Lanes.finite(largestBits)
+            ? largestBits
+            : VectorFp8Lanes.largestFiniteBits(values, r * TILE, 1, count);
+    return PowerOfTwoScale.of(Float.intBitsToFloat(finite), codes.format());
   }
 
   private Pass<Workspace> restore(Fp8Tensor kept, int half, Room room, int f) {
     ByteBuffer from = kept.codes().bytes();
     ByteBuffer scales = kept.scales().bytes();
     return work -> {
-      ByteBuffer to = room.of(work);
+      float[] to = room.of(work);
       for (int r = 0; r < work.height; r++) {
         int at = (2 * (work.row + r) + half) * f + work.column;
-        codes.decode(false, to, r * TILE, from, at, work.count, scales.get(kept.scaleAt(at)));
+        codes.decode(to, r * TILE, from, at, work.count, scales.get(kept.scaleAt(at)));
       }
     };
   }
 
-  private static Pass<Workspace> activate(ByteBuffer gateUp, Tensor weight, int f) {
+  private static Pass<Workspace> activate(Tensor weight) {
     return work -> {
       for (int r = 0; r < work.height; r++) {
-        int row = work.row + r;
-        int at = 2 * row * f + work.column;
-        float w = weight == null ? 1 : weight.getFloat(row);
-        VectorSwiGlu.row(work.hidden, r * TILE, gateUp, at, gateUp, at + f, w, work.count);
+        float w = weight == null ? 1 : weight.getFloat(work.row + r);
+        VectorSwiGlu.row(work.hidden, work.gate, work.up, r * TILE, w, work.count);
       }
     };
   }
@@ -184,34 +210,22 @@ final class VectorGatedFp8 {
   }
 
   /** Gate and up become their gradients, and hidden what the forward made of them. */
-  private static Pass<Workspace> differentiate(ByteBuffer dHidden, Tensor weight, int f) {
+  private static Pass<Workspace> differentiate(Tensor weight) {
     return work -> {
       for (int r = 0; r < work.height; r++) {
-        int row = work.row + r;
         int at = r * TILE;
-        float w = weight == null ? 1 : weight.getFloat(row);
+        float w = weight == null ? 1 : weight.getFloat(work.row + r);
         work.weightGradients[r] +=
             VectorSwiGlu.backwardRow(
-                work.gate,
-                at,
-                work.up,
-                at,
-                work.hidden,
-                at,
-                work.hidden,
-                at,
-                dHidden,
-                row * f + work.column,
-                w,
-                work.count);
+                work.gate, at, work.up, at, work.hidden, at, work.dHidden, at, w, work.count);
       }
     };
   }
 
-  /** One of the workspace's buffers. */
+  /** One of the workspace's arrays. */
   @FunctionalInterface
   private interface Room {
-    ByteBuffer of(Workspace work);
+    float[] of(Workspace work);
   }
 
   private Pass<Workspace> roundRows(Tensor operand, int offset, Room room) {
@@ -219,18 +233,19 @@ final class VectorGatedFp8 {
     ByteBuffer to = operand.bytes();
     int n = operand.cols();
     return work -> {
-      ByteBuffer values = room.of(work);
+      float[] values = room.of(work);
       for (int r = 0; r < work.height; r++) {
         int largest = VectorFp8Lanes.largestBits(values, r * TILE, work.count);
-        byte scale = PowerOfTwoScale.of(Float.intBitsToFloat(largest), codes.format());
+        byte scale = scale(largest, values, r, work.count);
+        boolean finite = VectorFp8Lanes.finite(largest);
         int at = (work.row + r) * n + offset + work.column;
-        codes.round(bfloat16, to, at, values, r * TILE, work.count, scale);
+        codes.round(bfloat16, to, at, values, r * TILE, work.count, scale, finite);
       }
     };
   }
 
   private static Pass<Workspace> columnScales(Room room) {
-    return work -> work.columns.find(room.of(work), 0, TILE, work.height, work.count);
+    return work -> work.columns.find(room.of(work), work.height, work.count);
   }
 
   private static Pass<Workspace> roundColumns(Tensor operand, int offset, Room room) {
@@ -244,8 +259,6 @@ final class VectorGatedFp8 {
             work.row * n + offset + work.column,
             n,
             room.of(work),
-            0,
-            TILE,
             work.height,
             work.count);
   }
