@@ -5,6 +5,7 @@ import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.ByteVector;
+import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.ShortVector;
@@ -28,6 +29,10 @@ final class Lanes {
 
   /** Elements of one vector. */
   static final int LENGTH = FLOATS.length();
+
+  /** As many floats as doubles. */
+  private static final VectorSpecies<Float> HALF_FLOATS =
+      VectorSpecies.of(float.class, VectorShape.forBitSize(FLOATS.vectorBitSize() / 2));
 
   /** As many 16-bit elements as floats. */
   private static final VectorSpecies<Short> SHORTS =
@@ -60,6 +65,15 @@ final class Lanes {
 
   static FloatVector load(ByteBuffer memory, int index) {
     return FloatVector.fromByteBuffer(FLOATS, memory, index * Float.BYTES, ORDER);
+  }
+
+  /**
+   * Half a vector of floats, widened: cheaper than the second half of a whole one, which has to be
+   * moved to the front.
+   */
+  static DoubleVector loadAsDoubles(float[] memory, int index) {
+    FloatVector floats = FloatVector.fromArray(HALF_FLOATS, memory, index);
+    return (DoubleVector) floats.convertShape(VectorOperators.F2D, DOUBLES, 0);
   }
 
   static void store(ByteBuffer memory, int index, FloatVector values) {

@@ -2,6 +2,7 @@ package io.sparkmoe.kernel;
 
 import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
+import java.nio.FloatBuffer;
 import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorOperators;
@@ -9,7 +10,11 @@ import jdk.incubator.vector.VectorOperators;
 /** Fast element-wise kernels. */
 final class VectorElementwise {
 
+  /** Elements that are copied at a time. */
+  private static final int COPY = 1024;
+
   private final Parallel parallel;
+  private final ThreadLocal<float[]> copies = ThreadLocal.withInitial(() -> new float[COPY]);
 
   VectorElementwise(Parallel parallel) {
     this.parallel = parallel;
@@ -26,7 +31,7 @@ final class VectorElementwise {
   }
 
   double sumOfSquares(Tensor x) {
-    ByteBuffer values = x.bytes();
+    FloatBuffer values = x.bytes().asFloatBuffer();
     double[] partial = new double[Pieces.count(x.size(), Pieces.GRAIN)];
     Pieces.forEach(
         parallel,
@@ -40,37 +45,37 @@ final class VectorElementwise {
     return sum;
   }
 
-  /**
-   * In double throughout: a float sum over a billion weights would lose the small ones. Four
-   * quarters are read side by side, as a core alone with one stream of memory waits for it.
-   */
-  private static double sumOfSquares(ByteBuffer values, int first, int end) {
-    int quarter = Lanes.FLOATS.loopBound((end - first) / 4);
-    DoubleVector sum0 = DoubleVector.zero(Lanes.DOUBLES);
-    DoubleVector sum1 = sum0;
-    DoubleVector sum2 = sum0;
-    DoubleVector sum3 = sum0;
-    for (int i = first; i < first + quarter; i += Lanes.LENGTH) {
-      sum0 = addSquares(sum0, Lanes.load(values, i));
-      sum1 = addSquares(sum1, Lanes.load(values, i + quarter));
-      sum2 = addSquares(sum2, Lanes.load(values, i + 2 * quarter));
-      sum3 = addSquares(sum3, Lanes.load(values, i + 3 * quarter));
-    }
+  /** From copies in an array: loads of a byte buffer would take longer than all else. */
+  private double sumOfSquares(FloatBuffer values, int first, int end) {
+    float[] copy = copies.get();
     double sum = 0;
-    for (double lane : sum0.add(sum1).add(sum2.add(sum3)).toArray()) {
-      sum += lane;
-    }
-    for (int i = first + 4 * quarter; i < end; i++) {
-      double value = Lanes.get(values, i);
-      sum += value * value;
+    for (int at = first; at < end; at += COPY) {
+      int count = Math.min(COPY, end - at);
+      values.get(at, copy, 0, count);
+      sum += sumOfSquares(copy, count);
     }
     return sum;
   }
 
-  private static DoubleVector addSquares(DoubleVector sum, FloatVector x) {
-    DoubleVector front = VectorMath.toDouble(x, 0);
-    DoubleVector back = VectorMath.toDouble(x, 1);
-    return back.fma(back, front.fma(front, sum));
+  /** In double throughout: a float sum over a billion weights would lose the small ones. */
+  private static double sumOfSquares(float[] values, int count) {
+    int bound = Lanes.FLOATS.loopBound(count);
+    DoubleVector even = DoubleVector.zero(Lanes.DOUBLES);
+    DoubleVector odd = even;
+    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+      DoubleVector front = Lanes.loadAsDoubles(values, i);
+      DoubleVector back = Lanes.loadAsDoubles(values, i + Lanes.DOUBLES.length());
+      even = front.fma(front, even);
+      odd = back.fma(back, odd);
+    }
+    double sum = 0;
+    for (double lane : even.add(odd).toArray()) {
+      sum += lane;
+    }
+    for (int i = bound; i < count; i++) {
+      sum += (double) values[i] * values[i];
+    }
+    return sum;
   }
 
   int firstNonFinite(Tensor x) {

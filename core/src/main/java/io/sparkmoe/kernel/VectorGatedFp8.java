@@ -44,6 +44,13 @@ final class VectorGatedFp8 {
     final float[] hidden = new float[TILE * TILE];
     final float[] dHidden = new float[TILE * TILE];
     final float[] weightGradients = new float[TILE];
+
+    /** Scale of every row. */
+    final byte[] scales = new byte[TILE];
+
+    /** Whether all values of a row are. */
+    final boolean[] finite = new boolean[TILE];
+
     final ColumnScales columns;
 
     Workspace(VectorFp8Lanes lanes) {
@@ -60,9 +67,12 @@ final class VectorGatedFp8 {
             ahead(gateUp),
             read(work -> work.gate, gateUp, 0),
             read(work -> work.up, gateUp, f),
+            rowScales(work -> work.gate),
             keep(kept, 0, work -> work.gate, f),
+            rowScales(work -> work.up),
             keep(kept, 1, work -> work.up, f),
             activate(weight),
+            rowScales(work -> work.hidden),
             roundRows(hidden, 0, work -> work.hidden));
     run(groups, f, passes, null);
   }
@@ -85,7 +95,9 @@ final class VectorGatedFp8 {
             read(work -> work.dHidden, dHidden, 0),
             VectorGatedFp8::sigmoids,
             differentiate(weight),
+            rowScales(work -> work.gate),
             roundRows(dGateUp, 0, work -> work.gate),
+            rowScales(work -> work.up),
             roundRows(dGateUp, f, work -> work.up),
             columnScales(work -> work.gate),
             roundColumns(dGateUpTransposed, 0, work -> work.gate),
@@ -155,6 +167,24 @@ final class VectorGatedFp8 {
     };
   }
 
+  /**
+   * A pass of its own: a row's scale takes longer to find than its values take to be rounded by it,
+   * but those of several rows are found side by side.
+   */
+  private Pass<Workspace> rowScales(Room room) {
+    return work -> {
+      float[] values = room.of(work);
+      for (int r = 0; r < work.height; r++) {
+        int largest = VectorFp8Lanes.largestBits(values, r * TILE, work.count);
+        work.finite[r] = VectorFp8Lanes.finite(largest);
+        if (!work.finite[r]) {
+          largest = VectorFp8Lanes.largestFiniteBits(values, r * TILE, 1, work.count);
+        }
+        work.scales[r] = PowerOfTwoScale.of(Float.intBitsToFloat(largest), codes.format());
+      }
+    };
+  }
+
   private Pass<Workspace> keep(Fp8Tensor kept, int half, Room room, int f) {
     ByteBuffer to = kept.codes().bytes();
     ByteBuffer scales = kept.scales().bytes();
@@ -163,22 +193,11 @@ final class VectorGatedFp8 {
       for (int r = 0; r < work.height; r++) {
         // (R, 2F) of products is (2R, F) of codes.
         int at = (2 * (work.row + r) + half) * f + work.column;
-        int largest = VectorFp8Lanes.largestBits(values, r * TILE, work.count);
-        byte scale = scale(largest, values, r, work.count);
-        boolean finite = VectorFp8Lanes.finite(largest);
-        codes.encode(to, at, values, r * TILE, work.count, scale, finite);
+        byte scale = work.scales[r];
+        codes.encode(to, at, values, r * TILE, work.count, scale, work.finite[r]);
         scales.put(kept.scaleAt(at), scale);
       }
     };
-  }
-
-  /** Scale of row r, whose largest magnitude may be no number. */
-  private byte scale(int largestBits, float[] values, int r, int count) {
-    int finite =
-        VectorFp8Lanes.finite(largestBits)
-            ? largestBits
-            : VectorFp8Lanes.largestFiniteBits(values, r * TILE, 1, count);
-    return PowerOfTwoScale.of(Float.intBitsToFloat(finite), codes.format());
   }
 
   private Pass<Workspace> restore(Fp8Tensor kept, int half, Room room, int f) {
@@ -235,11 +254,8 @@ final class VectorGatedFp8 {
     return work -> {
       float[] values = room.of(work);
       for (int r = 0; r < work.height; r++) {
-        int largest = VectorFp8Lanes.largestBits(values, r * TILE, work.count);
-        byte scale = scale(largest, values, r, work.count);
-        boolean finite = VectorFp8Lanes.finite(largest);
         int at = (work.row + r) * n + offset + work.column;
-        codes.round(bfloat16, to, at, values, r * TILE, work.count, scale, finite);
+        codes.round(bfloat16, to, at, values, r * TILE, work.count, work.scales[r], work.finite[r]);
       }
     };
   }

@@ -1,6 +1,5 @@
 package io.sparkmoe.kernel;
 
-import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorOperators;
 
@@ -84,11 +83,6 @@ final class VectorMath {
   /** 1 / (1 + e^-x). */
   static FloatVector sigmoid(FloatVector x) {
     return splat(1).div(exp(x.neg()).add(1));
-  }
-
-  /** Half of the lanes, 0 = first and 1 = second, as doubles. */
-  static DoubleVector toDouble(FloatVector x, int half) {
-    return (DoubleVector) x.convertShape(VectorOperators.F2D, Lanes.DOUBLES, half);
   }
 
   /** As {@link #exp(FloatVector)}, operation by operation. */
