@@ -51,15 +51,7 @@ final class VectorFp8 {
     /** Row r starts at element {@code r * TILE}. */
     final float[] values = new float[TILE * TILE];
 
-    /** Bits of the largest finite magnitude of every row. */
-    final int[] largest = new int[TILE];
-
-    /** Scale of every row. */
-    final byte[] scales = new byte[TILE];
-
-    /** Whether all values of a row are. */
-    final boolean[] finite = new boolean[TILE];
-
+    final RowScales rows = new RowScales();
     final Map<Fp8Format, ColumnScales> columns = new EnumMap<>(Fp8Format.class);
 
     /** What was read ahead; kept so that the reading is not optimised away. */
@@ -145,9 +137,14 @@ final class VectorFp8 {
         for (int g = 0; g + 1 < groups.length; g++) {
           Block[] blocks = blocks(new int[] {groups[g], groups[g + 1]}, n);
           int[] ofBlocks = new int[blocks.length];
-          run(n, blocks, read, largest, work -> ofBlocks[work.block.number] = largestOfRows(work));
+          run(
+              n,
+              blocks,
+              read,
+              largest,
+              work -> ofBlocks[work.block.number] = work.rows.largestBits(work.height()));
           byte scale = scale(Arrays.stream(ofBlocks).max().orElse(0), scaling.format());
-          Pass<Workspace> scales = work -> Arrays.fill(work.scales, scale);
+          Pass<Workspace> scales = work -> work.rows.set(scale);
           run(n, blocks, read, largest, scales, round, encode);
         }
       }
@@ -267,34 +264,15 @@ final class VectorFp8 {
   }
 
   private static void largest(Workspace work) {
-    for (int r = 0; r < work.height(); r++) {
-      int bits = VectorFp8Lanes.largestBits(work.values, r * TILE, work.block.count);
-      work.finite[r] = VectorFp8Lanes.finite(bits);
-      work.largest[r] =
-          work.finite[r]
-              ? bits
-              : VectorFp8Lanes.largestFiniteBits(work.values, r * TILE, 1, work.block.count);
-    }
-  }
-
-  private static int largestOfRows(Workspace work) {
-    int largest = 0;
-    for (int r = 0; r < work.height(); r++) {
-      largest = Math.max(largest, work.largest[r]);
-    }
-    return largest;
+    work.rows.read(work.values, work.height(), work.block.count);
   }
 
   private static Pass<Workspace> rowScales(Fp8Format format) {
-    return work -> {
-      for (int r = 0; r < work.height(); r++) {
-        work.scales[r] = scale(work.largest[r], format);
-      }
-    };
+    return work -> work.rows.set(work.height(), format);
   }
 
   private static Pass<Workspace> blockScale(Fp8Format format) {
-    return work -> Arrays.fill(work.scales, scale(largestOfRows(work), format));
+    return work -> work.rows.set(scale(work.rows.largestBits(work.height()), format));
   }
 
   private static Pass<Workspace> columnScales(VectorFp8Lanes lanes) {
@@ -316,8 +294,8 @@ final class VectorFp8 {
             work.values,
             r * TILE,
             work.block.count,
-            work.scales[r],
-            work.finite[r]);
+            work.rows.scale(r),
+            work.rows.finite(r));
       }
     };
   }
@@ -338,8 +316,14 @@ final class VectorFp8 {
       for (int r = 0; r < work.height(); r++) {
         int at = work.at(r, n);
         lanes.encode(
-            codes, at, work.values, r * TILE, work.block.count, work.scales[r], work.finite[r]);
-        scales.put(kept.scaleAt(at), work.scales[r]);
+            codes,
+            at,
+            work.values,
+            r * TILE,
+            work.block.count,
+            work.rows.scale(r),
+            work.rows.finite(r));
+        scales.put(kept.scaleAt(at), work.rows.scale(r));
       }
     };
   }

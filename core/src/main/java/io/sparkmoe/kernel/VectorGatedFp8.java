@@ -2,7 +2,6 @@ package io.sparkmoe.kernel;
 
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Fp8Format;
-import io.sparkmoe.tensor.PowerOfTwoScale;
 import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
@@ -44,13 +43,7 @@ final class VectorGatedFp8 {
     final float[] hidden = new float[TILE * TILE];
     final float[] dHidden = new float[TILE * TILE];
     final float[] weightGradients = new float[TILE];
-
-    /** Scale of every row. */
-    final byte[] scales = new byte[TILE];
-
-    /** Whether all values of a row are. */
-    final boolean[] finite = new boolean[TILE];
-
+    final RowScales rows = new RowScales();
     final ColumnScales columns;
 
     Workspace(VectorFp8Lanes lanes) {
@@ -167,21 +160,10 @@ final class VectorGatedFp8 {
     };
   }
 
-  /**
-   * A pass of its own: a row's scale takes longer to find than its values take to be rounded by it,
-   * but those of several rows are found side by side.
-   */
   private Pass<Workspace> rowScales(Room room) {
     return work -> {
-      float[] values = room.of(work);
-      for (int r = 0; r < work.height; r++) {
-        int largest = VectorFp8Lanes.largestBits(values, r * TILE, work.count);
-        work.finite[r] = VectorFp8Lanes.finite(largest);
-        if (!work.finite[r]) {
-          largest = VectorFp8Lanes.largestFiniteBits(values, r * TILE, 1, work.count);
-        }
-        work.scales[r] = PowerOfTwoScale.of(Float.intBitsToFloat(largest), codes.format());
-      }
+      work.rows.read(room.of(work), work.height, work.count);
+      work.rows.set(work.height, codes.format());
     };
   }
 
@@ -193,8 +175,8 @@ final class VectorGatedFp8 {
       for (int r = 0; r < work.height; r++) {
         // (R, 2F) of products is (2R, F) of codes.
         int at = (2 * (work.row + r) + half) * f + work.column;
-        byte scale = work.scales[r];
-        codes.encode(to, at, values, r * TILE, work.count, scale, work.finite[r]);
+        byte scale = work.rows.scale(r);
+        codes.encode(to, at, values, r * TILE, work.count, scale, work.rows.finite(r));
         scales.put(kept.scaleAt(at), scale);
       }
     };
@@ -255,7 +237,15 @@ final class VectorGatedFp8 {
       float[] values = room.of(work);
       for (int r = 0; r < work.height; r++) {
         int at = (work.row + r) * n + offset + work.column;
-        codes.round(bfloat16, to, at, values, r * TILE, work.count, work.scales[r], work.finite[r]);
+        codes.round(
+            bfloat16,
+            to,
+            at,
+            values,
+            r * TILE,
+            work.count,
+            work.rows.scale(r),
+            work.rows.finite(r));
       }
     };
   }
