@@ -1,11 +1,15 @@
 package io.sparkmoe.kernel;
 
+import java.nio.ByteBuffer;
 import jdk.incubator.vector.FloatVector;
 
 /**
- * The inner loop of a product with a decoded panel of {@link PanelMatrix}, for one number of rows.
- * Every implementation is called through this interface, so that it is compiled by itself: together
- * they exceed what the compiler is willing to inline, and vectors that cross a call become objects.
+ * The inner loop of a product with panels of {@link PanelMatrix}, for one number of rows R and one
+ * type of weights. Every implementation is called through this interface, so that it is compiled by
+ * itself: together they exceed what the compiler is willing to inline, and vectors that cross a
+ * call become objects. They are written out, because sums in an array of vectors would live in
+ * memory instead of registers, and their sums start from one zero vector, without which the
+ * compiler makes code a third as fast of the largest.
  */
 @FunctionalInterface
 interface PanelTile {
@@ -13,21 +17,37 @@ interface PanelTile {
   /** Rows of the largest tile: sixteen sums, two weights and an input fit the 32 registers. */
   int MOST_ROWS = 8;
 
+  /**
+   * Rows of the largest tile of several panels. So few rows wait for the weights, of which a core
+   * reads more when it follows several streams.
+   */
+  int MOST_SIDE_BY_SIDE = 2;
+
+  /** Panels of a wide tile of F32 weights. */
+  int WIDE = 4;
+
+  /** Panels of a wide tile of BF16 weights. */
+  int WIDE_BF16 = 2;
+
   /** Rows of the next tile: 8, 4, 2 or 1. */
   static int rows(int left) {
     return Math.min(MOST_ROWS, Integer.highestOneBit(left));
   }
 
   /**
-   * Sums of R rows for the outputs [lane, lane + 2 vectors) of a panel, each one chain of fused
-   * multiply-adds in ascending order of inputs.
+   * Sums of R rows for the outputs [lane, lane + 2 vectors) of each panel, each one chain of fused
+   * multiply-adds in ascending order of inputs. Every weight is loaded once for all rows.
    *
-   * @param sums receives row r's at r * WIDTH + lane
+   * @param sums receives row r's of panel p at (p * R + r) * WIDTH + lane
    * @param x rows packed input by input: element i of row r at {@code from + i * R + r}
-   * @param w a decoded panel: output o for input i at {@code i * WIDTH + o}
-   * @param inputs of the panel
+   * @param w weights in groups of 32 bits
+   * @param at group of {@code w} that belongs to output {@code lane} of the first panel and the
+   *     first inputs
+   * @param stride groups of a panel
+   * @param inputs of whole groups
    */
-  void sum(float[] sums, int lane, float[] x, int from, float[] w, int inputs);
+  void sum(
+      float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int stride, int inputs);
 
   /** Stores two vectors of sums. */
   static void put(float[] sums, int at, FloatVector a, FloatVector b) {

@@ -3,6 +3,7 @@ package io.sparkmoe.kernel;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
+import java.util.List;
 import jdk.incubator.vector.FloatVector;
 
 /**
@@ -32,46 +33,61 @@ final class VectorPanels {
 
   // No static fields: the compiler would know, and inline, what they hold.
 
-  /** Of 1, 2, 4 and 8 rows. */
-  private final PanelTile[] tiles = {
-    VectorPanelTiles::one, VectorPanelTiles::two, VectorPanelTiles::four, VectorPanelTiles::eight
-  };
-
   private final Format wide =
       new Format(
-          VectorWideTiles::decode,
-          VectorWideTiles::one,
-          PanelsTile.WIDE,
-          VectorWideTiles::onePanels,
-          VectorWideTiles::twoPanels);
+          List.of(
+              VectorWideTiles::one,
+              VectorWideTiles::two,
+              VectorWideTiles::four,
+              VectorWideTiles::eight),
+          PanelTile.WIDE,
+          List.of(VectorWideTiles::onePanels, VectorWideTiles::twoPanels));
+
   private final Format bfloat16 =
       new Format(
-          VectorPackedTiles::decodeBfloat16,
-          VectorPackedTiles::oneBfloat16,
-          PanelsTile.BF16,
-          VectorPackedTiles::oneBfloat16Panels,
-          VectorPackedTiles::twoBfloat16Panels);
+          List.of(
+              VectorBfloat16Tiles::one,
+              VectorBfloat16Tiles::two,
+              VectorBfloat16Tiles::four,
+              VectorBfloat16Tiles::eight),
+          PanelTile.WIDE_BF16,
+          List.of(VectorBfloat16Tiles::onePanels, VectorBfloat16Tiles::twoPanels));
+
   private final Format fp8 =
       new Format(
-          VectorPackedTiles::decodeFp8, new SeparatePanelsTile(VectorPackedTiles::oneFp8), 1);
+          List.of(
+              VectorFp8Tiles::one,
+              VectorFp8Tiles::two,
+              VectorFp8Tiles::four,
+              VectorFp8Tiles::eight),
+          1,
+          List.of());
 
   /**
-   * What products with weights of one type are made of.
+   * The tiles for weights of one type.
    *
-   * @param decoder of panels, for more rows than tiles have
-   * @param one tile of one row and one panel
+   * @param tiles of one panel, for 1, 2, 4 and 8 rows
    * @param width panels P of the wide tiles
-   * @param wide tiles of one and two rows by P panels, none where P is 1
+   * @param wide tiles of P panels, for 1 and 2 rows, or none
    */
-  private record Format(PanelDecoder decoder, PanelsTile one, int width, PanelsTile... wide) {
+  private record Format(List<PanelTile> tiles, int width, List<PanelTile> wide) {
 
-    /** Panels of the tile for {@code rows} rows where {@code left} are left; 0 = decode one. */
-    int panels(int rows, int left) {
-      return rows <= wide.length && left >= width ? width : rows == 1 ? 1 : 0;
+    Format {
+      tiles = separate(tiles);
+      wide = separate(wide);
     }
 
-    PanelsTile tile(int rows, int panels) {
-      return panels == 1 ? one : wide[rows - 1];
+    private static List<PanelTile> separate(List<PanelTile> tiles) {
+      return tiles.stream().<PanelTile>map(SeparatePanelTile::new).toList();
+    }
+
+    /** Panels of the tile for {@code rows} rows where {@code left} panels are left. */
+    int panels(int rows, int left) {
+      return rows <= wide.size() && left >= width ? width : 1;
+    }
+
+    PanelTile tile(int rows, int panels) {
+      return panels == 1 ? tiles.get(Integer.numberOfTrailingZeros(rows)) : wide.get(rows - 1);
     }
   }
 
@@ -85,11 +101,11 @@ final class VectorPanels {
     /** Packed inputs of a call by this thread; the pieces of the call read them. */
     float[] inputs = new float[0];
 
-    /** A packed row times the scales of a panel. */
+    /** A tile's packed rows times the scales of a panel. */
     float[] scaled = new float[0];
 
-    /** A decoded panel. */
-    float[] panel = new float[0];
+    /** A decoded panel: BF16. */
+    ByteBuffer panel = ByteBuffer.allocateDirect(0);
 
     /** Of a tile. */
     final float[] sums = new float[PanelTile.MOST_ROWS * PanelMatrix.WIDTH];
@@ -265,10 +281,10 @@ final class VectorPanels {
     int work = PIECE_WORK / (w.inputs() * PanelMatrix.WIDTH * Math.max(1, rows));
     int least = Math.max(Math.max(1, work), all / MOST_PIECES);
     boolean sideBySide =
-        rows <= PanelsTile.MOST_ROWS && all >= PanelsTile.WIDE * parallel.threads();
+        rows <= PanelTile.MOST_SIDE_BY_SIDE && all >= PanelTile.WIDE * parallel.threads();
     boolean whole = least > 1 || sideBySide;
     return Math.min(
-        w.panels(), whole ? Pieces.count(least, PanelsTile.WIDE) * PanelsTile.WIDE : least);
+        w.panels(), whole ? Pieces.count(least, PanelTile.WIDE) * PanelTile.WIDE : least);
   }
 
   /** A product over packed inputs, as its pieces see it. */
@@ -291,38 +307,56 @@ final class VectorPanels {
     void run(int matrix, int firstPanel, int endPanel, int firstRow, int endRow) {
       Workspace own = workspaces.get();
       int end = Math.min(endPanel, w.panels());
-      int rows = endRow - firstRow;
-      for (int panel = firstPanel; panel < end; ) {
-        int count = format.panels(rows, end - panel);
-        if (count == 0) {
-          decoded(own, matrix, panel++, firstRow, endRow);
-          continue;
+      if (w.scales() != null && endRow - firstRow > PanelTile.MOST_ROWS) {
+        for (int panel = firstPanel; panel < end; panel++) {
+          decoded(own, matrix, panel, firstRow, endRow);
         }
-        PanelsTile tile = format.tile(rows, count);
+        return;
+      }
+      for (int row = firstRow; row < endRow; ) {
+        int rows = PanelTile.rows(endRow - row);
+        held(own, matrix, firstPanel, end, row, rows);
+        row += rows;
+      }
+    }
+
+    /** The rows of a tile by panels as they lie in memory. */
+    private void held(Workspace own, int matrix, int firstPanel, int endPanel, int row, int rows) {
+      ByteBuffer weights = w.values().bytes();
+      int stride = w.depth() / w.group() * PanelMatrix.WIDTH;
+      for (int panel = firstPanel; panel < endPanel; ) {
+        int count = format.panels(rows, endPanel - panel);
+        PanelTile tile = format.tile(rows, count);
+        int start = w.start(matrix, panel) / w.group();
         if (w.scales() == null) {
-          held(own.sums, tile, inputs, firstRow * w.depth(), matrix, panel);
-          emit(own.sums, count, 1, panel, firstRow, rows);
+          sum(own.sums, tile, inputs, row * w.depth(), weights, start, stride);
+          emit(own.sums, count, 1, panel, row, rows);
         } else {
           if (panel == firstPanel || panel % SCALE_PANELS == 0) {
-            scale(own, matrix, panel, firstRow, rows);
+            scale(own, matrix, panel, row, rows);
           }
-          held(own.sums, tile, own.scaled, 0, matrix, panel);
-          emit(own.sums, count, VectorPackedTiles.E4M3_FACTOR, panel, firstRow, rows);
+          sum(own.sums, tile, own.scaled, 0, weights, start, stride);
+          emit(own.sums, count, VectorFp8Tiles.FACTOR, panel, row, rows);
         }
         panel += count;
       }
     }
 
     /**
-     * A tile over panels as they lie in memory.
+     * All sums of a tile.
      *
      * @param from element of {@code x} where the tile's rows start
-     * @param panel the first
+     * @param start group of {@code weights} where the first panel starts
+     * @param stride groups of a panel
      */
-    private void held(float[] sums, PanelsTile tile, float[] x, int from, int matrix, int panel) {
-      int start = w.start(matrix, panel) / w.group();
-      int stride = w.depth() / w.group() * PanelMatrix.WIDTH;
-      ByteBuffer weights = w.values().bytes();
+    private void sum(
+        float[] sums,
+        PanelTile tile,
+        float[] x,
+        int from,
+        ByteBuffer weights,
+        int start,
+        int stride) {
       for (int lane = 0; lane < PanelMatrix.WIDTH; lane += 2 * Lanes.LENGTH) {
         tile.sum(sums, lane, x, from, weights, start + lane, stride, w.depth());
       }
@@ -334,36 +368,40 @@ final class VectorPanels {
       for (int block = 0; block < Fp8Tensor.scalesPerRow(w.inputs()); block++) {
         int first = block * PanelMatrix.SCALE_INPUTS;
         int count = Math.min(PanelMatrix.SCALE_INPUTS, w.depth() - first);
-        float factor = w.scale(matrix, panel, block) * VectorPackedTiles.E4M3_FACTOR;
+        float factor = w.scale(matrix, panel, block) * VectorFp8Tiles.FACTOR;
         int from = row * w.depth() + rows * first;
         multiply(own.scaled, rows * first, inputs, from, rows * count, factor);
       }
     }
 
-    /** All rows by one panel, decoded. */
+    /** More rows than the largest tile has by one panel of FP8 weights, decoded once for all. */
     private void decoded(Workspace own, int matrix, int panel, int firstRow, int endRow) {
       decode(own, matrix, panel);
       for (int row = firstRow; row < endRow; ) {
         int rows = PanelTile.rows(endRow - row);
-        PanelTile tile = tiles[Integer.numberOfTrailingZeros(rows)];
-        for (int lane = 0; lane < PanelMatrix.WIDTH; lane += 2 * Lanes.LENGTH) {
-          tile.sum(own.sums, lane, inputs, row * w.depth(), own.panel, w.depth());
-        }
+        sum(own.sums, bfloat16.tile(rows, 1), inputs, row * w.depth(), own.panel, 0, 0);
         emit(own.sums, 1, 1, panel, row, rows);
         row += rows;
       }
     }
 
     private void decode(Workspace own, int matrix, int panel) {
-      own.panel = grown(own.panel, w.depth() * PanelMatrix.WIDTH);
+      int bytes = w.depth() * PanelMatrix.WIDTH * Short.BYTES;
+      if (own.panel.capacity() < bytes) {
+        own.panel = ByteBuffer.allocateDirect(bytes);
+      }
       ByteBuffer weights = w.values().bytes();
       int start = w.start(matrix, panel) / w.group();
-      int step = w.scales() == null ? w.depth() : PanelMatrix.SCALE_INPUTS;
-      for (int first = 0; first < w.depth(); first += step) {
-        int count = Math.min(step, w.depth() - first);
-        float scale = w.scales() == null ? 1 : w.scale(matrix, panel, first / step);
-        int from = start + first / w.group() * PanelMatrix.WIDTH;
-        format.decoder.decode(own.panel, first * PanelMatrix.WIDTH, weights, from, count, scale);
+      for (int block = 0; block < Fp8Tensor.scalesPerRow(w.inputs()); block++) {
+        int first = block * PanelMatrix.SCALE_INPUTS;
+        int count = Math.min(PanelMatrix.SCALE_INPUTS, w.depth() - first);
+        VectorFp8Tiles.toBfloat16(
+            own.panel,
+            first * PanelMatrix.WIDTH / 2,
+            weights,
+            start + first / w.group() * PanelMatrix.WIDTH,
+            count,
+            w.scale(matrix, panel, block));
       }
     }
 

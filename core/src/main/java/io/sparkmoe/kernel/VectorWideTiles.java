@@ -11,35 +11,148 @@ final class VectorWideTiles {
 
   private VectorWideTiles() {}
 
-  /** {@link PanelDecoder} of F32 weights: a copy. */
-  static void decode(float[] to, int at, ByteBuffer w, int from, int inputs, float scale) {
-    w.asFloatBuffer().get(from, to, at, inputs * PanelMatrix.WIDTH);
-  }
-
   /** One row by one panel. */
   static void one(
       float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int stride, int inputs) {
-    FloatVector a0 = VectorMath.zero();
-    FloatVector b0 = VectorMath.zero();
-    for (int i = 0, p = at; i < inputs; i++, p += PanelMatrix.WIDTH) {
-      FloatVector s = VectorMath.splat(x[from + i]);
-      a0 = s.fma(Lanes.load(w, p), a0);
-      b0 = s.fma(Lanes.load(w, p + Lanes.LENGTH), b0);
+    FloatVector zero = FloatVector.zero(Lanes.FLOATS);
+    FloatVector a0 = zero;
+    FloatVector b0 = zero;
+    for (int i = 0, p = at, q = from; i < inputs; i++, p += PanelMatrix.WIDTH, q += 1) {
+      FloatVector a = Lanes.load(w, p);
+      FloatVector b = Lanes.load(w, p + Lanes.LENGTH);
+      FloatVector s = VectorMath.splat(x[q]);
+      a0 = s.fma(a, a0);
+      b0 = s.fma(b, b0);
     }
     PanelTile.put(sums, lane, a0, b0);
+  }
+
+  /** Two rows by one panel. */
+  static void two(
+      float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int stride, int inputs) {
+    FloatVector zero = FloatVector.zero(Lanes.FLOATS);
+    FloatVector a0 = zero;
+    FloatVector b0 = zero;
+    FloatVector a1 = zero;
+    FloatVector b1 = zero;
+    for (int i = 0, p = at, q = from; i < inputs; i++, p += PanelMatrix.WIDTH, q += 2) {
+      FloatVector a = Lanes.load(w, p);
+      FloatVector b = Lanes.load(w, p + Lanes.LENGTH);
+      FloatVector s = VectorMath.splat(x[q]);
+      a0 = s.fma(a, a0);
+      b0 = s.fma(b, b0);
+      s = VectorMath.splat(x[q + 1]);
+      a1 = s.fma(a, a1);
+      b1 = s.fma(b, b1);
+    }
+    PanelTile.put(sums, lane, a0, b0);
+    PanelTile.put(sums, lane + PanelMatrix.WIDTH, a1, b1);
+  }
+
+  /** Four rows by one panel. */
+  static void four(
+      float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int stride, int inputs) {
+    FloatVector zero = FloatVector.zero(Lanes.FLOATS);
+    FloatVector a0 = zero;
+    FloatVector b0 = zero;
+    FloatVector a1 = zero;
+    FloatVector b1 = zero;
+    FloatVector a2 = zero;
+    FloatVector b2 = zero;
+    FloatVector a3 = zero;
+    FloatVector b3 = zero;
+    for (int i = 0, p = at, q = from; i < inputs; i++, p += PanelMatrix.WIDTH, q += 4) {
+      FloatVector a = Lanes.load(w, p);
+      FloatVector b = Lanes.load(w, p + Lanes.LENGTH);
+      FloatVector s = VectorMath.splat(x[q]);
+      a0 = s.fma(a, a0);
+      b0 = s.fma(b, b0);
+      s = VectorMath.splat(x[q + 1]);
+      a1 = s.fma(a, a1);
+      b1 = s.fma(b, b1);
+      s = VectorMath.splat(x[q + 2]);
+      a2 = s.fma(a, a2);
+      b2 = s.fma(b, b2);
+      s = VectorMath.splat(x[q + 3]);
+      a3 = s.fma(a, a3);
+      b3 = s.fma(b, b3);
+    }
+    PanelTile.put(sums, lane, a0, b0);
+    PanelTile.put(sums, lane + PanelMatrix.WIDTH, a1, b1);
+    PanelTile.put(sums, lane + 2 * PanelMatrix.WIDTH, a2, b2);
+    PanelTile.put(sums, lane + 3 * PanelMatrix.WIDTH, a3, b3);
+  }
+
+  /** Eight rows by one panel. */
+  static void eight(
+      float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int stride, int inputs) {
+    FloatVector zero = FloatVector.zero(Lanes.FLOATS);
+    FloatVector a0 = zero;
+    FloatVector b0 = zero;
+    FloatVector a1 = zero;
+    FloatVector b1 = zero;
+    FloatVector a2 = zero;
+    FloatVector b2 = zero;
+    FloatVector a3 = zero;
+    FloatVector b3 = zero;
+    FloatVector a4 = zero;
+    FloatVector b4 = zero;
+    FloatVector a5 = zero;
+    FloatVector b5 = zero;
+    FloatVector a6 = zero;
+    FloatVector b6 = zero;
+    FloatVector a7 = zero;
+    FloatVector b7 = zero;
+    for (int i = 0, p = at, q = from; i < inputs; i++, p += PanelMatrix.WIDTH, q += 8) {
+      FloatVector a = Lanes.load(w, p);
+      FloatVector b = Lanes.load(w, p + Lanes.LENGTH);
+      FloatVector s = VectorMath.splat(x[q]);
+      a0 = s.fma(a, a0);
+      b0 = s.fma(b, b0);
+      s = VectorMath.splat(x[q + 1]);
+      a1 = s.fma(a, a1);
+      b1 = s.fma(b, b1);
+      s = VectorMath.splat(x[q + 2]);
+      a2 = s.fma(a, a2);
+      b2 = s.fma(b, b2);
+      s = VectorMath.splat(x[q + 3]);
+      a3 = s.fma(a, a3);
+      b3 = s.fma(b, b3);
+      s = VectorMath.splat(x[q + 4]);
+      a4 = s.fma(a, a4);
+      b4 = s.fma(b, b4);
+      s = VectorMath.splat(x[q + 5]);
+      a5 = s.fma(a, a5);
+      b5 = s.fma(b, b5);
+      s = VectorMath.splat(x[q + 6]);
+      a6 = s.fma(a, a6);
+      b6 = s.fma(b, b6);
+      s = VectorMath.splat(x[q + 7]);
+      a7 = s.fma(a, a7);
+      b7 = s.fma(b, b7);
+    }
+    PanelTile.put(sums, lane, a0, b0);
+    PanelTile.put(sums, lane + PanelMatrix.WIDTH, a1, b1);
+    PanelTile.put(sums, lane + 2 * PanelMatrix.WIDTH, a2, b2);
+    PanelTile.put(sums, lane + 3 * PanelMatrix.WIDTH, a3, b3);
+    PanelTile.put(sums, lane + 4 * PanelMatrix.WIDTH, a4, b4);
+    PanelTile.put(sums, lane + 5 * PanelMatrix.WIDTH, a5, b5);
+    PanelTile.put(sums, lane + 6 * PanelMatrix.WIDTH, a6, b6);
+    PanelTile.put(sums, lane + 7 * PanelMatrix.WIDTH, a7, b7);
   }
 
   /** One row by four panels. */
   static void onePanels(
       float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int stride, int inputs) {
-    FloatVector a0 = VectorMath.zero();
-    FloatVector b0 = VectorMath.zero();
-    FloatVector a1 = VectorMath.zero();
-    FloatVector b1 = VectorMath.zero();
-    FloatVector a2 = VectorMath.zero();
-    FloatVector b2 = VectorMath.zero();
-    FloatVector a3 = VectorMath.zero();
-    FloatVector b3 = VectorMath.zero();
+    FloatVector zero = FloatVector.zero(Lanes.FLOATS);
+    FloatVector a0 = zero;
+    FloatVector b0 = zero;
+    FloatVector a1 = zero;
+    FloatVector b1 = zero;
+    FloatVector a2 = zero;
+    FloatVector b2 = zero;
+    FloatVector a3 = zero;
+    FloatVector b3 = zero;
     for (int i = 0, p = at; i < inputs; i++, p += PanelMatrix.WIDTH) {
       FloatVector s = VectorMath.splat(x[from + i]);
       a0 = s.fma(Lanes.load(w, p), a0);
@@ -60,22 +173,23 @@ final class VectorWideTiles {
   /** Two rows by four panels. */
   static void twoPanels(
       float[] sums, int lane, float[] x, int from, ByteBuffer w, int at, int stride, int inputs) {
-    FloatVector a00 = VectorMath.zero();
-    FloatVector b00 = VectorMath.zero();
-    FloatVector a01 = VectorMath.zero();
-    FloatVector b01 = VectorMath.zero();
-    FloatVector a10 = VectorMath.zero();
-    FloatVector b10 = VectorMath.zero();
-    FloatVector a11 = VectorMath.zero();
-    FloatVector b11 = VectorMath.zero();
-    FloatVector a20 = VectorMath.zero();
-    FloatVector b20 = VectorMath.zero();
-    FloatVector a21 = VectorMath.zero();
-    FloatVector b21 = VectorMath.zero();
-    FloatVector a30 = VectorMath.zero();
-    FloatVector b30 = VectorMath.zero();
-    FloatVector a31 = VectorMath.zero();
-    FloatVector b31 = VectorMath.zero();
+    FloatVector zero = FloatVector.zero(Lanes.FLOATS);
+    FloatVector a00 = zero;
+    FloatVector b00 = zero;
+    FloatVector a01 = zero;
+    FloatVector b01 = zero;
+    FloatVector a10 = zero;
+    FloatVector b10 = zero;
+    FloatVector a11 = zero;
+    FloatVector b11 = zero;
+    FloatVector a20 = zero;
+    FloatVector b20 = zero;
+    FloatVector a21 = zero;
+    FloatVector b21 = zero;
+    FloatVector a30 = zero;
+    FloatVector b30 = zero;
+    FloatVector a31 = zero;
+    FloatVector b31 = zero;
     for (int i = 0, g = at, q = from; i < inputs; i++, g += PanelMatrix.WIDTH, q += 2) {
       FloatVector s = VectorMath.splat(x[q]);
       FloatVector t = VectorMath.splat(x[q + 1]);

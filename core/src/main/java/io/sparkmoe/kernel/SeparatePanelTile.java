@@ -10,11 +10,11 @@ import java.nio.ByteBuffer;
  * a method handle that is no constant. Where a run knows one tile only, as one with FP8 weights
  * does, an interface alone would not keep it from being inlined.
  */
-final class SeparatePanelsTile implements PanelsTile {
+final class SeparatePanelTile implements PanelTile {
 
   private final MethodHandle tile;
 
-  SeparatePanelsTile(PanelsTile tile) {
+  SeparatePanelTile(PanelTile tile) {
     MethodType type =
         MethodType.methodType(
             void.class,
@@ -27,7 +27,7 @@ final class SeparatePanelsTile implements PanelsTile {
             int.class,
             int.class);
     try {
-      this.tile = MethodHandles.lookup().findVirtual(PanelsTile.class, "sum", type).bindTo(tile);
+      this.tile = MethodHandles.lookup().findVirtual(PanelTile.class, "sum", type).bindTo(tile);
     } catch (ReflectiveOperationException e) {
       throw new AssertionError(e);
     }
