@@ -5,12 +5,10 @@ import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
-import jdk.incubator.vector.FloatVector;
 
 /**
- * Fast attention over cached latents. A few new rows of a block of positions go row by row and head
- * by head; many (a prompt's) go to the matrix library together. H heads, L width of a latent, R
- * rotary channels.
+ * Fast attention over cached latents. A few new rows of a block of positions go row by row; many (a
+ * prompt's) go to the matrix library together. H heads, L width of a latent, R rotary channels.
  */
 final class VectorLatentAttention {
 
@@ -29,10 +27,7 @@ final class VectorLatentAttention {
   private final Gemm gemm;
   private final Parallel parallel;
   private final ThreadLocal<Scratch> scratch = ThreadLocal.withInitial(Scratch::new);
-
-  private final List<Pass<Row>> passes =
-      List.of(
-          VectorLatentAttention::score, VectorLatentAttention::softmax, VectorLatentAttention::mix);
+  private final ThreadLocal<VectorLatentRow> rows = ThreadLocal.withInitial(VectorLatentRow::new);
 
   VectorLatentAttention(Gemm gemm, Parallel parallel) {
     this.gemm = gemm;
@@ -40,23 +35,40 @@ final class VectorLatentAttention {
   }
 
   void attention(Tensor context, Tensor query, CachedRows[] views, float scale) {
-    int heads = query.dim(1);
-    List<Part> parts = parts(views);
+    List<Piece> pieces = pieces(parts(views), query.dim(1));
     Parallel.Body body =
-        piece -> {
-          Part part = parts.get(piece / heads);
-          if (part.queries == 1) {
-            row(context, query, part, piece % heads, scale);
+        number -> {
+          Piece piece = pieces.get(number);
+          if (piece.part.queries == 1) {
+            row(context, query, piece, scale);
           } else {
-            block(context, query, part, piece % heads, scale);
+            block(context, query, piece.part, piece.firstHead, scale);
           }
         };
-    int pieces = parts.size() * heads;
-    if (pieces == 1) {
+    if (pieces.size() == 1) {
       body.run(0);
     } else {
-      parallel.forEach(pieces, body);
+      parallel.forEach(pieces.size(), body);
     }
+  }
+
+  /** Some heads of a part. */
+  private record Piece(Part part, int firstHead, int heads) {}
+
+  /**
+   * Single heads of blocks; of single rows as many as leave every thread a piece, because they
+   * share the work of reading entries.
+   */
+  private List<Piece> pieces(List<Part> parts, int heads) {
+    int shared = Math.min(heads, Pieces.count(parts.size() * heads, parallel.threads()));
+    List<Piece> pieces = new ArrayList<>();
+    for (Part part : parts) {
+      int step = part.queries == 1 ? shared : 1;
+      for (int head = 0; head < heads; head += step) {
+        pieces.add(new Piece(part, head, Math.min(step, heads - head)));
+      }
+    }
+    return pieces;
   }
 
   /**
@@ -85,95 +97,23 @@ final class VectorLatentAttention {
     return parts;
   }
 
-  private void row(Tensor context, Tensor query, Part part, int head, float scale) {
+  private void row(Tensor context, Tensor query, Piece piece, float scale) {
+    Part part = piece.part;
     int width = query.cols();
     int latent = context.cols();
-    int seen = part.past + 1;
-    int at = part.firstRow * query.dim(1) + head;
-    Row row =
-        new Row(
-            query.bytes(),
-            at * width,
-            part.view.entries().bytes(),
-            width,
-            seen,
-            scale,
-            scratch.get().floats(wholeVectors(seen)),
+    int at = part.firstRow * query.dim(1) + piece.firstHead;
+    rows.get()
+        .run(
             context.bytes(),
             at * latent,
-            latent);
-    for (Pass<Row> pass : passes) {
-      pass.run(row);
-    }
-  }
-
-  /**
-   * One head of a new row.
-   *
-   * @param queryAt element of {@code query} where the head's channels start
-   * @param entries what the cache holds, {@code width} elements each
-   * @param seen entries up to the row's own
-   * @param scores one for each entry seen, then probabilities
-   * @param contextAt element of {@code context} where the result of {@code latent} channels starts
-   */
-  private record Row(
-      ByteBuffer query,
-      int queryAt,
-      ByteBuffer entries,
-      int width,
-      int seen,
-      float scale,
-      ByteBuffer scores,
-      ByteBuffer context,
-      int contextAt,
-      int latent) {}
-
-  private static void score(Row row) {
-    int width = row.width;
-    for (int j = 0; j < row.seen; j++) {
-      float score = VectorRows.dot(row.query, row.queryAt, row.entries, j * width, width);
-      Lanes.set(row.scores, j, score);
-    }
-  }
-
-  private static void softmax(Row row) {
-    AttentionTile.softmaxRow(row.scores, 0, row.seen, wholeVectors(row.seen), row.scale);
-  }
-
-  /** Room for a row of scores, so that its softmax ends without single elements. */
-  private static int wholeVectors(int seen) {
-    return Pieces.count(seen, Lanes.LENGTH) * Lanes.LENGTH;
-  }
-
-  /** y = sum_j p[j] entry[j] over the first {@code latent} channels, j ascending. */
-  private static void mix(Row row) {
-    ByteBuffer y = row.context;
-    int yAt = row.contextAt;
-    ByteBuffer p = row.scores;
-    ByteBuffer entries = row.entries;
-    int width = row.width;
-    int latent = row.latent;
-    int seen = row.seen;
-    int step = 2 * Lanes.LENGTH;
-    int i = 0;
-    for (; i + step <= latent; i += step) {
-      FloatVector a = VectorMath.zero();
-      FloatVector b = VectorMath.zero();
-      for (int j = 0, at = i; j < seen; j++, at += width) {
-        FloatVector weight = VectorMath.splat(Lanes.get(p, j));
-        a = VectorMath.fma(weight, Lanes.load(entries, at), a);
-        b = VectorMath.fma(weight, Lanes.load(entries, at + Lanes.LENGTH), b);
-      }
-      Lanes.store(y, yAt + i, a);
-      Lanes.store(y, yAt + i + Lanes.LENGTH, b);
-    }
-    for (; i < latent; i++) {
-      float sum = 0;
-      for (int j = 0; j < seen; j++) {
-        sum = Math.fma(Lanes.get(p, j), Lanes.get(entries, j * width + i), sum);
-      }
-      Lanes.set(y, yAt + i, sum);
-    }
+            latent,
+            query.bytes(),
+            at * width,
+            width,
+            piece.heads,
+            part.view.entries().bytes(),
+            part.past + 1,
+            scale);
   }
 
   private void block(Tensor context, Tensor query, Part part, int head, float scale) {
