@@ -77,6 +77,7 @@ public final class InferenceModel implements AutoCloseable {
   private InferenceModel(
       WeightSource source,
       WeightFormat format,
+      WeightFormat draftFormat,
       Kernels kernels,
       DecodeKernels decode,
       Arena arena,
@@ -101,8 +102,11 @@ public final class InferenceModel implements AutoCloseable {
     this.bytesOfPass = loader.bytesOfPass();
     this.finalNorm = loader.plain("model.norm.weight", d);
     this.head = loader.head(d, new Rows("lm_head.weight", model.vocabSize()));
+    WeightLoader draftLoader =
+        new WeightLoader(source, draftFormat, kernels, decode, arena, weights);
     for (int depth = 1; depth <= model.numMtpModules(); depth++) {
-      mtpModules.add(new InferenceMtp(depth, model, embedding, scale, loader, kernels, decode));
+      mtpModules.add(
+          new InferenceMtp(depth, model, embedding, scale, draftLoader, kernels, decode));
     }
   }
 
@@ -110,28 +114,38 @@ public final class InferenceModel implements AutoCloseable {
    * Reads a model.
    *
    * @param format how its weight matrices are held
+   * @param draftFormat how those of its MTP modules are, which share the head
    * @param engine what computes; stays the caller's
    * @param arena holds weights, caches and intermediate results; stays the caller's
    */
   public static InferenceModel load(
-      WeightSource source, WeightFormat format, ComputeEngine engine, Arena arena)
+      WeightSource source,
+      WeightFormat format,
+      WeightFormat draftFormat,
+      ComputeEngine engine,
+      Arena arena)
       throws IOException {
-    return load(source, format, engine.kernels(), engine.decodeKernels(), arena);
+    return load(source, format, draftFormat, engine.kernels(), engine.decodeKernels(), arena);
   }
 
-  /** As above, with weights in FP32. */
+  /** As above, with all weights in FP32. */
   public static InferenceModel load(WeightSource source, ComputeEngine engine, Arena arena)
       throws IOException {
-    return load(source, WeightFormat.FP32, engine, arena);
+    return load(source, WeightFormat.FP32, WeightFormat.FP32, engine, arena);
   }
 
   /** As above, on given kernels. */
   public static InferenceModel load(
-      WeightSource source, WeightFormat format, Kernels kernels, DecodeKernels decode, Arena arena)
+      WeightSource source,
+      WeightFormat format,
+      WeightFormat draftFormat,
+      Kernels kernels,
+      DecodeKernels decode,
+      Arena arena)
       throws IOException {
     Scope weights = arena.scope();
     try {
-      return new InferenceModel(source, format, kernels, decode, arena, weights);
+      return new InferenceModel(source, format, draftFormat, kernels, decode, arena, weights);
     } catch (IOException | RuntimeException e) {
       weights.close();
       throw e;

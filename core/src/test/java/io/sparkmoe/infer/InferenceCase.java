@@ -28,12 +28,18 @@ final class InferenceCase implements AutoCloseable {
   final TinyModel tiny;
   final InferenceModel model;
 
-  private InferenceCase(TinyModel tiny, WeightFormat format, DecodeKernels decode)
+  private InferenceCase(
+      TinyModel tiny, WeightFormat format, WeightFormat draftFormat, DecodeKernels decode)
       throws IOException {
     this.tiny = tiny;
     this.model =
         InferenceModel.load(
-            new ParameterWeights(tiny.parameters), format, tiny.kernels, decode, tiny.arena);
+            new ParameterWeights(tiny.parameters),
+            format,
+            draftFormat,
+            tiny.kernels,
+            decode,
+            tiny.arena);
   }
 
   /** Random weights. */
@@ -46,8 +52,19 @@ final class InferenceCase implements AutoCloseable {
   static InferenceCase random(
       ModelConfig config, WeightFormat format, Kernels kernels, DecodeKernels decode)
       throws IOException {
+    return random(config, format, format, kernels, decode);
+  }
+
+  /** As above, with another format for the MTP modules. */
+  static InferenceCase random(
+      ModelConfig config,
+      WeightFormat format,
+      WeightFormat draftFormat,
+      Kernels kernels,
+      DecodeKernels decode)
+      throws IOException {
     TinyModel tiny = new TinyModel(config, DType.F32, kernels);
-    return new InferenceCase(tiny.randomise(new Random(SEED)), format, decode);
+    return new InferenceCase(tiny.randomise(new Random(SEED)), format, draftFormat, decode);
   }
 
   /** Weights that PyTorch wrote. */
@@ -64,7 +81,7 @@ final class InferenceCase implements AutoCloseable {
         weights.read(parameter.name(), parameter.value());
       }
     }
-    return new InferenceCase(tiny, WeightFormat.FP32, decode);
+    return new InferenceCase(tiny, WeightFormat.FP32, WeightFormat.FP32, decode);
   }
 
   ModelConfig config() {

@@ -42,15 +42,17 @@ class SpeculativeDecoderTest {
   /** Law: with the likeliest token always chosen, the text is that of plain decoding. */
   @ParameterizedTest
   @CsvSource({
-    "FP32, 0, post_norm, 1",
-    "FP32, 0, pre_norm, 5",
-    "BF16, 0, post_norm, 4",
-    "FP8,  0, post_norm, 1",
-    "FP32, 3, post_norm, 3",
+    "FP32, FP32, 0, post_norm, 1",
+    "FP32, FP32, 0, pre_norm, 5",
+    "BF16, BF16, 0, post_norm, 4",
+    "FP8,  FP8,  0, post_norm, 1",
+    "FP32, FP32, 3, post_norm, 3",
+    "FP32, FP8,  3, post_norm, 2",
   })
   void greedyTextIsThatOfPlainDecodingForAHundredPrompts(
-      WeightFormat format, int denseLayers, String mtpHidden, int batch) throws IOException {
-    try (InferenceCase test = model(format, denseLayers, mtpHidden)) {
+      WeightFormat format, WeightFormat draftFormat, int denseLayers, String mtpHidden, int batch)
+      throws IOException {
+    try (InferenceCase test = model(format, draftFormat, denseLayers, mtpHidden)) {
       Random random = new Random(SEED);
       List<GenerationRequest> requests = new ArrayList<>();
       for (int i = 0; i < 100; i++) {
@@ -80,7 +82,7 @@ class SpeculativeDecoderTest {
   @CsvSource({"1.0, 0, 1.0", "0.7, 0, 0.9", "1.3, 6, 1.0"})
   void sampledTextHasTheMainModelsDistribution(double temperature, int topK, double topP)
       throws IOException {
-    try (InferenceCase test = model(WeightFormat.FP32, 3, "post_norm")) {
+    try (InferenceCase test = model(WeightFormat.FP32, WeightFormat.FP32, 3, "post_norm")) {
       int draws = 6000;
       int[] prompt = test.tokens(new Random(SEED), 4);
       SamplingOptions options = new SamplingOptions(temperature, topK, topP, 0);
@@ -132,7 +134,7 @@ class SpeculativeDecoderTest {
   /** Law: after every step, main and MTP cache hold all tokens but the newest. */
   @Test
   void refusedDraftsAreForgottenByBothCaches() throws IOException {
-    try (InferenceCase test = model(WeightFormat.FP32, 0, "post_norm");
+    try (InferenceCase test = model(WeightFormat.FP32, WeightFormat.FP32, 0, "post_norm");
         LatentCache cache = test.model.newCache(64)) {
       int[] prompt = test.tokens(new Random(SEED), 9);
       SamplingOptions options = new SamplingOptions(1, 0, 1, SEED);
@@ -254,12 +256,13 @@ class SpeculativeDecoderTest {
     return new Sampler(test.model.decodeKernels(), test.config().vocabSize());
   }
 
-  private static InferenceCase model(WeightFormat format, int denseLayers, String mtpHidden)
+  private static InferenceCase model(
+      WeightFormat format, WeightFormat draftFormat, int denseLayers, String mtpHidden)
       throws IOException {
     Map<String, Object> changes =
         new HashMap<>(Map.of("num_nextn_predict_layers", 1, "mtp_hidden", mtpHidden.toUpperCase()));
     changes.put("first_k_dense_replace", denseLayers);
     return InferenceCase.random(
-        TinyModel.config(changes), format, fastest.kernels(), fastest.decodeKernels());
+        TinyModel.config(changes), format, draftFormat, fastest.kernels(), fastest.decodeKernels());
   }
 }

@@ -31,8 +31,8 @@ final class ModelArguments {
       paramLabel = "on|off",
       defaultValue = "off",
       description =
-          "Let the model's MTP module draft tokens that the model verifies (default:"
-              + " ${DEFAULT-VALUE}).")
+          "Let the model's MTP module, held in FP8, draft tokens that the model verifies: the same"
+              + " text, sooner (default: ${DEFAULT-VALUE}).")
   private Switch speculative;
 
   @Option(

@@ -59,7 +59,9 @@ public final class BenchSpeculativeJob {
                     requests,
                     options.batch(),
                     "lower --batch or --prompt-tokens"))) {
-          out.println(JSON.writeValueAsString(measure(loaded, format, tokenizer, requests, rows)));
+          out.println(
+              JSON.writeValueAsString(
+                  measure(loaded, format, tokenizer, folder.endIds(tokenizer), requests, rows)));
         }
       }
     }
@@ -110,15 +112,15 @@ public final class BenchSpeculativeJob {
       LoadedModel loaded,
       WeightFormat format,
       Tokenizer tokenizer,
+      Set<Integer> endIds,
       List<GenerationRequest> requests,
       List<TokenRow> rows) {
     boolean drafting = loaded.model().config().numMtpModules() > 0;
     if (!drafting) {
       err.println("note: speculative decoding is off: the model has no MTP module to draft with");
     }
-    // No id ends a text, so that every run writes as much.
-    TextGenerator plain = new TextGenerator(loaded.model(), tokenizer, Set.of(), false);
-    TextGenerator speculative = new TextGenerator(loaded.model(), tokenizer, Set.of(), drafting);
+    TextGenerator plain = new TextGenerator(loaded.model(), tokenizer, endIds, false);
+    TextGenerator speculative = new TextGenerator(loaded.model(), tokenizer, endIds, drafting);
     Best without = new Best();
     Best with = new Best();
     for (int run = 1; run <= options.repeats(); run++) {

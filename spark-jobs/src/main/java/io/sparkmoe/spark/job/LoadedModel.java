@@ -15,6 +15,12 @@ import java.util.List;
 /** A model in memory that is ready to write, with the engine and the memory that it needs. */
 public final class LoadedModel implements AutoCloseable {
 
+  /**
+   * How MTP modules are held, whatever holds the model: the narrowest way, because the rounding of
+   * a draft can cost its acceptance, not change a text.
+   */
+  private static final WeightFormat DRAFTS = WeightFormat.FP8;
+
   /** Intermediate results, and a layer's matrix while it is read. */
   private static final long WORK_BYTES = 2L << 30;
 
@@ -48,7 +54,7 @@ public final class LoadedModel implements AutoCloseable {
   /**
    * Loads a model.
    *
-   * @param format how the weights are held
+   * @param format how the weights are held; those of MTP modules are FP8
    * @param gemmBackend matrix library, "auto" = the fastest
    * @param threads compute threads; 0 = one for each core
    * @param caches what is written with it keeps
@@ -58,6 +64,7 @@ public final class LoadedModel implements AutoCloseable {
       WeightSource weights, WeightFormat format, String gemmBackend, int threads, Caches caches)
       throws IOException {
     ModelConfig config = weights.model();
+    // MTP modules take less.
     long weightBytes = format.bytes(config);
     // Size classes and padded panels take up to an eighth more each.
     long modelBytes = weightBytes + weightBytes / 4;
@@ -66,7 +73,8 @@ public final class LoadedModel implements AutoCloseable {
     ComputeEngine engine = ComputeEngine.open("infer", gemmBackend, used);
     Arena arena = new Arena("inference", modelBytes + WORK_BYTES + caches.mostBytes, caches.advice);
     try {
-      return new LoadedModel(engine, arena, InferenceModel.load(weights, format, engine, arena));
+      return new LoadedModel(
+          engine, arena, InferenceModel.load(weights, format, DRAFTS, engine, arena));
     } catch (IOException | RuntimeException e) {
       arena.close();
       engine.close();
