@@ -15,7 +15,7 @@ final class VectorLatentRow {
   /** Entries copied at a time: they stay in the first-level cache while the heads pass. */
   private static final int ENTRIES = 64;
 
-  /** Vectors of a latent that are summed together, to hide the latency of the addition. */
+  /** Vectors that are summed side by side, to hide the latency of the addition. */
   private static final int SUMS = 4;
 
   private final Scratch scratch = new Scratch();
@@ -134,25 +134,42 @@ final class VectorLatentRow {
 
   // ---- passes
 
-  /** Products of query and entry, all but the sum of lanes, in two chains to hide latency. */
+  /** Products of query and entry, all but the sum of lanes. */
   private void multiply() {
-    int start = head * width;
-    int bound = Lanes.FLOATS.loopBound(width);
-    for (int j = 0; j < count; j++) {
-      int entry = j * width;
-      FloatVector even = FloatVector.zero(Lanes.FLOATS);
-      FloatVector odd = FloatVector.zero(Lanes.FLOATS);
-      int i = 0;
-      for (; i + Lanes.LENGTH < bound; i += 2 * Lanes.LENGTH) {
-        int next = i + Lanes.LENGTH;
-        even = Lanes.load(query, start + i).fma(Lanes.load(entries, entry + i), even);
-        odd = Lanes.load(query, start + next).fma(Lanes.load(entries, entry + next), odd);
-      }
-      if (i < bound) {
-        even = Lanes.load(query, start + i).fma(Lanes.load(entries, entry + i), even);
-      }
-      Lanes.store(lanes, j * Lanes.LENGTH, even.add(odd));
+    int j = 0;
+    for (; j + SUMS <= count; j += SUMS) {
+      multiplyEntries(j);
     }
+    int bound = Lanes.FLOATS.loopBound(width);
+    for (; j < count; j++) {
+      FloatVector sum = FloatVector.zero(Lanes.FLOATS);
+      for (int i = 0, q = head * width, at = j * width; i < bound; i += Lanes.LENGTH) {
+        sum = Lanes.load(query, q + i).fma(Lanes.load(entries, at + i), sum);
+      }
+      Lanes.store(lanes, j * Lanes.LENGTH, sum);
+    }
+  }
+
+  /** {@link #SUMS} entries of {@link #multiply}. */
+  private void multiplyEntries(int entry) {
+    int bound = Lanes.FLOATS.loopBound(width);
+    FloatVector zero = FloatVector.zero(Lanes.FLOATS);
+    FloatVector a = zero;
+    FloatVector b = zero;
+    FloatVector c = zero;
+    FloatVector d = zero;
+    for (int i = 0, q = head * width, at = entry * width; i < bound; i += Lanes.LENGTH) {
+      FloatVector channels = Lanes.load(query, q + i);
+      a = channels.fma(Lanes.load(entries, at + i), a);
+      b = channels.fma(Lanes.load(entries, at + width + i), b);
+      c = channels.fma(Lanes.load(entries, at + 2 * width + i), c);
+      d = channels.fma(Lanes.load(entries, at + 3 * width + i), d);
+    }
+    int to = entry * Lanes.LENGTH;
+    Lanes.store(lanes, to, a);
+    Lanes.store(lanes, to + Lanes.LENGTH, b);
+    Lanes.store(lanes, to + 2 * Lanes.LENGTH, c);
+    Lanes.store(lanes, to + 3 * Lanes.LENGTH, d);
   }
 
   /** Scores: lanes from first to last, then the channels that fill no vector. */
