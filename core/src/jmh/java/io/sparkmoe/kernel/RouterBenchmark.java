@@ -41,6 +41,7 @@ public class RouterBenchmark {
   private Tensor bias;
   private Tensor ids;
   private Tensor valid;
+  private Tensor frequency;
 
   @Setup(Level.Trial)
   public void open(Bench bench) {
@@ -48,6 +49,7 @@ public class RouterBenchmark {
     bias = bench.positive(experts);
     ids = bench.constant(-1, T, K);
     valid = bench.constant(S, T / S);
+    frequency = bench.positive(T / S, experts);
     bench.reference.selectExperts(ids, scores, bias, 8, 4);
     int[] expected = ids.toIntArray();
     bench.fast.selectExperts(ids, scores, bias, 8, 4);
@@ -74,13 +76,13 @@ public class RouterBenchmark {
   @Benchmark
   public double fastBalanceLoss(Bench bench, Traffic traffic) {
     traffic.addFloats(scores.size());
-    return bench.fast.balanceLoss(null, scores, valid, K, 0);
+    return bench.fast.balanceLoss(frequency, scores, valid, K);
   }
 
   @Benchmark
   public double referenceBalanceLoss(Bench bench, Traffic traffic) {
     traffic.addFloats(scores.size());
-    return bench.reference.balanceLoss(null, scores, valid, K, 0);
+    return bench.reference.balanceLoss(frequency, scores, valid, K);
   }
 
   @Benchmark

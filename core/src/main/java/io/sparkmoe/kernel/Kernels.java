@@ -241,16 +241,24 @@ public interface Kernels {
   /**
    * Sequence-wise balance loss (eq. 17-20): with s' = s / sum(s), {@code f[i] = E/(K n) * count(i
    * in top-K of s)}, {@code P[i] = mean(s'[i])} over the n valid tokens of a sequence, the loss of
-   * a sequence is {@code sum_i f[i] P[i]}. Adds {@code gradientScale * d(loss)/d(scores)} to
-   * dScores unless that is null.
+   * a sequence is {@code sum_i f[i] P[i]}.
    *
-   * @param dScores (T, E) or null
+   * @param frequency (B, E), f of every sequence, written
    * @param scores (T, E)
    * @param valid I32 (B): valid tokens at the start of each sequence; a sequence with none counts
    *     zero
    * @return the sum over sequences
    */
-  double balanceLoss(Tensor dScores, Tensor scores, Tensor valid, int topK, double gradientScale);
+  double balanceLoss(Tensor frequency, Tensor scores, Tensor valid, int topK);
+
+  /**
+   * Backward of {@link #balanceLoss}, through P alone: adds {@code gradientScale *
+   * d(loss)/d(scores)} to dScores (T, E).
+   *
+   * @param frequency (B, E), as the forward wrote it
+   */
+  void balanceLossBackward(
+      Tensor dScores, Tensor scores, Tensor frequency, Tensor valid, double gradientScale);
 
   // ---- loss and optimizer
 

@@ -366,9 +366,14 @@ public final class ReferenceKernels implements Kernels {
   }
 
   @Override
-  public double balanceLoss(
-      Tensor dScores, Tensor scores, Tensor valid, int topK, double gradientScale) {
-    return ReferenceRouter.balanceLoss(dScores, scores, valid, topK, gradientScale);
+  public double balanceLoss(Tensor frequency, Tensor scores, Tensor valid, int topK) {
+    return ReferenceRouter.balanceLoss(frequency, scores, valid, topK);
+  }
+
+  @Override
+  public void balanceLossBackward(
+      Tensor dScores, Tensor scores, Tensor frequency, Tensor valid, double gradientScale) {
+    ReferenceRouter.balanceLossBackward(dScores, scores, frequency, valid, gradientScale);
   }
 
   // ---- loss and optimizer

@@ -128,45 +128,60 @@ final class ReferenceRouter {
     return sum;
   }
 
-  static double balanceLoss(
-      Tensor dScores, Tensor scores, Tensor valid, int topK, double gradientScale) {
-    int length = RouterShape.sequenceLength(dScores, scores, valid, topK);
+  static double balanceLoss(Tensor frequency, Tensor scores, Tensor valid, int topK) {
+    int length = RouterShape.sequenceLength(frequency, scores, valid);
+    RouterShape.requireTopK(topK, scores);
     int e = scores.cols();
     double loss = 0;
     for (int b = 0; b < valid.size(); b++) {
       int n = valid.getInt(b);
       double[] count = new double[e];
       double[] share = new double[e];
-      double[] totals = new double[n];
       for (int s = 0; s < n; s++) {
         double[] row = values(scores, (b * length + s) * e, e);
-        totals[s] = RouterShape.TINY + Arrays.stream(row).reduce(0, Double::sum);
+        double total = total(row);
         for (int i : largest(row, null, topK)) {
           count[i]++;
         }
         for (int i = 0; i < e; i++) {
-          share[i] += row[i] / totals[s];
+          share[i] += row[i] / total;
         }
       }
-      for (int i = 0; n > 0 && i < e; i++) {
+      for (int i = 0; i < e; i++) {
         // f_i P_i with f_i = E/(K n) count_i and P_i = share_i / n
-        loss += count[i] * e / ((double) topK * n) * share[i] / n;
+        double f = n == 0 ? 0 : count[i] * e / ((double) topK * n);
+        frequency.set(b * e + i, f);
+        loss += n == 0 ? 0 : f * share[i] / n;
       }
-      for (int s = 0; dScores != null && s < n; s++) {
+    }
+    return loss;
+  }
+
+  private static double total(double[] scores) {
+    return RouterShape.TINY + Arrays.stream(scores).reduce(0, Double::sum);
+  }
+
+  static void balanceLossBackward(
+      Tensor dScores, Tensor scores, Tensor frequency, Tensor valid, double gradientScale) {
+    KernelArguments.sameSize(dScores, scores);
+    int length = RouterShape.sequenceLength(frequency, scores, valid);
+    int e = scores.cols();
+    for (int b = 0; b < valid.size(); b++) {
+      int n = valid.getInt(b);
+      for (int s = 0; s < n; s++) {
         // forward: s'_i = s_i / z, loss = sum_i f_i s'_i / n; so ds_j += (f_j - sum_i f_i s'_i) /
         // (n z)
         int first = (b * length + s) * e;
-        double factor = e / ((double) topK * n);
+        double total = total(values(scores, first, e));
         double mean = 0;
         for (int i = 0; i < e; i++) {
-          mean += factor * count[i] * scores.get(first + i) / totals[s];
+          mean += frequency.get(b * e + i) * scores.get(first + i) / total;
         }
         for (int i = 0; i < e; i++) {
-          double gradient = (factor * count[i] - mean) / (n * totals[s]);
+          double gradient = (frequency.get(b * e + i) - mean) / (n * total);
           dScores.set(first + i, dScores.get(first + i) + gradientScale * gradient);
         }
       }
     }
-    return loss;
   }
 }

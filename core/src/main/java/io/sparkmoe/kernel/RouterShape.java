@@ -65,15 +65,12 @@ record RouterShape(int tokens, int experts, int topK) {
   }
 
   /** Tokens S of a sequence in a balance loss. */
-  static int sequenceLength(Tensor dScores, Tensor scores, Tensor valid, int topK) {
+  static int sequenceLength(Tensor frequency, Tensor scores, Tensor valid) {
     KernelArguments.typed(valid, DType.I32);
-    if (dScores != null) {
-      KernelArguments.sameSize(dScores, scores);
-    }
-    if (topK < 1 || topK > scores.cols()) {
-      throw new IllegalArgumentException(
-          "top-k must be in [1, numExperts=" + scores.cols() + "], got " + topK);
-    }
+    KernelArguments.equal(
+        () -> "elements of " + frequency + " for " + valid.size() + " sequences of " + scores,
+        (long) valid.size() * scores.cols(),
+        frequency.size());
     int length = valid.size() == 0 ? 0 : scores.rows() / valid.size();
     KernelArguments.equal(
         () -> "rows of scores " + scores + " for " + valid.size() + " sequences",
@@ -91,5 +88,12 @@ record RouterShape(int tokens, int experts, int topK) {
       }
     }
     return length;
+  }
+
+  static void requireTopK(int topK, Tensor scores) {
+    if (topK < 1 || topK > scores.cols()) {
+      throw new IllegalArgumentException(
+          "top-k must be in [1, numExperts=" + scores.cols() + "], got " + topK);
+    }
   }
 }

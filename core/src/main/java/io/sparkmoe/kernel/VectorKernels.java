@@ -270,10 +270,16 @@ public final class VectorKernels implements Kernels {
   }
 
   @Override
-  public double balanceLoss(
-      Tensor dScores, Tensor scores, Tensor valid, int topK, double gradientScale) {
-    allF32(dScores, scores);
-    return router.balanceLoss(dScores, scores, valid, topK, gradientScale);
+  public double balanceLoss(Tensor frequency, Tensor scores, Tensor valid, int topK) {
+    allF32(frequency, scores);
+    return router.balanceLoss(frequency, scores, valid, topK);
+  }
+
+  @Override
+  public void balanceLossBackward(
+      Tensor dScores, Tensor scores, Tensor frequency, Tensor valid, double gradientScale) {
+    allF32(dScores, scores, frequency);
+    router.balanceLossBackward(dScores, scores, frequency, valid, gradientScale);
   }
 
   // ---- loss and optimizer

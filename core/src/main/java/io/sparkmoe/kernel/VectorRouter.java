@@ -55,6 +55,10 @@ final class VectorRouter {
     }
   }
 
+  private static void write(ByteBuffer memory, int start, float[] row) {
+    memory.asFloatBuffer().put(start, row);
+  }
+
   private static void add(float[] row, ByteBuffer memory) {
     int bound = Lanes.FLOATS.loopBound(row.length);
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
@@ -121,17 +125,16 @@ final class VectorRouter {
   }
 
   /** Sequences are the pieces. */
-  double balanceLoss(Tensor dScores, Tensor scores, Tensor valid, int topK, double gradientScale) {
-    int length = RouterShape.sequenceLength(dScores, scores, valid, topK);
+  double balanceLoss(Tensor frequency, Tensor scores, Tensor valid, int topK) {
+    int length = RouterShape.sequenceLength(frequency, scores, valid);
+    RouterShape.requireTopK(topK, scores);
     double[] losses = new double[valid.size()];
     parallel.forEach(
         losses.length,
         b -> {
-          if (valid.getInt(b) > 0) {
-            losses[b] =
-                sequenceLoss(
-                    dScores, scores, b * length, valid.getInt(b), topK, (float) gradientScale);
-          }
+          float[] f = new float[scores.cols()];
+          losses[b] = sequenceLoss(f, scores, b * length, valid.getInt(b), topK);
+          write(frequency.bytes(), b * f.length, f);
         });
     double sum = 0;
     for (double loss : losses) {
@@ -140,25 +143,28 @@ final class VectorRouter {
     return sum;
   }
 
+  /**
+   * Loss of the n tokens from {@code firstToken} on.
+   *
+   * @param frequency (E), written
+   */
   private static double sequenceLoss(
-      Tensor dScores, Tensor scores, int firstToken, int n, int topK, float gradientScale) {
-    int e = scores.cols();
+      float[] frequency, Tensor scores, int firstToken, int n, int topK) {
+    int e = frequency.length;
     float[] row = new float[e];
-    float[] frequency = new float[e];
     float[] recent = new float[e];
     double[] share = new double[e];
-    float[] inverse = new float[n];
     ExpertChoice experts = ExpertChoice.ofAll(topK);
     int[] chosen = new int[topK];
     for (int s = 0; s < n; s++) {
       read(row, scores.bytes(), (firstToken + s) * e);
-      inverse[s] = (float) (1 / (RouterShape.TINY + sum(row)));
+      float inverse = inverseTotal(row);
       experts.choose(row, chosen);
       for (int expert : chosen) {
         frequency[expert]++;
       }
       for (int i = 0; i < e; i++) {
-        recent[i] += row[i] * inverse[s];
+        recent[i] += row[i] * inverse;
       }
       if ((s + 1) % SHORT_SUM == 0 || s == n - 1) {
         for (int i = 0; i < e; i++) {
@@ -168,20 +174,42 @@ final class VectorRouter {
       }
     }
     double loss = 0;
-    for (int i = 0; i < e; i++) {
+    for (int i = 0; n > 0 && i < e; i++) {
       // f_i P_i with f_i = E/(K n) count_i and P_i = share_i / n
       frequency[i] *= (float) (e / ((double) topK * n));
       loss += frequency[i] * share[i] / n;
     }
-    for (int s = 0; dScores != null && s < n; s++) {
-      // forward: s'_i = s_i / z, loss = sum_i f_i s'_i / n;
-      // so ds_j += (f_j - sum_i f_i s'_i) / (n z)
-      int first = (firstToken + s) * e;
-      read(row, scores.bytes(), first);
-      float mean = dot(row, frequency) * inverse[s];
-      addCentred(dScores.bytes(), first, frequency, mean, gradientScale * inverse[s] / n);
-    }
     return loss;
+  }
+
+  /** 1 / z with z the sum of a token's scores. */
+  private static float inverseTotal(float[] scores) {
+    return (float) (1 / (RouterShape.TINY + sum(scores)));
+  }
+
+  /** Sequences are the pieces. */
+  void balanceLossBackward(
+      Tensor dScores, Tensor scores, Tensor frequency, Tensor valid, double gradientScale) {
+    KernelArguments.sameSize(dScores, scores);
+    int length = RouterShape.sequenceLength(frequency, scores, valid);
+    int e = scores.cols();
+    parallel.forEach(
+        valid.size(),
+        b -> {
+          float[] f = new float[e];
+          float[] row = new float[e];
+          read(f, frequency.bytes(), b * e);
+          int n = valid.getInt(b);
+          for (int s = 0; s < n; s++) {
+            // forward: s'_i = s_i / z, loss = sum_i f_i s'_i / n;
+            // so ds_j += (f_j - sum_i f_i s'_i) / (n z)
+            int first = (b * length + s) * e;
+            read(row, scores.bytes(), first);
+            float inverse = inverseTotal(row);
+            float mean = dot(row, f) * inverse;
+            addCentred(dScores.bytes(), first, f, mean, (float) gradientScale * inverse / n);
+          }
+        });
   }
 
   /** {@code y += (x - mean) factor}. */

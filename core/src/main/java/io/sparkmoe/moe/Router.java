@@ -24,10 +24,11 @@ final class Router {
    *
    * @param x input, (T, D)
    * @param scores s, (T, E)
+   * @param frequency f, how often each sequence prefers each expert over even shares, (B, E)
    * @param valid I32 (B), tokens before the padding of each sequence
    * @param routing the decision
    */
-  record Saved(Tensor x, Tensor scores, Tensor valid, Routing routing) {}
+  record Saved(Tensor x, Tensor scores, Tensor frequency, Tensor valid, Routing routing) {}
 
   Router(RouterConfig config, GateWeights weights, Kernels kernels) {
     this.config = config;
@@ -50,8 +51,9 @@ final class Router {
     kernels.sigmoid(scores, scores);
     kernels.selectExperts(ids, scores, weights.bias(), config.numGroups(), config.topGroups());
     kernels.routingWeights(chosen, scores, ids, config.normalise(), config.scale());
-    double balanceLoss = kernels.balanceLoss(null, scores, valid, config.topK(), 0);
-    return new Saved(x, scores, valid, new Routing(ids, chosen, balanceLoss));
+    Tensor frequency = scope.allocate(type, valid.size(), numExperts());
+    double balanceLoss = kernels.balanceLoss(frequency, scores, valid, config.topK());
+    return new Saved(x, scores, frequency, valid, new Routing(ids, chosen, balanceLoss));
   }
 
   /**
@@ -66,7 +68,8 @@ final class Router {
       Tensor scores = saved.scores;
       Tensor dScores = scratch.zeros(scores.type(), scores.shape());
       if (balanceGradientScale != 0) {
-        kernels.balanceLoss(dScores, scores, saved.valid, config.topK(), balanceGradientScale);
+        kernels.balanceLossBackward(
+            dScores, scores, saved.frequency, saved.valid, balanceGradientScale);
       }
       kernels.routingWeightsBackward(
           dScores, dWeights, scores, saved.routing.ids(), config.normalise(), config.scale());

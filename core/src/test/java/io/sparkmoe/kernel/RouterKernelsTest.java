@@ -229,10 +229,18 @@ class RouterKernelsTest {
       twins.agree(
           "balanceLoss",
           z[2],
-          (k, t) -> t[0].set(0, (float) k.balanceLoss(t[1], t[2], t[3], z[3], 0.01)),
+          (k, t) -> t[0].set(0, (float) k.balanceLoss(t[1], t[2], t[3], z[3])),
           twins.unwritten(1),
+          twins.unwritten(z[0], z[2]),
+          scores,
+          valid);
+      twins.agree(
+          "balanceLossBackward",
+          z[2],
+          (k, t) -> k.balanceLossBackward(t[0], t[1], t[2], t[3], 0.01),
           twins.mixed(z[0] * z[1], z[2]),
           scores,
+          twins.positive(z[0], z[2]),
           valid);
     }
   }
@@ -249,7 +257,9 @@ class RouterKernelsTest {
     Tensor valid = twins.unwritten(DType.I32, 1);
     valid.setInt(0, 8);
     for (Kernels kernels : both) {
-      assertThat(kernels.balanceLoss(null, scores, valid, 2, 1)).isCloseTo(1, within(1e-6));
+      Tensor frequency = twins.unwritten(1, 8);
+      assertThat(kernels.balanceLoss(frequency, scores, valid, 2)).isCloseTo(1, within(1e-6));
+      assertThat(frequency.toFloatArray()).containsOnly(1);
     }
   }
 
@@ -264,9 +274,11 @@ class RouterKernelsTest {
     Tensor valid = twins.unwritten(DType.I32, 1);
     valid.setInt(0, 6);
     for (Kernels kernels : both) {
+      Tensor frequency = twins.unwritten(1, 8);
+      double loss = kernels.balanceLoss(frequency, scores, valid, 2);
+      assertThat(kernels.balanceLoss(frequency, padded, valid, 2)).isEqualTo(loss);
       Tensor gradient = twins.filled(Fill.ZERO, 10, 8);
-      double loss = kernels.balanceLoss(null, scores, valid, 2, 1);
-      assertThat(kernels.balanceLoss(gradient, padded, valid, 2, 1)).isEqualTo(loss);
+      kernels.balanceLossBackward(gradient, padded, frequency, valid, 1);
       assertThat(gradient.view(48, 32).toFloatArray()).containsOnly(0);
     }
   }

@@ -161,10 +161,17 @@ class SpecialTensorsTest {
     Tensor valid = twins.indices(rows, rows + 1, rows == 0 ? 0 : 1);
     agree(
         "balanceLoss",
-        (k, t) -> t[0].set(0, k.balanceLoss(t[1], t[2], t[3], K, 0.1)),
+        (k, t) -> t[0].set(0, k.balanceLoss(t[1], t[2], t[3], K)),
         twins.unwritten(DType.F64, 1),
+        twins.unwritten(valid.size(), E),
+        positive,
+        valid);
+    agree(
+        "balanceLossBackward",
+        (k, t) -> k.balanceLossBackward(t[0], t[1], t[2], t[3], 0.1),
         twins.mixed(rows, E),
         positive,
+        twins.filled(fill, valid.size(), E),
         valid);
     agree(
         "crossEntropy",
