@@ -4,8 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.sparkmoe.data.ByteTokenizer;
+import io.sparkmoe.data.ChatMessage;
 import io.sparkmoe.data.TokenRow;
-import io.sparkmoe.distill.ChatMessage;
 import io.sparkmoe.distill.DistillationRow;
 import io.sparkmoe.train.DistillConfig;
 import io.sparkmoe.train.DistillConfig.Loss;

@@ -3,7 +3,7 @@ package io.sparkmoe.spark.data;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import io.sparkmoe.distill.ChatMessage;
+import io.sparkmoe.data.ChatMessage;
 import io.sparkmoe.distill.DistillationRow;
 import java.nio.file.Path;
 import java.time.Instant;
