@@ -135,7 +135,7 @@ public record StudentSequence(
 
   /** Text of a row's completion as the student reads it. */
   static String completion(DistillationRow row) {
-    boolean written = row.completionIds() == null && isConversation(row);
+    boolean written = row.promptIds() == null && row.completionIds() == null && isConversation(row);
     return written ? ChatTemplate.answer(row.completion()) : row.completion();
   }
 

@@ -5,9 +5,14 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.sparkmoe.data.ChatMessage;
 import io.sparkmoe.distill.DistillationRow;
+import io.sparkmoe.io.LocalStore;
+import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Instant;
+import java.util.ArrayList;
 import java.util.List;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.spark.sql.Encoders;
 import org.apache.spark.sql.Row;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
@@ -25,6 +30,7 @@ class DistillationRowsTest {
           .completion("<think>\nvier\n</think>\n\n4")
           .messages(List.of(new ChatMessage("user", "2 + 2 ="), new ChatMessage("assistant", "4")))
           .ids("f00d", new int[] {5, 6}, new int[] {7, 8})
+          .templateSha256("cafe")
           .reasoning("vier")
           .answer("4")
           .finishReason("stop")
@@ -61,6 +67,38 @@ class DistillationRowsTest {
     assertThat(read).usingRecursiveComparison().isEqualTo(List.of(FULL, SPARSE));
   }
 
+  /** Another project's datasets, and those of earlier versions, do not name the template. */
+  @Test
+  void rowsWithoutTheTemplatesColumnAreRead(@TempDir Path folder) throws IOException {
+    String rows = folder.resolve("rows").toString();
+    DistillationRows.toDataset(SPARK.session(), List.of(FULL))
+        .drop("template_sha256")
+        .coalesce(1)
+        .write()
+        .parquet(rows);
+    DistillationRow expected = FULL.toBuilder().templateSha256(null).build();
+    List<DistillationRow> read = new ArrayList<>();
+    DistillationFiles.read(new LocalStore(Path.of(rows)), new Configuration(), read::add);
+    assertThat(read).usingRecursiveComparison().isEqualTo(List.of(expected));
+    assertThat(DistillationRows.fromRow(DistillationRows.read(SPARK.session(), rows).first()))
+        .usingRecursiveComparison()
+        .isEqualTo(expected);
+
+    DistillationRow newer = FULL.toBuilder().id("a2").build();
+    DistillationRows.toDataset(SPARK.session(), List.of(newer))
+        .write()
+        .mode("append")
+        .parquet(rows);
+    assertThat(
+            DistillationRows.read(SPARK.session(), rows)
+                .orderBy("id")
+                .select("template_sha256")
+                .as(Encoders.STRING())
+                .collectAsList())
+        .as("both in one folder")
+        .containsExactly(null, "cafe");
+  }
+
   @Test
   void columnsAreThoseOfTheInterface() {
     assertThat(DistillationRows.schema().fieldNames())
@@ -78,6 +116,7 @@ class DistillationRowsTest {
             "teacher",
             "teacher_revision",
             "tokenizer_sha256",
+            "template_sha256",
             "temperature",
             "top_p",
             "seed",
