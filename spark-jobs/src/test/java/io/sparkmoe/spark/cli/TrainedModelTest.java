@@ -8,10 +8,10 @@ import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import io.sparkmoe.data.ByteTokenizer;
 import io.sparkmoe.data.ChatMessage;
 import io.sparkmoe.data.ChatTemplate;
+import io.sparkmoe.distill.DistillationInfo;
 import io.sparkmoe.distill.DistillationRow;
 import io.sparkmoe.io.LocalStore;
 import io.sparkmoe.spark.data.DistillationFiles;
-import io.sparkmoe.spark.data.DistillationRows;
 import io.sparkmoe.spark.data.DocumentFormat;
 import io.sparkmoe.spark.data.LocalSpark;
 import io.sparkmoe.spark.data.SourceRule;
@@ -26,6 +26,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import java.util.stream.Stream;
 import org.apache.commons.io.FileUtils;
@@ -227,13 +228,14 @@ class TrainedModelTest {
     for (String taught : List.of("answered", "judged")) {
       assertThat(distill(taught)).as(text(err)).isZero();
     }
+    LocalStore judged = new LocalStore(folder.resolve("judged"));
     List<DistillationRow> others =
         rows("judged").stream().map(row -> row.toBuilder().templateSha256("f00d").build()).toList();
-    Path data = folder.resolve("judged/data");
-    DistillationRows.toDataset(SPARK.session(), others)
-        .write()
-        .mode("overwrite")
-        .parquet(data.toString());
+    DistillationFiles.write(
+        judged,
+        others.iterator(),
+        judged.readText("tokenizer.json"),
+        DistillationInfo.fromJson(judged.readText(DistillationInfo.FILE), "judged"));
     err.reset();
     assertThat(distill("judged")).isEqualTo(2);
     assertThat(text(err))
@@ -265,14 +267,28 @@ class TrainedModelTest {
                 "--teacher=checkpoint:" + run,
                 "--max-tokens=12",
                 "--top-k=2",
+                "--keep-all",
                 "--out=" + folder.resolve(into)));
     words.addAll(List.of(more));
-    return moe("", words.toArray(String[]::new));
+    Map<String, String> spark = Map.of("spark.master", "local[2]", "spark.ui.enabled", "false");
+    spark.forEach(System::setProperty);
+    try {
+      return moe("", words.toArray(String[]::new));
+    } finally {
+      spark.keySet().forEach(System::clearProperty);
+    }
   }
 
-  private List<DistillationRow> rows(String taught) throws IOException {
+  private List<DistillationRow> rows(String into) throws IOException {
+    Path taught = folder.resolve(into);
+    try (Stream<Path> files = Files.list(taught.resolve("data"))) {
+      // Spark's marks and checksums beside the rows.
+      for (Path file : files.filter(f -> !f.toString().endsWith(".parquet")).toList()) {
+        Files.delete(file);
+      }
+    }
     List<DistillationRow> rows = new ArrayList<>();
-    DistillationFiles.read(new LocalStore(folder.resolve(taught)), new Configuration(), rows::add);
+    DistillationFiles.read(new LocalStore(taught), new Configuration(), rows::add);
     assertThat(rows).hasSize(6);
     return rows;
   }

@@ -5,12 +5,13 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.sparkmoe.data.ChatMessage;
 import io.sparkmoe.distill.DistillationRow;
-import io.sparkmoe.io.LocalStore;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Stream;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.sql.Encoders;
 import org.apache.spark.sql.Row;
@@ -78,7 +79,11 @@ class DistillationRowsTest {
         .parquet(rows);
     DistillationRow expected = FULL.toBuilder().templateSha256(null).build();
     List<DistillationRow> read = new ArrayList<>();
-    DistillationFiles.read(new LocalStore(Path.of(rows)), new Configuration(), read::add);
+    try (Stream<Path> files = Files.list(Path.of(rows))) {
+      Path file = files.filter(f -> f.toString().endsWith(".parquet")).findFirst().orElseThrow();
+      DistillationRowReader.read(
+          new org.apache.hadoop.fs.Path(file.toUri()), new Configuration(), read::add);
+    }
     assertThat(read).usingRecursiveComparison().isEqualTo(List.of(expected));
     assertThat(DistillationRows.fromRow(DistillationRows.read(SPARK.session(), rows).first()))
         .usingRecursiveComparison()
