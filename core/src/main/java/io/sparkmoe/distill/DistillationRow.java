@@ -1,5 +1,6 @@
 package io.sparkmoe.distill;
 
+import io.sparkmoe.data.ChatMessage;
 import java.io.Serializable;
 import java.lang.reflect.Array;
 import java.time.Instant;
@@ -33,6 +34,9 @@ import java.util.Objects;
  * @param teacherRevision which version of it: a checksum or what the endpoint calls it; null = not
  *     known
  * @param tokenizerSha256 of the tokenizer.json that the ids belong to; null when there are no ids
+ * @param templateSha256 of the chat template that the prompt's ids were written with, as {@link
+ *     io.sparkmoe.data.ChatTemplate#sha256} names it; null = the prompt is no conversation, or the
+ *     template is the teacher's secret
  * @param temperature sampling temperature, 0 = greedy; null = the teacher's own default, or forced
  * @param topP nucleus sampled from, in (0, 1]; null as temperature
  * @param seed of the sampling; null as temperature
@@ -60,6 +64,7 @@ public record DistillationRow(
     String teacher,
     String teacherRevision,
     String tokenizerSha256,
+    String templateSha256,
     Double temperature,
     Double topP,
     Long seed,
@@ -164,6 +169,7 @@ public record DistillationRow(
         .completion(completion)
         .messages(messages)
         .ids(tokenizerSha256, promptIds, completionIds)
+        .templateSha256(templateSha256)
         .reasoning(reasoning)
         .answer(answer)
         .finishReason(finishReason)
@@ -190,6 +196,7 @@ public record DistillationRow(
     private String teacher;
     private String teacherRevision;
     private String tokenizerSha256;
+    private String templateSha256;
     private Double temperature;
     private Double topP;
     private Long seed;
@@ -236,6 +243,11 @@ public record DistillationRow(
       tokenizerSha256 = sha256;
       promptIds = ofPrompt;
       completionIds = ofCompletion;
+      return this;
+    }
+
+    public Builder templateSha256(String value) {
+      templateSha256 = value;
       return this;
     }
 
@@ -310,6 +322,7 @@ public record DistillationRow(
           teacher,
           teacherRevision,
           tokenizerSha256,
+          templateSha256,
           temperature,
           topP,
           seed,

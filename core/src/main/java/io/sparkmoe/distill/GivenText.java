@@ -1,8 +1,11 @@
 package io.sparkmoe.distill;
 
+import io.sparkmoe.data.ChatMessage;
+import io.sparkmoe.data.ChatTemplate;
 import io.sparkmoe.data.TokenIds;
 import io.sparkmoe.data.Tokenizer;
 import java.util.Arrays;
+import java.util.List;
 
 /**
  * A request's text as tokens.
@@ -12,19 +15,26 @@ import java.util.Arrays;
  */
 public record GivenText(TeacherRequest request, int[] ids, int first) {
 
-  /** Tokens of a request: a window's as they are, else those of its texts. */
+  /**
+   * Tokens of a request: a window's as they are, else those of its texts; a conversation as {@link
+   * ChatTemplate} writes it.
+   */
   static GivenText of(TeacherRequest request, Tokenizer tokenizer) {
     Prompt prompt = request.prompt();
     if (prompt.window() != null) {
       return new GivenText(request, prompt.window(), 1);
     }
-    int[] promptIds = tokenizer.encode(prompt.text());
+    String text = prompt.isConversation() ? ChatTemplate.text(prompt.messages()) : prompt.text();
+    int[] promptIds = tokenizer.encode(text);
+    GivenText open = new GivenText(request, promptIds, promptIds.length);
     return prompt.completion() == null
-        ? new GivenText(request, promptIds, promptIds.length)
-        : new GivenText(
-            request,
-            TokenIds.concat(promptIds, tokenizer.encode(prompt.completion())),
-            promptIds.length);
+        ? open
+        : open.with(tokenizer.encode(open.completion(tokenizer)));
+  }
+
+  /** A text with nothing to judge, and tokens after it to judge. */
+  GivenText with(int... judged) {
+    return new GivenText(request, TokenIds.concat(ids, judged), ids.length);
   }
 
   /** The same text after ids that are not judged. */
@@ -42,13 +52,25 @@ public record GivenText(TeacherRequest request, int[] ids, int first) {
     return ids.length - 1;
   }
 
+  /** Null for a conversation. */
   String prompt(Tokenizer tokenizer) {
-    String text = request.prompt().text();
-    return text == null ? tokenizer.decode(Arrays.copyOf(ids, first)) : text;
+    Prompt prompt = request.prompt();
+    return prompt.window() == null ? prompt.text() : tokenizer.decode(Arrays.copyOf(ids, first));
   }
 
+  /** The text to judge, as it follows the prompt. */
   String completion(Tokenizer tokenizer) {
-    String text = request.prompt().completion();
-    return text == null ? tokenizer.decode(Arrays.copyOfRange(ids, first, ids.length)) : text;
+    Prompt prompt = request.prompt();
+    if (prompt.completion() == null) {
+      return tokenizer.decode(Arrays.copyOfRange(ids, first, ids.length));
+    }
+    return prompt.isConversation() ? ChatTemplate.answer(prompt.completion()) : prompt.completion();
+  }
+
+  /** The conversation with its answer; null when there is none. */
+  List<ChatMessage> messages(String completion) {
+    return request.prompt().isConversation()
+        ? ChatMessage.answered(request.prompt().messages(), completion.strip())
+        : null;
   }
 }

@@ -1,6 +1,7 @@
 package io.sparkmoe.distill;
 
 import io.sparkmoe.checkpoint.WeightSource;
+import io.sparkmoe.data.ChatTemplate;
 import io.sparkmoe.data.Tokenizer;
 import io.sparkmoe.infer.FinishReason;
 import io.sparkmoe.infer.Generation;
@@ -17,6 +18,7 @@ import io.sparkmoe.model.Part;
 import io.sparkmoe.tensor.Arena;
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
@@ -31,6 +33,8 @@ public final class InferenceTeacherModel implements TeacherModel {
   private static final long CACHE_BYTES = 1L << 30;
 
   private final SamplingSettings sampling;
+  private final Tokenizer tokenizer;
+  private final Set<Integer> endIds;
   private final ComputeEngine engine;
   private final Arena arena;
   private final InferenceModel model;
@@ -64,6 +68,8 @@ public final class InferenceTeacherModel implements TeacherModel {
       int... begin)
       throws IOException {
     this.sampling = sampling;
+    this.tokenizer = tokenizer;
+    this.endIds = Set.copyOf(endIds);
     this.begin = begin.clone();
     this.engine = ComputeEngine.open("teach", compute.gemmBackend(), compute.threads());
     this.arena = new Arena("teacher", offHeapBytes(weights.model()));
@@ -120,8 +126,9 @@ public final class InferenceTeacherModel implements TeacherModel {
     for (GivenText prompt : prompts) {
       SamplingOptions options =
           new SamplingOptions(sampling.temperature(), 0, sampling.topP(), prompt.request().seed());
-      requests.add(
-          new GenerationRequest(read(prompt).ids(), sampling.maxTokens(), options, List.of()));
+      List<String> stops =
+          prompt.request().prompt().isConversation() ? ChatTemplate.stops() : List.of();
+      requests.add(new GenerationRequest(read(prompt).ids(), sampling.maxTokens(), options, stops));
     }
     List<Generation> texts =
         generator
@@ -129,16 +136,29 @@ public final class InferenceTeacherModel implements TeacherModel {
             .texts();
     List<WrittenText> written = new ArrayList<>();
     for (int i = 0; i < texts.size(); i++) {
-      Generation text = texts.get(i);
-      written.add(
-          new WrittenText(
-              prompts.get(i),
-              text.tokenIds(),
-              text.text(),
-              text.logProbabilities(),
-              text.finishReason() == FinishReason.STOP));
+      written.add(written(prompts.get(i), texts.get(i)));
     }
     return written;
+  }
+
+  /**
+   * A text that a stop string ended has tokens beyond it; the text's own ids take their place, and
+   * are judged where they are no start of what was written.
+   */
+  private WrittenText written(GivenText prompt, Generation text) {
+    int[] ids = text.tokenIds();
+    float[] logprobs = text.logProbabilities();
+    boolean ended = text.finishReason() == FinishReason.STOP;
+    if (!ended || endIds.contains(ids[ids.length - 1])) {
+      return new WrittenText(prompt, ids, text.text(), logprobs, ended);
+    }
+    String said = text.text().stripTrailing();
+    int[] own = tokenizer.encode(said);
+    if (Arrays.mismatch(own, ids) == own.length) {
+      return new WrittenText(prompt, own, said, Arrays.copyOf(logprobs, own.length), true);
+    }
+    float[] judged = score(List.of(prompt.with(own))).get(0).given();
+    return new WrittenText(prompt, own, said, judged, true);
   }
 
   @Override

@@ -81,9 +81,7 @@ public final class ModelTeacher implements Teacher {
       GivenText text = texts.get(i);
       String completion = text.completion(tokenizer);
       rows.add(
-          row(text, scores.get(i))
-              .prompt(text.prompt(tokenizer))
-              .completion(completion)
+          row(text, completion, scores.get(i))
               .answer(completion)
               .finishReason(DistillationRow.FORCED)
               .build());
@@ -109,9 +107,7 @@ public final class ModelTeacher implements Teacher {
       TeacherRequest request = answer.prompt().request();
       Thinking.Parts parts = Thinking.split(answer.text());
       rows.add(
-          row(texts.get(i), scores.get(i))
-              .prompt(request.prompt().text())
-              .completion(answer.text())
+          row(texts.get(i), answer.text(), scores.get(i))
               .reasoning(parts.reasoning())
               .answer(parts.answer())
               .finishReason(answer.isEnded() ? DistillationRow.STOP : DistillationRow.LENGTH)
@@ -121,15 +117,20 @@ public final class ModelTeacher implements Teacher {
     return rows;
   }
 
-  private DistillationRow.Builder row(GivenText text, TokenScores scores) {
+  private DistillationRow.Builder row(GivenText text, String completion, TokenScores scores) {
+    Prompt prompt = text.request().prompt();
     int[] ids = text.ids();
     return DistillationRow.builder()
         .id(text.request().id())
-        .source(text.request().prompt().source())
+        .source(prompt.source())
+        .prompt(text.prompt(tokenizer))
+        .completion(completion)
+        .messages(text.messages(completion))
         .ids(
             identity.tokenizerSha256(),
             Arrays.copyOf(ids, text.first()),
             Arrays.copyOfRange(ids, text.first(), ids.length))
+        .templateSha256(prompt.isConversation() ? identity.templateSha256() : null)
         .teacher(identity.name(), identity.revision())
         .sampledLogprobs(scores.given())
         .topk(scores.topkIds(), scores.topkLogprobs(), scores.tailLogMass())

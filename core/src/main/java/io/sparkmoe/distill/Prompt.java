@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.sparkmoe.data.ChatMessage;
 import io.sparkmoe.data.JsonLine;
 import java.util.ArrayList;
 import java.util.List;
@@ -38,6 +39,11 @@ public record Prompt(
   /** A text to go on from. */
   public static Prompt ofText(String text) {
     return new Prompt("", text, null, null, null);
+  }
+
+  /** Whether a conversation is to be answered. */
+  public boolean isConversation() {
+    return messages != null;
   }
 
   /** One line of JSON, that {@link #fromJson} reads. */

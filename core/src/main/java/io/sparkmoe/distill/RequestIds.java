@@ -17,12 +17,14 @@ public final class RequestIds {
   private static final int ID_DIGITS = 24;
 
   private final ObjectNode common;
+  private final String templateSha256;
 
   /**
    * @param teacher model that is asked
    * @param settings how it is asked
    */
   public RequestIds(TeacherIdentity teacher, SamplingSettings settings) {
+    templateSha256 = teacher.templateSha256();
     common = JSON.createObjectNode();
     common.put("teacher", teacher.name());
     common.put("revision", teacher.revision());
@@ -45,6 +47,9 @@ public final class RequestIds {
     Prompt anywhere =
         new Prompt("", prompt.text(), prompt.messages(), prompt.completion(), prompt.window());
     request.put("prompt", anywhere.toJson());
+    if (prompt.isConversation() && templateSha256 != null) {
+      request.put("template", templateSha256);
+    }
     request.put("sample", sample);
     return Sha256.hex(request.toString().getBytes(StandardCharsets.UTF_8)).substring(0, ID_DIGITS);
   }

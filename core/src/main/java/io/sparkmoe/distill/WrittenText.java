@@ -1,12 +1,10 @@
 package io.sparkmoe.distill;
 
-import io.sparkmoe.data.TokenIds;
-
 /**
  * A text that a model wrote.
  *
  * @param prompt what it goes on from
- * @param ids written tokens, the one that ended it included
+ * @param ids written tokens, the one that ended it included; none of a stop string
  * @param text of them
  * @param logprobs of each written token in the full softmax at temperature 1
  * @param isEnded whether the model ended it itself
@@ -16,7 +14,6 @@ public record WrittenText(
 
   /** The written tokens as something to judge. */
   GivenText given() {
-    int[] all = TokenIds.concat(prompt.ids(), ids);
-    return new GivenText(prompt.request(), all, prompt.ids().length);
+    return prompt.with(ids);
   }
 }

@@ -1,5 +1,6 @@
 package io.sparkmoe.infer;
 
+import io.sparkmoe.data.ChatTemplate;
 import io.sparkmoe.data.TokenIds;
 import io.sparkmoe.data.Tokenizer;
 import io.sparkmoe.model.ModelConfig;

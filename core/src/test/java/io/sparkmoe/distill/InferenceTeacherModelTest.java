@@ -5,6 +5,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import io.sparkmoe.data.ByteTokenizer;
+import io.sparkmoe.data.ChatMessage;
+import io.sparkmoe.data.ChatTemplate;
 import io.sparkmoe.data.Tokenizer;
 import io.sparkmoe.infer.Append;
 import io.sparkmoe.infer.InferenceModel;
@@ -71,6 +73,17 @@ class InferenceTeacherModelTest {
       List<String> failures,
       Prompt... prompts)
       throws Exception {
+    return teach(weights, begin, new ByteTokenizer(), sampling, failures, prompts);
+  }
+
+  private static List<DistillationRow> teach(
+      Parameters weights,
+      int[] begin,
+      Tokenizer tokenizer,
+      SamplingSettings sampling,
+      List<String> failures,
+      Prompt... prompts)
+      throws Exception {
     List<DistillationRow> rows = new ArrayList<>();
     AnswerSink sink =
         new AnswerSink() {
@@ -88,7 +101,6 @@ class InferenceTeacherModelTest {
     for (int i = 0; i < prompts.length; i++) {
       requests.add(new TeacherRequest("r" + i, prompts[i], 100 + i));
     }
-    Tokenizer tokenizer = new ByteTokenizer();
     InferenceTeacherModel model =
         new InferenceTeacherModel(
             new ParameterWeights(weights),
@@ -99,7 +111,8 @@ class InferenceTeacherModelTest {
             begin);
     try (ModelTeacher teacher =
         new ModelTeacher(
-            new TeacherIdentity("tiny", "r1", tokenizer.sha256(), tokenizer.vocabSize()),
+            new TeacherIdentity("tiny", "r1", tokenizer.sha256(), tokenizer.vocabSize())
+                .withTemplate(ChatTemplate.sha256()),
             sampling,
             tokenizer,
             model)) {
@@ -140,6 +153,9 @@ class InferenceTeacherModelTest {
       double[] p = truth[row.promptIds().length + i - 1];
       assertThat((double) row.sampledLogprobs()[i])
           .isCloseTo(p[row.completionIds()[i]], within(1e-4));
+      if (topK == 0) {
+        continue;
+      }
       double[] sorted = Arrays.stream(p).sorted().toArray();
       double tail = 0;
       for (int j = 0; j < p.length - topK; j++) {
@@ -264,6 +280,120 @@ class InferenceTeacherModelTest {
             .isCloseTo(truth[prompt.length + i][row.completionIds()[i]], within(1e-4));
       }
     }
+  }
+
+  /** Two ids for a letter, and many that end the model's turn. */
+  private static final class TurnTokenizer implements Tokenizer {
+    private final ByteTokenizer bytes = new ByteTokenizer();
+
+    @Override
+    public int vocabSize() {
+      return bytes.vocabSize();
+    }
+
+    @Override
+    public int endOfTextId() {
+      return bytes.endOfTextId();
+    }
+
+    @Override
+    public int[] encode(String text) {
+      return bytes.encode(text);
+    }
+
+    @Override
+    public String decode(int... ids) {
+      StringBuilder text = new StringBuilder();
+      for (int id : ids) {
+        text.append(id >= 220 ? id == endOfTextId() ? "" : " \n\nUser: d" : "" + letter(id));
+      }
+      return text.toString();
+    }
+
+    private static char letter(int id) {
+      return id < 128 ? (char) id : 'b';
+    }
+
+    @Override
+    public String toJson() {
+      return bytes.toJson();
+    }
+
+    @Override
+    public String sha256() {
+      return bytes.sha256();
+    }
+
+    @Override
+    public void close() {}
+  }
+
+  private static final List<ChatMessage> CONVERSATION =
+      List.of(new ChatMessage("system", "be brief"), new ChatMessage("user", "a "));
+
+  private static Prompt conversation(String completion) {
+    return new Prompt("", null, CONVERSATION, completion, null);
+  }
+
+  private static void requireConversation(DistillationRow row) {
+    assertThat(row.prompt()).isNull();
+    assertThat(row.promptIds())
+        .containsExactly(TOKENIZER.encode("System: be brief\n\nUser: a\n\nAssistant:"));
+    assertThat(row.templateSha256()).isEqualTo(ChatTemplate.sha256());
+    assertThat(row.messages())
+        .isEqualTo(ChatMessage.answered(CONVERSATION, row.completion().strip()));
+  }
+
+  @Test
+  void anAnswerToAConversationEndsWhereTheNextTurnWouldStartAndItsIdsWithIt() throws Exception {
+    Prompt[] prompts = new Prompt[24];
+    Arrays.fill(prompts, conversation(null));
+    TurnTokenizer tokenizer = new TurnTokenizer();
+    for (int topK : new int[] {0, 3}) {
+      SamplingSettings sampling = new SamplingSettings(30, 1, 1, topK, 1);
+      List<DistillationRow> rows =
+          teach(parameters, new int[0], tokenizer, sampling, new ArrayList<>(), prompts);
+
+      assertThat(rows).hasSize(prompts.length);
+      int ended = 0;
+      for (DistillationRow row : rows) {
+        requireConversation(row);
+        int[] ids = row.completionIds();
+        boolean byItself = ids.length > 0 && ids[ids.length - 1] == tokenizer.endOfTextId();
+        if (row.finishReason().equals(DistillationRow.STOP) && !byItself) {
+          ended++;
+          assertThat(ids).containsExactly(tokenizer.encode(row.completion()));
+          assertThat(row.completion()).isEqualTo(row.completion().stripTrailing());
+        }
+        assertThat(row.completion()).isEqualTo(tokenizer.decode(ids)).doesNotContain("User");
+        requireTrue(row, topK);
+      }
+      assertThat(ended).isGreaterThan(10);
+    }
+  }
+
+  @Test
+  void aGivenAnswerToAConversationIsJudgedAsTheTemplateWritesIt() throws Exception {
+    DistillationRow row =
+        teach(new SamplingSettings(5, 1, 1, 6, 1), new ArrayList<>(), conversation("Gut.\n"))
+            .get(0);
+
+    requireConversation(row);
+    assertThat(row.finishReason()).isEqualTo(DistillationRow.FORCED);
+    assertThat(row.completion()).isEqualTo(" Gut.");
+    assertThat(row.completionIds()).containsExactly(TOKENIZER.encode(" Gut."));
+    requireTrue(row, 6);
+  }
+
+  @Test
+  void textThatIsNoConversationHasNoTemplate() throws Exception {
+    DistillationRow row =
+        teach(new SamplingSettings(5, 1, 1, 0, 1), new ArrayList<>(), Prompt.ofText("To be"))
+            .get(0);
+
+    assertThat(row.prompt()).isEqualTo("To be");
+    assertThat(row.messages()).isNull();
+    assertThat(row.templateSha256()).isNull();
   }
 
   @Test

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import io.sparkmoe.config.ConfigResolver;
 import io.sparkmoe.data.ByteTokenizer;
+import io.sparkmoe.data.ChatTemplate;
 import io.sparkmoe.kernel.ComputeEngine;
 import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.model.TinyModel;

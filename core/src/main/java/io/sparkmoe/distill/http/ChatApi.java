@@ -3,7 +3,7 @@ package io.sparkmoe.distill.http;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import io.sparkmoe.distill.ChatMessage;
+import io.sparkmoe.data.ChatMessage;
 import io.sparkmoe.distill.TeacherRequest;
 import io.sparkmoe.distill.Thinking;
 import io.sparkmoe.distill.http.Reply.Chance;

@@ -1,8 +1,8 @@
 package io.sparkmoe.distill.http;
 
+import io.sparkmoe.data.ChatMessage;
 import io.sparkmoe.data.Tokenizer;
 import io.sparkmoe.data.Vocabulary;
-import io.sparkmoe.distill.ChatMessage;
 import io.sparkmoe.distill.DistillationRow;
 import io.sparkmoe.distill.SamplingSettings;
 import io.sparkmoe.distill.TeacherRequest;
@@ -10,7 +10,6 @@ import io.sparkmoe.distill.Thinking;
 import io.sparkmoe.distill.http.Reply.Chance;
 import io.sparkmoe.distill.http.Reply.Token;
 import java.time.Instant;
-import java.util.ArrayList;
 import java.util.List;
 
 /** Turns replies into rows. */
@@ -61,12 +60,7 @@ final class ReplyRows {
 
   private List<ChatMessage> messages(TeacherRequest request, String completion) {
     List<ChatMessage> before = api.conversation(request);
-    if (before == null) {
-      return null;
-    }
-    List<ChatMessage> all = new ArrayList<>(before);
-    all.add(new ChatMessage(ChatMessage.ASSISTANT, completion));
-    return all;
+    return before == null ? null : ChatMessage.answered(before, completion);
   }
 
   private void addTokens(DistillationRow.Builder row, TeacherRequest request, Reply reply) {

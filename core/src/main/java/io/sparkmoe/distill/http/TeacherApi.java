@@ -2,7 +2,7 @@ package io.sparkmoe.distill.http;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import io.sparkmoe.distill.ChatMessage;
+import io.sparkmoe.data.ChatMessage;
 import io.sparkmoe.distill.TeacherRequest;
 import java.util.List;
 

@@ -1,5 +1,7 @@
 package io.sparkmoe.distill.student;
 
+import io.sparkmoe.data.ChatMessage;
+import io.sparkmoe.data.ChatTemplate;
 import io.sparkmoe.data.TokenRow;
 import io.sparkmoe.data.Tokenizer;
 import io.sparkmoe.distill.DistillationRow;
@@ -83,7 +85,7 @@ public final class StudentRows implements Serializable {
       for (int i = 0; i < n; i++) {
         validationLearned += sequence.learned()[i] ? 1 : 0;
       }
-      validationBytes += bytes(row) + (sequence.learned()[n - 1] ? 1 : 0);
+      validationBytes += bytes(row, tokenizer) + (sequence.learned()[n - 1] ? 1 : 0);
     } else {
       trainTokens[(int) (hash(row.id()) & (MAX_BUCKETS - 1))] += n;
     }
@@ -207,16 +209,42 @@ public final class StudentRows implements Serializable {
               + tokenizerSha256
               + "; give --tokenizer that of the teacher, or teach again");
     }
-    if (row.promptIds() == null && row.prompt() == null && row.messages() != null) {
+    String template = row.templateSha256();
+    if (template != null && !template.equals(ChatTemplate.sha256())) {
       throw new IllegalArgumentException(
           where
-              + " is a conversation without token ids, whose template is not known, expected a"
-              + " prompt's text or its ids; teach from prompts, or with a checkpoint");
+              + " has ids of the chat template with SHA-256 "
+              + template
+              + ", the student's has "
+              + ChatTemplate.sha256()
+              + "; teach again");
+    }
+    if (row.promptIds() == null && StudentSequence.isConversation(row)) {
+      requireConversation(where, row);
     }
     requireIds(where, row.promptIds());
     requireIds(where, row.completionIds());
     if (distill.readsTeacher()) {
       requireTopk(where, row);
+    }
+  }
+
+  /** Refuses a conversation that the student cannot write as text. */
+  private static void requireConversation(String where, DistillationRow row) {
+    List<ChatMessage> messages = row.messages();
+    String last = messages.isEmpty() ? "no message" : messages.get(messages.size() - 1).role();
+    if (!last.equals(ChatMessage.ASSISTANT)) {
+      throw new IllegalArgumentException(
+          where
+              + " is a conversation that ends with "
+              + last
+              + ", expected the assistant's answer as its last message; add it");
+    }
+    try {
+      ChatTemplate.requireRoles(StudentSequence.conversation(row));
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException(
+          where + " cannot be written as text, since " + e.getMessage(), e);
     }
   }
 
@@ -264,12 +292,10 @@ public final class StudentRows implements Serializable {
   }
 
   /** Bytes of the text that is learnt. */
-  private long bytes(DistillationRow row) {
-    long bytes = row.completion().getBytes(StandardCharsets.UTF_8).length;
-    if (!distill.maskPrompt() && row.prompt() != null) {
-      bytes += row.prompt().getBytes(StandardCharsets.UTF_8).length;
-    }
-    return bytes;
+  private long bytes(DistillationRow row, Tokenizer tokenizer) {
+    String prompt = distill.maskPrompt() ? "" : StudentSequence.prompt(row, tokenizer);
+    String learned = prompt + StudentSequence.completion(row);
+    return learned.getBytes(StandardCharsets.UTF_8).length;
   }
 
   /** FNV-1a of the characters, mixed, so that low bits are as good as high ones. */

@@ -1,10 +1,13 @@
 package io.sparkmoe.distill.student;
 
+import io.sparkmoe.data.ChatMessage;
+import io.sparkmoe.data.ChatTemplate;
 import io.sparkmoe.data.Tokenizer;
 import io.sparkmoe.distill.DistillationRow;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
+import java.util.List;
 
 /**
  * A teacher's row as a student reads it: prompt, completion and an end of text.
@@ -29,14 +32,17 @@ public record StudentSequence(
 
   /**
    * Lays a row out; text without ids is encoded, each of prompt and completion by itself: an
-   * endpoint's template hides the ids of the prompt and not those of the answer.
+   * endpoint's template hides the ids of the prompt and not those of the answer. A conversation is
+   * written as {@link ChatTemplate} does.
    *
    * @param tokenizer of the student, and of the row's ids if it has any
    * @param maskPrompt whether the prompt is not learnt
    */
   public static StudentSequence of(DistillationRow row, Tokenizer tokenizer, boolean maskPrompt) {
-    int[] prompt = idsOrEncoded(row.promptIds(), row.prompt(), tokenizer);
-    int[] completion = idsOrEncoded(row.completionIds(), row.completion(), tokenizer);
+    int[] prompt =
+        row.promptIds() == null ? tokenizer.encode(prompt(row, tokenizer)) : row.promptIds();
+    int[] completion =
+        row.completionIds() == null ? tokenizer.encode(completion(row)) : row.completionIds();
     int end = tokenizer.endOfTextId();
     boolean ended = completion.length > 0 && completion[completion.length - 1] == end;
     int n = prompt.length + completion.length + (ended ? 0 : 1);
@@ -116,10 +122,30 @@ public record StudentSequence(
     return sequence;
   }
 
-  private static int[] idsOrEncoded(int[] ids, String text, Tokenizer tokenizer) {
-    if (ids != null) {
-      return ids;
+  /** Text of a row's prompt as the student reads it. */
+  static String prompt(DistillationRow row, Tokenizer tokenizer) {
+    if (row.prompt() != null) {
+      return row.prompt();
     }
-    return text == null ? new int[0] : tokenizer.encode(text);
+    if (row.promptIds() != null) {
+      return tokenizer.decode(row.promptIds());
+    }
+    return isConversation(row) ? ChatTemplate.text(conversation(row)) : "";
+  }
+
+  /** Text of a row's completion as the student reads it. */
+  static String completion(DistillationRow row) {
+    boolean written = row.promptIds() == null && row.completionIds() == null && isConversation(row);
+    return written ? ChatTemplate.answer(row.completion()) : row.completion();
+  }
+
+  /** Whether a row's prompt is a conversation alone. */
+  static boolean isConversation(DistillationRow row) {
+    return row.prompt() == null && row.messages() != null;
+  }
+
+  /** What was said before the answer. */
+  static List<ChatMessage> conversation(DistillationRow row) {
+    return row.messages().subList(0, row.messages().size() - 1);
   }
 }

@@ -6,9 +6,9 @@ import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.sparkmoe.data.ByteTokenizer;
+import io.sparkmoe.data.ChatMessage;
 import io.sparkmoe.data.Tokenizer;
 import io.sparkmoe.distill.AnswerSink;
-import io.sparkmoe.distill.ChatMessage;
 import io.sparkmoe.distill.DistillationRow;
 import io.sparkmoe.distill.Prompt;
 import io.sparkmoe.distill.SamplingSettings;

@@ -4,8 +4,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.sparkmoe.data.ByteTokenizer;
+import io.sparkmoe.data.ChatMessage;
+import io.sparkmoe.data.ChatTemplate;
 import io.sparkmoe.data.TokenRow;
-import io.sparkmoe.distill.ChatMessage;
 import io.sparkmoe.distill.DistillationRow;
 import io.sparkmoe.train.DistillConfig;
 import io.sparkmoe.train.DistillConfig.Loss;
@@ -13,6 +14,7 @@ import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
 
@@ -75,18 +77,24 @@ class StudentRowsTest {
         row("r", "", "b"),
         "row r of DIR stores 2 tokens at position 0, distill.loss=forward_kl needs all 257");
     refuses(
-        Loss.CROSS_ENTROPY,
-        row("r", null, "b")
-            .ids(null, null, null)
-            .topk(null, null, null)
-            .messages(List.of(new ChatMessage("user", "a"))),
-        "row r of DIR is a conversation without token ids, whose template is not known");
+        Loss.BUCKET,
+        row("r", "a", "b").templateSha256("f00d"),
+        "row r of DIR has ids of the chat template with SHA-256 f00d, the student's has "
+            + ChatTemplate.sha256()
+            + "; teach again");
     refuses(
         Loss.BUCKET,
         row("r", null, "b")
             .ids(sha, null, new int[] {'b'})
             .messages(List.of(new ChatMessage("user", "a"))),
-        "row r of DIR is a conversation without token ids, whose template is not known");
+        "row r of DIR is a conversation that ends with user, expected the assistant's answer");
+    refuses(
+        Loss.BUCKET,
+        row("r", null, "b")
+            .ids(sha, null, new int[] {'b'})
+            .messages(List.of(new ChatMessage("tool", "a"), new ChatMessage("assistant", "b"))),
+        "row r of DIR cannot be written as text, since the chat template has no turn for a role:"
+            + " got tool, expected system, user or assistant; ");
     StudentRows twice = rows(Loss.BUCKET);
     twice.add(row("r", "", "b").build(), tokenizer);
     assertThatThrownBy(() -> twice.add(row("r", "", "c").build(), tokenizer))
@@ -108,6 +116,47 @@ class StudentRowsTest {
     assertThat(sequence.tokens()).containsExactly('a', 'b', 'c', 'd', tokenizer.endOfTextId());
     assertThat(sequence.topkIds()[1]).isNull();
     assertThat(sequence.topkIds()[2]).containsExactly('c', 255);
+  }
+
+  @Test
+  @DisplayName("a conversation without ids is written as the chat template does, and counted so")
+  void conversation() {
+    List<ChatMessage> messages =
+        List.of(new ChatMessage("user", " ab\n"), new ChatMessage("assistant", "cd"));
+    DistillationRow.Builder row =
+        row("r", null, "cd").finishReason(DistillationRow.STOP).messages(messages);
+    int end = tokenizer.endOfTextId();
+
+    DistillationRow text = row.ids(null, null, null).topk(null, null, null).build();
+    assertThat(tokens(text)).containsExactly(withEnd("User: ab\n\nAssistant: cd", end));
+    DistillationRow answer =
+        row.ids(tokenizer.sha256(), null, new int[] {'c', 'd'})
+            .topk(new int[2][1], new float[2][1], new float[2])
+            .build();
+    assertThat(tokens(answer)).containsExactly(withEnd("User: ab\n\nAssistant:cd", end));
+    DistillationRow ids =
+        row.ids(tokenizer.sha256(), new int[] {'x', 'y'}, new int[] {'c', 'd'})
+            .templateSha256(ChatTemplate.sha256())
+            .build();
+    assertThat(tokens(ids)).containsExactly(withEnd("xycd", end));
+
+    for (DistillationRow one : List.of(text, answer, ids)) {
+      for (boolean masked : new boolean[] {true, false}) {
+        StudentRows rows =
+            new StudentRows(
+                "DIR", tokenizer, 16, 1, new DistillConfig(Loss.CROSS_ENTROPY, 1, 0, masked));
+        rows.add(one, tokenizer);
+        assertThat(rows.validationBytesPerToken()).as("%s, %s", one, masked).isEqualTo(1);
+      }
+    }
+  }
+
+  private int[] tokens(DistillationRow row) {
+    return rows(Loss.CROSS_ENTROPY).sequence(row, tokenizer).tokens();
+  }
+
+  private static int[] withEnd(String text, int end) {
+    return IntStream.concat(text.chars(), IntStream.of(end)).toArray();
   }
 
   private void refuses(Loss loss, DistillationRow.Builder row, String message) {

@@ -1,6 +1,6 @@
 package io.sparkmoe.spark.data;
 
-import io.sparkmoe.distill.ChatMessage;
+import io.sparkmoe.data.ChatMessage;
 import io.sparkmoe.distill.DistillationRow;
 import java.io.IOException;
 import java.time.Instant;
@@ -82,6 +82,7 @@ final class DistillationRowReader {
             text(group, "tokenizer_sha256"),
             ints(group, "prompt_ids"),
             ints(group, "completion_ids"))
+        .templateSha256(text(group, "template_sha256"))
         .reasoning(text(group, "reasoning"))
         .answer(text(group, "answer"))
         .finishReason(text(group, "finish_reason"))

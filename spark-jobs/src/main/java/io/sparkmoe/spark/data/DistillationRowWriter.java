@@ -1,6 +1,6 @@
 package io.sparkmoe.spark.data;
 
-import io.sparkmoe.distill.ChatMessage;
+import io.sparkmoe.data.ChatMessage;
 import io.sparkmoe.distill.DistillationRow;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -43,6 +43,7 @@ final class DistillationRowWriter {
           + "required binary teacher (STRING); "
           + "optional binary teacher_revision (STRING); "
           + "optional binary tokenizer_sha256 (STRING); "
+          + "optional binary template_sha256 (STRING); "
           + "optional double temperature; "
           + "optional double top_p; "
           + "optional int64 seed; "
@@ -114,6 +115,7 @@ final class DistillationRowWriter {
       text("teacher", row.teacher());
       text("teacher_revision", row.teacherRevision());
       text("tokenizer_sha256", row.tokenizerSha256());
+      text("template_sha256", row.templateSha256());
       field("temperature", row.temperature(), value -> out.addDouble(value));
       field("top_p", row.topP(), value -> out.addDouble(value));
       field("seed", row.seed(), value -> out.addLong(value));

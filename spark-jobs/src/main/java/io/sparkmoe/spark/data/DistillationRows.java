@@ -1,6 +1,6 @@
 package io.sparkmoe.spark.data;
 
-import io.sparkmoe.distill.ChatMessage;
+import io.sparkmoe.data.ChatMessage;
 import io.sparkmoe.distill.DistillationRow;
 import java.sql.Timestamp;
 import java.util.ArrayList;
@@ -11,6 +11,7 @@ import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.RowFactory;
 import org.apache.spark.sql.SparkSession;
+import org.apache.spark.sql.functions;
 import org.apache.spark.sql.types.ArrayType;
 import org.apache.spark.sql.types.DataTypes;
 import org.apache.spark.sql.types.StructType;
@@ -27,6 +28,9 @@ public final class DistillationRows {
   private static final ArrayType INTS = DataTypes.createArrayType(DataTypes.IntegerType, false);
   private static final ArrayType FLOATS = DataTypes.createArrayType(DataTypes.FloatType, false);
 
+  /** The column that datasets of others, or of earlier versions, may lack. */
+  private static final String TEMPLATE = "template_sha256";
+
   private static final StructType SCHEMA =
       new StructType()
           .add("id", DataTypes.StringType, false)
@@ -42,6 +46,7 @@ public final class DistillationRows {
           .add("teacher", DataTypes.StringType, false)
           .add("teacher_revision", DataTypes.StringType, true)
           .add("tokenizer_sha256", DataTypes.StringType, true)
+          .add(TEMPLATE, DataTypes.StringType, true)
           .add("temperature", DataTypes.DoubleType, true)
           .add("top_p", DataTypes.DoubleType, true)
           .add("seed", DataTypes.LongType, true)
@@ -84,11 +89,16 @@ public final class DistillationRows {
    * @throws BadInputException when a column is missing or of another type
    */
   public static Dataset<Row> read(SparkSession spark, String... paths) {
-    return select(spark.read().parquet(paths));
+    // A folder may hold answers of an earlier version, which wrote fewer columns.
+    return select(spark.read().option("mergeSchema", true).parquet(paths));
   }
 
   /** The columns of the schema in its order; what else the table has is left out. */
-  private static Dataset<Row> select(Dataset<Row> table) {
+  private static Dataset<Row> select(Dataset<Row> given) {
+    Dataset<Row> table = given;
+    if (!List.of(given.columns()).contains(TEMPLATE)) {
+      table = given.withColumn(TEMPLATE, functions.lit(null).cast(DataTypes.StringType));
+    }
     StructType actual = table.schema();
     for (String column : SCHEMA.fieldNames()) {
       String expected = SCHEMA.apply(column).dataType().simpleString();
@@ -132,6 +142,7 @@ public final class DistillationRows {
         row.teacher(),
         row.teacherRevision(),
         row.tokenizerSha256(),
+        row.templateSha256(),
         row.temperature(),
         row.topP(),
         row.seed(),
@@ -155,6 +166,7 @@ public final class DistillationRows {
             row.getAs("tokenizer_sha256"),
             ints(row.getAs("prompt_ids")),
             ints(row.getAs("completion_ids")))
+        .templateSha256(row.getAs(TEMPLATE))
         .reasoning(row.getAs("reasoning"))
         .answer(row.getAs("answer"))
         .finishReason(row.getAs("finish_reason"))

@@ -18,9 +18,9 @@ final class Askable {
    */
   static String line(TeacherSpec spec, String line, boolean force) {
     Prompt prompt = Prompt.fromJson(line, "prompt");
-    if (force && (prompt.completion() == null || prompt.text() == null)) {
+    if (force && prompt.completion() == null) {
       throw new BadInputException(
-          "a prompt has nothing to judge: got no text completion beside a text prompt, expected"
+          "a prompt has nothing to judge: got no text completion beside the prompt, expected"
               + " one for --force; add the column completion, or --seq-len to cut plain text");
     }
     if (!force) {

@@ -2,6 +2,7 @@ package io.sparkmoe.spark.job;
 
 import io.sparkmoe.checkpoint.CheckpointReader;
 import io.sparkmoe.checkpoint.WeightSource;
+import io.sparkmoe.data.ChatTemplate;
 import io.sparkmoe.data.Tokenizer;
 import io.sparkmoe.data.Tokenizers;
 import io.sparkmoe.distill.InferenceTeacherModel;
@@ -54,10 +55,11 @@ final class LocalTeachers {
       SerializableConfiguration configuration = new SerializableConfiguration(hadoop);
       return new ModelTeacherSpec(
           new TeacherIdentity(
-              "checkpoint:" + new Path(location).getName(),
-              revision,
-              tokenizer.sha256(),
-              tokenizer.vocabSize()),
+                  "checkpoint:" + new Path(location).getName(),
+                  revision,
+                  tokenizer.sha256(),
+                  tokenizer.vocabSize())
+              .withTemplate(ChatTemplate.sha256()),
           tokenizer.toJson(),
           sampling,
           (settings, own, threads) -> load(location, configuration.value(), settings, own, threads),

@@ -1,5 +1,6 @@
 package io.sparkmoe.spark.job;
 
+import io.sparkmoe.data.ChatTemplate;
 import io.sparkmoe.data.Tokenizer;
 import io.sparkmoe.data.Tokenizers;
 import io.sparkmoe.distill.ModelTeacher;
@@ -68,11 +69,17 @@ record ModelTeacherSpec(
 
   @Override
   public void requireAskable(Prompt prompt) {
-    if (prompt.messages() != null) {
-      throw new IllegalArgumentException(
-          "a model of our own has no chat template: got messages, expected a column prompt with"
-              + " text; write the conversation as the text that the model was trained on");
+    if (!prompt.isConversation()) {
+      return;
     }
+    if (identity.templateSha256() == null) {
+      throw new IllegalArgumentException(
+          identity.name()
+              + " is a model of plain text, without a chat template: got messages, expected a"
+              + " column prompt with text; write the conversation as the text that it was trained"
+              + " on");
+    }
+    ChatTemplate.requireRoles(prompt.messages());
   }
 
   @Override

@@ -5,6 +5,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import io.sparkmoe.data.ByteTokenizer;
+import io.sparkmoe.data.ChatMessage;
+import io.sparkmoe.data.ChatTemplate;
+import io.sparkmoe.distill.DistillationInfo;
+import io.sparkmoe.distill.DistillationRow;
+import io.sparkmoe.io.LocalStore;
+import io.sparkmoe.spark.data.DistillationFiles;
 import io.sparkmoe.spark.data.DocumentFormat;
 import io.sparkmoe.spark.data.LocalSpark;
 import io.sparkmoe.spark.data.SourceRule;
@@ -19,9 +26,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import java.util.stream.Stream;
 import org.apache.commons.io.FileUtils;
+import org.apache.hadoop.conf.Configuration;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DisplayName;
 import org.junit.jupiter.api.Test;
@@ -190,6 +199,110 @@ class TrainedModelTest {
         .contains("context is full: the conversation would have ")
         .contains("expected fewer than max_position_embeddings=128; start anew with /reset");
     assertThat(text(out)).contains(">  stop").doesNotContain("go");
+  }
+
+  @Test
+  @DisplayName("a teacher answers and judges conversations, which a student learns from")
+  void teachesConversations() throws IOException {
+    Path prompts = folder.resolve("prompts.jsonl");
+    List<String> lines = new ArrayList<>();
+    for (int i = 0; i < 6; i++) {
+      lines.add(talk(i % 2 == 0 ? "red" : "green", "go ", i));
+    }
+    Files.write(prompts, lines);
+    assertThat(teach(prompts, "answered", "--temperature=0")).as(text(err)).isZero();
+    for (DistillationRow row : rows("answered")) {
+      List<ChatMessage> messages = row.messages();
+      ChatMessage answer = messages.get(messages.size() - 1);
+      boolean red = messages.get(messages.size() - 2).content().equals("red");
+      assertThat(answer).isEqualTo(new ChatMessage("assistant", red ? "stop" : "go"));
+      assertThat(row.prompt()).isNull();
+      assertThat(row.finishReason()).isEqualTo("stop");
+      assertThat(row.completion()).isEqualTo(red ? " stop" : " go");
+      assertThat(row.completionIds()).containsExactly(new ByteTokenizer().encode(row.completion()));
+      assertThat(row.templateSha256()).isEqualTo(ChatTemplate.sha256());
+    }
+    assertThat(teach(prompts, "judged", "--force")).as(text(err)).isZero();
+    assertThat(rows("judged")).extracting(DistillationRow::completion).containsOnly(" go");
+
+    for (String taught : List.of("answered", "judged")) {
+      assertThat(distill(taught)).as(text(err)).isZero();
+    }
+    LocalStore judged = new LocalStore(folder.resolve("judged"));
+    List<DistillationRow> others =
+        rows("judged").stream().map(row -> row.toBuilder().templateSha256("f00d").build()).toList();
+    DistillationFiles.write(
+        judged,
+        others.iterator(),
+        judged.readText("tokenizer.json"),
+        DistillationInfo.fromJson(judged.readText(DistillationInfo.FILE), "judged"));
+    err.reset();
+    assertThat(distill("judged")).isEqualTo(2);
+    assertThat(text(err))
+        .contains(" has ids of the chat template with SHA-256 f00d, the student's has ")
+        .hasLineCount(1);
+
+    Files.writeString(prompts, talk("red", "", 0).replace("system", "tool"));
+    err.reset();
+    assertThat(teach(prompts, "refused")).isEqualTo(2);
+    assertThat(text(err))
+        .contains("the chat template has no turn for a role: got tool, expected system, user or")
+        .hasLineCount(1);
+  }
+
+  private static String talk(String question, String completion, int number) {
+    return """
+        {"messages": [{"role": "system", "content": "%d"}, {"role": "user", "content": "green"}, \
+        {"role": "assistant", "content": "go"}, {"role": "user", "content": "%s"}], \
+        "completion": "%s"}"""
+        .formatted(number, question, completion);
+  }
+
+  private int teach(Path prompts, String into, String... more) {
+    List<String> words =
+        new ArrayList<>(
+            List.of(
+                "teach",
+                "--prompts=" + prompts,
+                "--teacher=checkpoint:" + run,
+                "--max-tokens=12",
+                "--top-k=2",
+                "--keep-all",
+                "--out=" + folder.resolve(into)));
+    words.addAll(List.of(more));
+    Map<String, String> spark = Map.of("spark.master", "local[2]", "spark.ui.enabled", "false");
+    spark.forEach(System::setProperty);
+    try {
+      return moe("", words.toArray(String[]::new));
+    } finally {
+      spark.keySet().forEach(System::clearProperty);
+    }
+  }
+
+  private List<DistillationRow> rows(String into) throws IOException {
+    Path taught = folder.resolve(into);
+    try (Stream<Path> files = Files.list(taught.resolve("data"))) {
+      // Spark's marks and checksums beside the rows.
+      for (Path file : files.filter(f -> !f.toString().endsWith(".parquet")).toList()) {
+        Files.delete(file);
+      }
+    }
+    List<DistillationRow> rows = new ArrayList<>();
+    DistillationFiles.read(new LocalStore(taught), new Configuration(), rows::add);
+    assertThat(rows).hasSize(6);
+    return rows;
+  }
+
+  private int distill(String taught) {
+    return moe(
+        "",
+        "distill",
+        "--config=tiny",
+        "--data=" + folder.resolve(taught),
+        "--out=" + folder.resolve("student-" + taught),
+        "--engine=local",
+        "--steps=2",
+        "--validation=0");
   }
 
   @ParameterizedTest

@@ -3,11 +3,17 @@ package io.sparkmoe.spark.data;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import io.sparkmoe.distill.ChatMessage;
+import io.sparkmoe.data.ChatMessage;
 import io.sparkmoe.distill.DistillationRow;
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Stream;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.spark.sql.Encoders;
 import org.apache.spark.sql.Row;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
@@ -25,6 +31,7 @@ class DistillationRowsTest {
           .completion("<think>\nvier\n</think>\n\n4")
           .messages(List.of(new ChatMessage("user", "2 + 2 ="), new ChatMessage("assistant", "4")))
           .ids("f00d", new int[] {5, 6}, new int[] {7, 8})
+          .templateSha256("cafe")
           .reasoning("vier")
           .answer("4")
           .finishReason("stop")
@@ -61,6 +68,42 @@ class DistillationRowsTest {
     assertThat(read).usingRecursiveComparison().isEqualTo(List.of(FULL, SPARSE));
   }
 
+  /** Another project's datasets, and those of earlier versions, do not name the template. */
+  @Test
+  void rowsWithoutTheTemplatesColumnAreRead(@TempDir Path folder) throws IOException {
+    String rows = folder.resolve("rows").toString();
+    DistillationRows.toDataset(SPARK.session(), List.of(FULL))
+        .drop("template_sha256")
+        .coalesce(1)
+        .write()
+        .parquet(rows);
+    DistillationRow expected = FULL.toBuilder().templateSha256(null).build();
+    List<DistillationRow> read = new ArrayList<>();
+    try (Stream<Path> files = Files.list(Path.of(rows))) {
+      Path file = files.filter(f -> f.toString().endsWith(".parquet")).findFirst().orElseThrow();
+      DistillationRowReader.read(
+          new org.apache.hadoop.fs.Path(file.toUri()), new Configuration(), read::add);
+    }
+    assertThat(read).usingRecursiveComparison().isEqualTo(List.of(expected));
+    assertThat(DistillationRows.fromRow(DistillationRows.read(SPARK.session(), rows).first()))
+        .usingRecursiveComparison()
+        .isEqualTo(expected);
+
+    DistillationRow newer = FULL.toBuilder().id("a2").build();
+    DistillationRows.toDataset(SPARK.session(), List.of(newer))
+        .write()
+        .mode("append")
+        .parquet(rows);
+    assertThat(
+            DistillationRows.read(SPARK.session(), rows)
+                .orderBy("id")
+                .select("template_sha256")
+                .as(Encoders.STRING())
+                .collectAsList())
+        .as("both in one folder")
+        .containsExactly(null, "cafe");
+  }
+
   @Test
   void columnsAreThoseOfTheInterface() {
     assertThat(DistillationRows.schema().fieldNames())
@@ -78,6 +121,7 @@ class DistillationRowsTest {
             "teacher",
             "teacher_revision",
             "tokenizer_sha256",
+            "template_sha256",
             "temperature",
             "top_p",
             "seed",

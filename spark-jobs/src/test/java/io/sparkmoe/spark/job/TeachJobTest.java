@@ -402,6 +402,14 @@ class TeachJobTest {
     assertThat(sums.getLong(0)).isEqualTo(43);
     assertThat(sums.getDouble(1)).isLessThan(1e-5);
 
+    Path talk = folder.resolve("talk.jsonl");
+    Files.writeString(talk, "{\"messages\": [{\"role\": \"user\", \"content\": \"abc\"}]}");
+    TeachOptions talking = options(talk, "dl4j:" + h5, 3, keepAll());
+    assertThatThrownBy(() -> teach(withTokenizer(talking, characters.toString())))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining(
+            "dl4j:characters.h5 is a model of plain text, without a chat template: got messages,"
+                + " expected a column prompt with text; write the conversation as the text");
     assertThatThrownBy(() -> Teachers.of(options("dl4j:" + h5, null), new Configuration()))
         .hasMessageContaining("has no tokenizer of its own");
     assertThatThrownBy(() -> Teachers.of(options("dl4j:" + h5 + "x", "byte"), new Configuration()))
@@ -414,15 +422,18 @@ class TeachJobTest {
   }
 
   private TeachOptions options(String teacher, String tokenizer) {
-    TeachOptions base = options(folder.resolve("p.txt"), teacher, 0, keepAll());
+    return withTokenizer(options(folder.resolve("p.txt"), teacher, 0, keepAll()), tokenizer);
+  }
+
+  private static TeachOptions withTokenizer(TeachOptions base, String tokenizer) {
     return new TeachOptions(
         base.prompts(),
-        teacher,
+        base.teacher(),
         base.host(),
         tokenizer,
         base.sampling(),
         1,
-        keepAll(),
+        base.quality(),
         true,
         null,
         base.out());

@@ -1,6 +1,8 @@
-package io.sparkmoe.distill;
+package io.sparkmoe.data;
 
 import java.io.Serializable;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Objects;
 
 /**
@@ -11,6 +13,9 @@ import java.util.Objects;
  */
 public record ChatMessage(String role, String content) implements Serializable {
 
+  /** Role of what stands before the conversation, such as instructions. */
+  public static final String SYSTEM = "system";
+
   /** Role of the one who asks. */
   public static final String USER = "user";
 
@@ -20,5 +25,12 @@ public record ChatMessage(String role, String content) implements Serializable {
   public ChatMessage {
     Objects.requireNonNull(role);
     Objects.requireNonNull(content);
+  }
+
+  /** A conversation with its answer. */
+  public static List<ChatMessage> answered(List<ChatMessage> conversation, String answer) {
+    List<ChatMessage> all = new ArrayList<>(conversation);
+    all.add(new ChatMessage(ASSISTANT, answer));
+    return all;
   }
 }
