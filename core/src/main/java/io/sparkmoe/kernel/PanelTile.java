@@ -18,16 +18,13 @@ interface PanelTile {
   int MOST_ROWS = 8;
 
   /**
-   * Rows of the largest tile of several panels. So few rows wait for the weights, of which a core
-   * reads more when it follows several streams.
+   * Rows of the largest tile of several panels. So few rows wait for F32 weights, of which a core
+   * reads more when it follows several streams; narrower ones leave it enough to decode.
    */
-  int MOST_SIDE_BY_SIDE = 2;
+  int ROWS_SIDE_BY_SIDE = 2;
 
-  /** Panels of a wide tile of F32 weights. */
-  int WIDE = 4;
-
-  /** Panels of a wide tile of BF16 weights. */
-  int WIDE_BF16 = 2;
+  /** Panels of a tile of several. */
+  int PANELS_SIDE_BY_SIDE = 4;
 
   /** Rows of the next tile: 8, 4, 2 or 1. */
   static int rows(int left) {

@@ -40,41 +40,36 @@ final class VectorPanels {
               VectorWideTiles::two,
               VectorWideTiles::four,
               VectorWideTiles::eight),
-          PanelTile.WIDE,
+          PanelTile.PANELS_SIDE_BY_SIDE,
           List.of(VectorWideTiles::onePanels, VectorWideTiles::twoPanels));
 
   private final Format bfloat16 =
-      new Format(
-          List.of(
-              VectorBfloat16Tiles::one,
-              VectorBfloat16Tiles::two,
-              VectorBfloat16Tiles::four,
-              VectorBfloat16Tiles::eight),
-          PanelTile.WIDE_BF16,
-          List.of(VectorBfloat16Tiles::onePanels, VectorBfloat16Tiles::twoPanels));
+      Format.ofSinglePanels(
+          VectorBfloat16Tiles::one,
+          VectorBfloat16Tiles::two,
+          VectorBfloat16Tiles::four,
+          VectorBfloat16Tiles::eight);
 
   private final Format fp8 =
-      new Format(
-          List.of(
-              VectorFp8Tiles::one,
-              VectorFp8Tiles::two,
-              VectorFp8Tiles::four,
-              VectorFp8Tiles::eight),
-          1,
-          List.of());
+      Format.ofSinglePanels(
+          VectorFp8Tiles::one, VectorFp8Tiles::two, VectorFp8Tiles::four, VectorFp8Tiles::eight);
 
   /**
    * The tiles for weights of one type.
    *
    * @param tiles of one panel, for 1, 2, 4 and 8 rows
-   * @param width panels P of the wide tiles
-   * @param wide tiles of P panels, for 1 and 2 rows, or none
+   * @param width panels P of the tiles of several
+   * @param sideBySide tiles of P panels, for 1 and 2 rows, or none
    */
-  private record Format(List<PanelTile> tiles, int width, List<PanelTile> wide) {
+  private record Format(List<PanelTile> tiles, int width, List<PanelTile> sideBySide) {
 
     Format {
       tiles = separate(tiles);
-      wide = separate(wide);
+      sideBySide = separate(sideBySide);
+    }
+
+    static Format ofSinglePanels(PanelTile... tiles) {
+      return new Format(List.of(tiles), 1, List.of());
     }
 
     private static List<PanelTile> separate(List<PanelTile> tiles) {
@@ -83,11 +78,13 @@ final class VectorPanels {
 
     /** Panels of the tile for {@code rows} rows where {@code left} panels are left. */
     int panels(int rows, int left) {
-      return rows <= wide.size() && left >= width ? width : 1;
+      return rows <= sideBySide.size() && left >= width ? width : 1;
     }
 
     PanelTile tile(int rows, int panels) {
-      return panels == 1 ? tiles.get(Integer.numberOfTrailingZeros(rows)) : wide.get(rows - 1);
+      return panels == 1
+          ? tiles.get(Integer.numberOfTrailingZeros(rows))
+          : sideBySide.get(rows - 1);
     }
   }
 
@@ -281,10 +278,14 @@ final class VectorPanels {
     int work = PIECE_WORK / (w.inputs() * PanelMatrix.WIDTH * Math.max(1, rows));
     int least = Math.max(Math.max(1, work), all / MOST_PIECES);
     boolean sideBySide =
-        rows <= PanelTile.MOST_SIDE_BY_SIDE && all >= PanelTile.WIDE * parallel.threads();
+        rows <= PanelTile.ROWS_SIDE_BY_SIDE
+            && all >= PanelTile.PANELS_SIDE_BY_SIDE * parallel.threads();
     boolean whole = least > 1 || sideBySide;
     return Math.min(
-        w.panels(), whole ? Pieces.count(least, PanelTile.WIDE) * PanelTile.WIDE : least);
+        w.panels(),
+        whole
+            ? Pieces.count(least, PanelTile.PANELS_SIDE_BY_SIDE) * PanelTile.PANELS_SIDE_BY_SIDE
+            : least);
   }
 
   /** A product over packed inputs, as its pieces see it. */
