@@ -45,7 +45,7 @@ final class BenchSpeculativeCommand implements Callable<Integer> {
   @Option(
       names = "--prompts",
       paramLabel = "N",
-      defaultValue = "10",
+      defaultValue = "30",
       description = "Number of prompts (default: ${DEFAULT-VALUE}).")
   private int prompts;
 
@@ -60,8 +60,7 @@ final class BenchSpeculativeCommand implements Callable<Integer> {
       names = "--max-tokens",
       paramLabel = "N",
       defaultValue = "128",
-      description =
-          "Tokens written after each, whatever ends a text otherwise (default: ${DEFAULT-VALUE}).")
+      description = "Tokens written after each at most (default: ${DEFAULT-VALUE}).")
   private int maxTokens;
 
   @Option(

@@ -145,6 +145,7 @@ public final class BenchSpeculativeJob {
     }
     report.put("prompts", requests.size());
     report.put("maxTokens", options.maxTokens());
+    report.put("writtenTokens", without.result.speed().writtenTokens());
     report.put("batch", options.batch());
     report.put("threads", loaded.engine().parallel().threads());
     return report;

@@ -13,7 +13,7 @@ import java.util.List;
  * @param sampling how tokens are chosen; prompt i takes the seed plus i
  * @param prompts number of prompts
  * @param promptTokens tokens of each
- * @param maxTokens tokens written after each
+ * @param maxTokens tokens written after each at most
  * @param batch texts written at the same time
  * @param repeats measurements, of which the fastest count
  * @param lossRows most rows that the held-out loss is measured on
