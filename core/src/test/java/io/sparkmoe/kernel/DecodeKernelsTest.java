@@ -60,7 +60,7 @@ class DecodeKernelsTest {
   /** Sequences of one and of many new rows, with and without a past, stand beside each other. */
   @Test
   void attentionSeesEveryEntryUpToItsOwn() {
-    int[][] views = {{1, 1}, {9, 2}, {300, 70}, {17, 17}, {40, 15}};
+    int[][] views = {{1, 1}, {9, 2}, {300, 70}, {17, 17}, {40, 15}, {64, 1}, {150, 2}, {203, 5}};
     for (int[] shape : SHAPES) {
       int width = shape[0] + shape[1];
       int rows = 0;
