@@ -5,11 +5,13 @@ import jdk.incubator.vector.FloatVector;
 
 /**
  * The inner loop of a product with panels of {@link PanelMatrix}, for one number of rows R and one
- * type of weights. Every implementation is called through this interface, so that it is compiled by
- * itself: together they exceed what the compiler is willing to inline, and vectors that cross a
- * call become objects. They are written out, because sums in an array of vectors would live in
- * memory instead of registers, and their sums start from one zero vector, without which the
- * compiler makes code a third as fast of the largest.
+ * type of weights. Every implementation is compiled by itself ({@link SeparatePanelTile}): together
+ * they exceed what the compiler is willing to inline, and vectors that cross a call become objects.
+ *
+ * <p>Tiles are written out, because sums in an array of vectors would live in memory instead of
+ * registers. All their sums start from {@link FloatVector#zero}, which is always inlined: behind a
+ * helper of our own, which loops with many rounds and few calls leave out of line, the compiler
+ * does not know what class the sums are of.
  */
 @FunctionalInterface
 interface PanelTile {

@@ -7,8 +7,8 @@ import java.nio.ByteBuffer;
 
 /**
  * A tile that the compiler compiles by itself wherever it is called from: it does not look through
- * a method handle that is no constant. Where a run knows one tile only, as one with FP8 weights
- * does, an interface alone would not keep it from being inlined.
+ * a method handle that is no constant. Where a run knows one tile only, an interface alone would
+ * not keep it from being inlined into its caller, where it has come out several times slower.
  */
 final class SeparatePanelTile implements PanelTile {
 
