@@ -55,10 +55,6 @@ final class VectorRouter {
     }
   }
 
-  private static void write(ByteBuffer memory, int start, float[] row) {
-    memory.asFloatBuffer().put(start, row);
-  }
-
   private static void add(float[] row, ByteBuffer memory) {
     int bound = Lanes.FLOATS.loopBound(row.length);
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
@@ -134,7 +130,7 @@ final class VectorRouter {
         b -> {
           float[] f = new float[scores.cols()];
           losses[b] = sequenceLoss(f, scores, b * length, valid.getInt(b), topK);
-          write(frequency.bytes(), b * f.length, f);
+          frequency.bytes().asFloatBuffer().put(b * f.length, f);
         });
     double sum = 0;
     for (double loss : losses) {
