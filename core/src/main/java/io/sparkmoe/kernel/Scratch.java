@@ -29,6 +29,14 @@ final class Scratch {
     return memory;
   }
 
+  /**
+   * An array of at least {@code size} floats with undefined contents: the given one if it is long
+   * enough.
+   */
+  static float[] grown(float[] memory, int size) {
+    return memory.length < size ? new float[size + size / 2] : memory;
+  }
+
   /** Address of the memory last handed out. */
   long address() {
     return address;

@@ -49,11 +49,9 @@ final class VectorLatentRow {
 
   // Passes over the entries that are copied, for one head.
 
-  private final Pass<VectorLatentRow> multiply = VectorLatentRow::multiply;
-  private final Pass<VectorLatentRow> addUp = VectorLatentRow::addUp;
-  private final Pass<VectorLatentRow> mix = VectorLatentRow::mix;
-  private final List<Pass<VectorLatentRow>> scorePasses = List.of(multiply, addUp);
-  private final List<Pass<VectorLatentRow>> mixPasses = List.of(mix);
+  private final List<Pass<VectorLatentRow>> scorePasses =
+      List.of(VectorLatentRow::multiply, VectorLatentRow::addUp);
+  private final List<Pass<VectorLatentRow>> mixPasses = List.of(VectorLatentRow::mix);
 
   /**
    * Some heads of the row.
@@ -92,15 +90,11 @@ final class VectorLatentRow {
     // Whole vectors, so that the softmax ends without single elements.
     stride = Pieces.count(seen, Lanes.LENGTH) * Lanes.LENGTH;
     count = 0;
-    query = grown(query, heads * width);
-    entries = grown(entries, ENTRIES * width);
-    probabilities = grown(probabilities, heads * stride);
-    context = grown(context, heads * latent);
+    query = Scratch.grown(query, heads * width);
+    entries = Scratch.grown(entries, ENTRIES * width);
+    probabilities = Scratch.grown(probabilities, heads * stride);
+    context = Scratch.grown(context, heads * latent);
     Arrays.fill(context, 0, heads * latent, 0);
-  }
-
-  private static float[] grown(float[] memory, int size) {
-    return memory.length < size ? new float[size + size / 2] : memory;
   }
 
   private void forEachEntry(ByteBuffer cached, int heads, List<Pass<VectorLatentRow>> passes) {

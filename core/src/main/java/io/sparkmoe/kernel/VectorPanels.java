@@ -241,12 +241,8 @@ final class VectorPanels {
   /** The calling thread's memory for packed inputs. */
   private float[] inputs(int rows, PanelMatrix w) {
     Workspace own = workspaces.get();
-    own.inputs = grown(own.inputs, Math.multiplyExact(rows, w.depth()));
+    own.inputs = Scratch.grown(own.inputs, Math.multiplyExact(rows, w.depth()));
     return own.inputs;
-  }
-
-  private static float[] grown(float[] memory, int size) {
-    return memory.length < size ? new float[size + size / 2] : memory;
   }
 
   private void packInputs(int pieces, int elements, Parallel.Body body) {
@@ -365,7 +361,7 @@ final class VectorPanels {
 
     /** The packed rows of a tile times the scales of a panel. */
     private void scale(Workspace own, int matrix, int panel, int row, int rows) {
-      own.scaled = grown(own.scaled, rows * w.depth());
+      own.scaled = Scratch.grown(own.scaled, rows * w.depth());
       for (int block = 0; block < Fp8Tensor.scalesPerRow(w.inputs()); block++) {
         int first = block * PanelMatrix.SCALE_INPUTS;
         int count = Math.min(PanelMatrix.SCALE_INPUTS, w.depth() - first);
