@@ -219,7 +219,7 @@ final class VectorFp8 {
    * half its speed.
    */
   private static Pass<Workspace> ahead(Tensor x, int n, Pass<Workspace> read) {
-    if (n <= TILE || !bandFits(x.type(), n)) {
+    if (n <= TILE || !bandFits(TILE, n, x.type())) {
       return read;
     }
     return work -> {
@@ -230,9 +230,9 @@ final class VectorFp8 {
     };
   }
 
-  /** Whether 128 rows of n elements stay in a core's own cache while its blocks are worked on. */
-  static boolean bandFits(DType type, int n) {
-    return (long) TILE * n * type.sizeBytes() <= BAND_BYTES;
+  /** Whether rows of n elements stay in a core's own cache while its blocks are worked on. */
+  static boolean bandFits(int rows, int n, DType type) {
+    return (long) rows * n * type.sizeBytes() <= BAND_BYTES;
   }
 
   private static Pass<Workspace> widened(Tensor x, int n) {

@@ -57,7 +57,7 @@ final class VectorGatedFp8 {
     int f = hidden.cols();
     List<Pass<Workspace>> passes =
         List.of(
-            ahead(gateUp),
+            ahead(gateUp, 2 * f),
             read(work -> work.gate, gateUp, 0),
             read(work -> work.up, gateUp, f),
             rowScales(work -> work.gate),
@@ -67,7 +67,7 @@ final class VectorGatedFp8 {
             activate(weight),
             rowScales(work -> work.hidden),
             roundRows(hidden, 0, work -> work.hidden));
-    run(groups, f, passes, null);
+    run(groups, f, bandRows(gateUp), passes, null);
   }
 
   /** See {@link Kernels#gatedFp8Backward}. */
@@ -83,6 +83,8 @@ final class VectorGatedFp8 {
     int f = dHidden.cols();
     List<Pass<Workspace>> passes =
         List.of(
+            ahead(kept.codes(), 2 * f),
+            ahead(dHidden, f),
             restore(kept, 0, work -> work.gate, f),
             restore(kept, 1, work -> work.up, f),
             read(work -> work.dHidden, dHidden, 0),
@@ -98,21 +100,31 @@ final class VectorGatedFp8 {
             roundColumns(dGateUpTransposed, f, work -> work.up),
             columnScales(work -> work.hidden),
             roundColumns(hiddenTransposed, 0, work -> work.hidden));
-    run(groups, f, passes, dWeight);
+    run(groups, f, TILE, passes, dWeight);
   }
 
-  private void run(int[] groups, int f, List<Pass<Workspace>> passes, Tensor dWeight) {
+  /** Rows of a block without scales of columns: as many as stay in a core's own cache. */
+  private static int bandRows(Tensor x) {
+    int rows = TILE;
+    while (rows > 1 && !VectorFp8.bandFits(rows, x.cols(), x.type())) {
+      rows /= 2;
+    }
+    return rows;
+  }
+
+  private void run(
+      int[] groups, int f, int blockRows, List<Pass<Workspace>> passes, Tensor dWeight) {
     int numGroups = groups.length - 1;
     int[] starts = new int[numGroups + 1];
     for (int g = 0; g < numGroups; g++) {
-      starts[g + 1] = starts[g] + Pieces.count(groups[g + 1] - groups[g], TILE);
+      starts[g + 1] = starts[g] + Pieces.count(groups[g + 1] - groups[g], blockRows);
     }
     int[] rows = new int[starts[numGroups]];
     int[] ends = new int[rows.length];
     for (int g = 0; g < numGroups; g++) {
       for (int block = starts[g]; block < starts[g + 1]; block++) {
-        rows[block] = groups[g] + (block - starts[g]) * TILE;
-        ends[block] = Math.min(groups[g + 1], rows[block] + TILE);
+        rows[block] = groups[g] + (block - starts[g]) * blockRows;
+        ends[block] = Math.min(groups[g + 1], rows[block] + blockRows);
       }
     }
     parallel.forEach(
@@ -137,12 +149,14 @@ final class VectorGatedFp8 {
 
   // ---- passes; half 0 is the gate, half 1 is up
 
-  /** Reads whole rows before their first block, as {@link VectorFp8} does. */
-  private static Pass<Workspace> ahead(Tensor x) {
-    int n = x.cols();
-    boolean fits = VectorFp8.bandFits(x.type(), n);
+  /**
+   * Reads whole rows before their first block, as {@link VectorFp8} does.
+   *
+   * @param n elements of x that a row of the product has
+   */
+  private static Pass<Workspace> ahead(Tensor x, int n) {
     return work -> {
-      if (fits && work.column == 0) {
+      if (work.column == 0 && VectorFp8.bandFits(work.height, n, x.type())) {
         work.fetched = Lanes.fetch(x, work.row * n, work.height * n);
       }
     };

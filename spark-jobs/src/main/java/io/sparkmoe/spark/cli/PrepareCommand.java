@@ -29,10 +29,11 @@ final class PrepareCommand implements Callable<Integer> {
 
   @Option(
       names = "--format",
-      paramLabel = "text|jsonl|parquet",
+      paramLabel = "text|paragraphs|jsonl|parquet",
       description =
-          "How documents lie in them; text and jsonl have one a line (default: what the names end"
-              + " in).")
+          "How documents lie in them: text and jsonl have one a line, paragraphs are text with an"
+              + " empty line after each (default: what the names end in; a text file's are its"
+              + " lines).")
   private DocumentFormat format;
 
   @Option(

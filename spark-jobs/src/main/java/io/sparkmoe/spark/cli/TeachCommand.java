@@ -32,13 +32,13 @@ final class TeachCommand implements Callable<Integer> {
       arity = "1..*",
       paramLabel = "PATH",
       description =
-          "Files, folders or patterns: text (a prompt a line), or JSONL or Parquet with a column"
-              + " prompt or messages.")
+          "Files, folders or patterns: text (a prompt a line, or a paragraph), or JSONL or Parquet"
+              + " with a column prompt or messages.")
   private List<String> prompts;
 
   @Option(
       names = "--format",
-      paramLabel = "text|jsonl|parquet",
+      paramLabel = "text|paragraphs|jsonl|parquet",
       description = "How prompts lie in them (default: what the names end in).")
   private DocumentFormat format;
 

@@ -8,14 +8,32 @@ import org.apache.hadoop.conf.Configuration;
 /** How documents lie in input files. */
 public enum DocumentFormat {
   /** UTF-8 text, one document a line. */
-  TEXT,
+  TEXT("\n"),
+  /** UTF-8 text, an empty line after every document; line ends are {@code \n}. */
+  PARAGRAPHS("\n\n"),
   /** One JSON object a line. */
-  JSONL,
+  JSONL("\n"),
   /** One row a document. */
-  PARQUET;
+  PARQUET(null);
 
   /** Endings of compressed files, which hide the ending that says the format. */
   private static final String COMPRESSED = "\\.(gz|bz2|zst|lz4|snappy|deflate)$";
+
+  private final String delimiter;
+
+  DocumentFormat(String delimiter) {
+    this.delimiter = delimiter;
+  }
+
+  /** Whether documents have named columns. */
+  public boolean hasColumns() {
+    return this == JSONL || this == PARQUET;
+  }
+
+  /** What stands between two documents of a file, null where its bytes do not say. */
+  String delimiter() {
+    return delimiter;
+  }
 
   /**
    * What the names of files say: .jsonl, .ndjson or .json, .parquet, else text.

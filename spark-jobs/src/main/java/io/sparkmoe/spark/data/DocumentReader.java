@@ -45,7 +45,7 @@ public final class DocumentReader {
   private final String sourceColumn;
 
   /**
-   * @param textColumn column of the text; without meaning for {@link DocumentFormat#TEXT}
+   * @param textColumn column of the text; without meaning for text
    * @param sourceColumn column of the source, null for none
    */
   public DocumentReader(
@@ -65,45 +65,47 @@ public final class DocumentReader {
    */
   public JavaPairRDD<Long, Tuple2<String, String>> read(List<String> inputs) throws IOException {
     InputFiles files = InputFiles.list(inputs, context.hadoopConfiguration());
-    return format == DocumentFormat.PARQUET ? readParquet(files) : readLines(files);
+    return format == DocumentFormat.PARQUET ? readParquet(files) : readRecords(files);
   }
 
   /**
-   * The lines of text files, blank ones left out, in no promised order.
+   * What stands between the delimiters of text files, blank pieces left out, in no promised order.
    *
-   * @return (place as messages say it, line)
+   * @return (place as messages say it, text)
    */
-  public JavaPairRDD<String, String> lines(List<String> inputs) throws IOException {
+  public JavaPairRDD<String, String> records(List<String> inputs) throws IOException {
+    RecordParser parser = new RecordParser(format, textColumn, sourceColumn);
     return JavaPairRDD.fromJavaRDD(
-        lines(
+        records(
             InputFiles.list(inputs, context.hadoopConfiguration()),
             (file, fileIndex, offset, bytes) -> {
-              String line = LineReader.line(file, offset, bytes.getBytes(), bytes.getLength());
-              return line == null ? null : new Tuple2<>(LineReader.place(file, offset), line);
+              String text = parser.text(file, offset, bytes.getBytes(), bytes.getLength());
+              return text == null ? null : new Tuple2<>(parser.place(file, offset), text);
             }));
   }
 
-  private JavaPairRDD<Long, Tuple2<String, String>> readLines(InputFiles files) throws IOException {
-    LineReader reader = new LineReader(format, textColumn, sourceColumn);
+  private JavaPairRDD<Long, Tuple2<String, String>> readRecords(InputFiles files)
+      throws IOException {
+    RecordParser parser = new RecordParser(format, textColumn, sourceColumn);
     return JavaPairRDD.fromJavaRDD(
-        lines(
+        records(
             files,
             (file, fileIndex, offset, bytes) -> {
               Tuple2<String, String> document =
-                  reader.read(file, offset, bytes.getBytes(), bytes.getLength());
+                  parser.document(file, offset, bytes.getBytes(), bytes.getLength());
               return document == null
                   ? null
                   : new Tuple2<>(SortKey.of(fileIndex, offset), document);
             }));
   }
 
-  /** What becomes of a line, null = nothing is in it. */
+  /** What becomes of a record, null = nothing is in it. */
   @FunctionalInterface
-  private interface LineFunction<T> extends Serializable {
+  private interface RecordFunction<T> extends Serializable {
     T apply(String file, int fileIndex, long offsetBytes, Text bytes);
   }
 
-  private <T> JavaRDD<T> lines(InputFiles files, LineFunction<T> function) throws IOException {
+  private <T> JavaRDD<T> records(InputFiles files, RecordFunction<T> function) throws IOException {
     Job job = Job.getInstance(context.hadoopConfiguration());
     FileInputFormat.setInputPaths(
         job, Arrays.stream(files.patterns()).map(Path::new).toArray(Path[]::new));
@@ -111,23 +113,23 @@ public final class DocumentReader {
     FileInputFormat.setMaxInputSplitSize(
         job, Math.max(MIN_SPLIT_BYTES, Math.min(MAX_SPLIT_BYTES, wanted)));
     Configuration configuration = job.getConfiguration();
-    // Only "\n" ends a document; Hadoop's default would also cut at a lone carriage return.
-    configuration.set("textinputformat.record.delimiter", "\n");
-    JavaNewHadoopRDD<LongWritable, Text> lines =
+    // Hadoop's default would also cut at a lone carriage return.
+    configuration.set("textinputformat.record.delimiter", format.delimiter());
+    JavaNewHadoopRDD<LongWritable, Text> records =
         (JavaNewHadoopRDD<LongWritable, Text>)
             context.newAPIHadoopRDD(
                 configuration, TextInputFormat.class, LongWritable.class, Text.class);
     List<String> names = files.names();
-    return lines.mapPartitionsWithInputSplit(
-        (split, records) -> {
+    return records.mapPartitionsWithInputSplit(
+        (split, inSplit) -> {
           String file = ((FileSplit) split).getPath().toString();
-          return results(function, file, names.indexOf(file), records);
+          return results(function, file, names.indexOf(file), inSplit);
         },
         true);
   }
 
   private static <T> Iterator<T> results(
-      LineFunction<T> function,
+      RecordFunction<T> function,
       String file,
       int fileIndex,
       Iterator<Tuple2<LongWritable, Text>> records) {
@@ -139,8 +141,8 @@ public final class DocumentReader {
 
       @Override
       protected T nextOrNull() {
-        Tuple2<LongWritable, Text> line = records.next();
-        return function.apply(file, fileIndex, line._1.get(), line._2);
+        Tuple2<LongWritable, Text> record = records.next();
+        return function.apply(file, fileIndex, record._1.get(), record._2);
       }
     };
   }

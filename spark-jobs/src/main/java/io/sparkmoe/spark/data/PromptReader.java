@@ -39,14 +39,17 @@ public final class PromptReader {
   /** Prompts as lines of {@link Prompt#toJson}; blank ones are left out. */
   public JavaRDD<String> prompts(List<String> inputs, DocumentFormat format) throws IOException {
     return switch (format) {
-      case TEXT -> lines(inputs).values().map(line -> Prompt.ofText(line).toJson());
+      case TEXT, PARAGRAPHS ->
+          records(inputs, format).values().map(text -> Prompt.ofText(text).toJson());
       case JSONL ->
-          lines(inputs).map(line -> normalised(line._2, line._1)).filter(Objects::nonNull);
+          records(inputs, format)
+              .map(line -> normalised(line._2, line._1))
+              .filter(Objects::nonNull);
       case PARQUET -> parquet(inputs);
     };
   }
 
-  /** Whole texts: each file of text, or each document of the others' column "text". */
+  /** Whole texts: each file of text, or each document of other formats (column "text"). */
   public JavaRDD<String> texts(List<String> inputs, DocumentFormat format) throws IOException {
     if (format == DocumentFormat.TEXT) {
       InputFiles files = InputFiles.list(inputs, context.hadoopConfiguration());
@@ -73,8 +76,8 @@ public final class PromptReader {
    */
   public JavaRDD<String> everyText(List<String> inputs, DocumentFormat format) throws IOException {
     return switch (format) {
-      case TEXT -> lines(inputs).values();
-      case JSONL -> lines(inputs).map(line -> textsIn(line._2, line._1));
+      case TEXT, PARAGRAPHS -> records(inputs, format).values();
+      case JSONL -> records(inputs, format).map(line -> textsIn(line._2, line._1));
       case PARQUET -> rows(inputs).toJSON().javaRDD().map(row -> textsIn(row, "row"));
     };
   }
@@ -96,8 +99,9 @@ public final class PromptReader {
     value.elements().forEachRemaining(part -> addTexts(part, texts));
   }
 
-  private JavaPairRDD<String, String> lines(List<String> inputs) throws IOException {
-    return new DocumentReader(spark, DocumentFormat.TEXT, TEXT_COLUMN, null).lines(inputs);
+  private JavaPairRDD<String, String> records(List<String> inputs, DocumentFormat format)
+      throws IOException {
+    return new DocumentReader(spark, format, TEXT_COLUMN, null).records(inputs);
   }
 
   private Dataset<Row> rows(List<String> inputs) throws IOException {

@@ -3,6 +3,7 @@ package io.sparkmoe.spark.job;
 import io.sparkmoe.spark.data.DocumentFormat;
 import io.sparkmoe.spark.data.SourceRule;
 import java.util.List;
+import java.util.Locale;
 import java.util.Objects;
 
 /**
@@ -53,8 +54,9 @@ public record PrepareOptions(
         "--validation must be a fraction in [0, 0.5], got " + validation);
     require(out != null && !out.isBlank(), "--out must be a folder, got none");
     require(
-        source.kind() != SourceRule.Kind.COLUMN || format != DocumentFormat.TEXT,
-        "--source-column needs --format jsonl or parquet, got text");
+        source.kind() != SourceRule.Kind.COLUMN || format == null || format.hasColumns(),
+        "--source-column needs --format jsonl or parquet, got "
+            + String.valueOf(format).toLowerCase(Locale.ROOT));
   }
 
   PrepareOptions withFormat(DocumentFormat named) {

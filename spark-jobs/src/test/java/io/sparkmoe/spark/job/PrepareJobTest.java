@@ -18,6 +18,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Random;
 import java.util.zip.GZIPOutputStream;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.sql.Encoders;
@@ -123,6 +124,25 @@ class PrepareJobTest {
   }
 
   @Test
+  void paragraphsEndAtEmptyLinesWhereverAFileIsSplit() throws IOException {
+    Random random = new Random(3);
+    List<String> documents = new ArrayList<>();
+    StringBuilder text = new StringBuilder("\n\n\n");
+    while (text.length() < 3 << 20) { // three splits at least
+      String document =
+          "first line " + documents.size() + "\n" + " second ".repeat(1 + random.nextInt(9));
+      documents.add(document + "\nlast");
+      text.append(document).append("\nlast").append("\n".repeat(2 + random.nextInt(4)));
+    }
+    Path input = Files.writeString(folder.resolve("paragraphs.txt"), text);
+    run(options(input).withFormat(DocumentFormat.PARAGRAPHS).withValidation(0));
+    TokenDataset dataset = open();
+    try (Tokenizer tokenizer = dataset.openTokenizer()) {
+      assertThat(texts(dataset.readLocally(TokenDataset.TRAIN), tokenizer)).isEqualTo(documents);
+    }
+  }
+
+  @Test
   void aRowHoldsOneSourceOnly() throws IOException {
     List<String> german =
         List.of("Alle Menschen sind frei und gleich an Würde und Rechten geboren.");
@@ -174,6 +194,10 @@ class PrepareJobTest {
         options(text("two.jsonl", List.of("", "{\"body\": \"a\"} {\"body\": \"b\"}")))
             .withFormat(DocumentFormat.JSONL),
         "two.jsonl, line at byte 1 goes on after its JSON value, expected one value a line");
+    refused(
+        options(text("crlf.txt", List.of("a", "", "b\r", "\r", "c\r")))
+            .withFormat(DocumentFormat.PARAGRAPHS),
+        "crlf.txt, paragraph at byte 3 has an empty line that ends in \\r\\n, expected \\n");
   }
 
   @Test
@@ -216,13 +240,11 @@ class PrepareJobTest {
       assertThatThrownBy(() -> options(any).withValidation(fraction).build())
           .hasMessage("--validation must be a fraction in [0, 0.5], got " + fraction);
     }
-    assertThatThrownBy(
-            () ->
-                options(any)
-                    .withFormat(DocumentFormat.TEXT)
-                    .withSource(SourceRule.column("a"))
-                    .build())
-        .hasMessageContaining("--source-column needs --format jsonl or parquet");
+    for (DocumentFormat format : List.of(DocumentFormat.TEXT, DocumentFormat.PARAGRAPHS)) {
+      Options columns = options(any).withFormat(format).withSource(SourceRule.column("a"));
+      assertThatThrownBy(columns::build)
+          .hasMessageContaining("--source-column needs --format jsonl or parquet, got ");
+    }
   }
 
   @Test

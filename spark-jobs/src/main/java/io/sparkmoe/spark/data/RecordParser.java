@@ -15,10 +15,10 @@ import java.util.Locale;
 import scala.Tuple2;
 
 /**
- * Turns a line of a file into a document, and refuses bytes that are not UTF-8 text with the place
- * where they are.
+ * Turns a record of a file, the bytes between two delimiters of its {@link DocumentFormat}, into a
+ * document, and refuses bytes that are not UTF-8 text with the place where they are.
  */
-final class LineReader implements Serializable {
+final class RecordParser implements Serializable {
 
   private static final String NO_SOURCE = "";
 
@@ -29,45 +29,60 @@ final class LineReader implements Serializable {
   /**
    * @param sourceColumn JSON key of the source, null for none
    */
-  LineReader(DocumentFormat format, String textColumn, String sourceColumn) {
+  RecordParser(DocumentFormat format, String textColumn, String sourceColumn) {
     this.format = format;
     this.textColumn = textColumn;
     this.sourceColumn = sourceColumn;
   }
 
   /**
-   * The document in a line.
+   * The document in a record.
    *
    * @param file named in errors
-   * @param offsetBytes where the line begins
-   * @param bytes of the line, valid up to length
-   * @return (source, text), or null when the line holds none
+   * @param offsetBytes where the record begins
+   * @param bytes of the record, valid up to length
+   * @return (source, text), or null when the record holds none
    */
-  Tuple2<String, String> read(String file, long offsetBytes, byte[] bytes, int length) {
-    String line = line(file, offsetBytes, bytes, length);
-    if (line == null) {
+  Tuple2<String, String> document(String file, long offsetBytes, byte[] bytes, int length) {
+    String record = text(file, offsetBytes, bytes, length);
+    if (record == null) {
       return null;
     }
-    if (format == DocumentFormat.TEXT) {
-      return new Tuple2<>(NO_SOURCE, line);
+    if (format != DocumentFormat.JSONL) {
+      return new Tuple2<>(NO_SOURCE, record);
     }
     String place = place(file, offsetBytes);
-    JsonNode object = object(place, line);
+    JsonNode object = object(place, record);
     String text = text(place, object, textColumn);
     String source = sourceColumn == null ? NO_SOURCE : source(place, object, sourceColumn);
     return text.isBlank() ? null : new Tuple2<>(source, text);
   }
 
-  /** Where a line stands, as messages say it. */
-  static String place(String file, long offsetBytes) {
-    return file + ", line at byte " + offsetBytes;
+  /** Where a record stands, as messages say it. */
+  String place(String file, long offsetBytes) {
+    String kind = format == DocumentFormat.PARAGRAPHS ? "paragraph" : "line";
+    return file + ", " + kind + " at byte " + offsetBytes;
   }
 
-  /** The text of a line, null when it is blank; parameters as in {@link #read}. */
-  static String line(String file, long offsetBytes, byte[] bytes, int length) {
+  /** The text of a record, null when it is blank; parameters as in {@link #document}. */
+  String text(String file, long offsetBytes, byte[] bytes, int length) {
     int end = length > 0 && bytes[length - 1] == '\r' ? length - 1 : length;
-    String line = decode(file, offsetBytes, bytes, end);
-    return line.isBlank() ? null : line;
+    String text = decode(file, offsetBytes, bytes, end);
+    if (text.isBlank()) {
+      return null;
+    }
+    return format == DocumentFormat.PARAGRAPHS ? paragraph(file, offsetBytes, text) : text;
+  }
+
+  /** Without the line ends around it, of which there are some where several lines are empty. */
+  private String paragraph(String file, long offsetBytes, String text) {
+    if (text.contains("\n\r\n")) {
+      throw new BadInputException(
+          place(file, offsetBytes)
+              + " has an empty line that ends in \\r\\n, expected \\n; convert the file first, for"
+              + " example with dos2unix");
+    }
+    return text.replaceFirst("^\n+", "").replaceFirst("\n+$", "");
   }
 
   private static String decode(String file, long offsetBytes, byte[] bytes, int length) {
