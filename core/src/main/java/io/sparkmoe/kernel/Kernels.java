@@ -404,7 +404,10 @@ public interface Kernels {
 
   // ---- conversions
 
-  /** F32 to the nearest BF16 values, ties to even, in a BF16 tensor or an F32 one. */
+  /**
+   * F32 to the nearest BF16 values, ties to even, in a BF16 tensor or an F32 one, which may be
+   * {@code f32} itself.
+   */
   void toBfloat16(Tensor rounded, Tensor f32);
 
   /** BF16 to F32. */

@@ -124,7 +124,7 @@ public final class ExactLayers implements Layers {
 
   /** The attention core computes with what it is given. */
   @Override
-  public void roundForCore(Tensor x, Scope scope) {}
+  public void roundForCore(Tensor x) {}
 
   @Override
   public Kept keep(Tensor x, Scope saved) {

@@ -134,22 +134,16 @@ public final class Fp8Layers implements Layers {
 
   /** To BF16, which the attention core computes with beside FP8 layers. */
   @Override
-  public void roundForCore(Tensor x, Scope scope) {
-    try (Scope scratch = scope.inner()) {
-      round(x, scratch.allocate(DType.BF16, x.shape()));
-    }
-  }
-
-  private void round(Tensor x, Tensor rounded) {
-    kernels().toBfloat16(rounded, x);
-    kernels().fromBfloat16(x, rounded);
+  public void roundForCore(Tensor x) {
+    kernels().toBfloat16(x, x);
   }
 
   /** In BF16, as {@link #roundForCore}. */
   @Override
   public Kept keep(Tensor x, Scope saved) {
     Tensor kept = saved.allocate(DType.BF16, x.shape());
-    round(x, kept);
+    kernels().toBfloat16(kept, x);
+    kernels().fromBfloat16(x, kept);
     return scratch -> {
       Tensor restored = scratch.allocate(DType.F32, kept.shape());
       kernels().fromBfloat16(restored, kept);

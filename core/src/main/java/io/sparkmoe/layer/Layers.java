@@ -83,7 +83,7 @@ public interface Layers extends AutoCloseable {
   boolean keepsProducts();
 
   /** Rounds x as the attention core computes with it. */
-  void roundForCore(Tensor x, Scope scope);
+  void roundForCore(Tensor x);
 
   /**
    * Keeps x for the backward.

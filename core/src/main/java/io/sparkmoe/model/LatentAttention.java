@@ -200,9 +200,9 @@ final class LatentAttention {
       keyValue.forward(kv, latentInput);
       kernels.assembleKeyValue(made.key, made.value, kv, keyRope, sequences.cos(), sequences.sin());
     }
-    layers.roundForCore(made.query, scope);
-    layers.roundForCore(made.key, scope);
-    layers.roundForCore(made.value, scope);
+    layers.roundForCore(made.query);
+    layers.roundForCore(made.key);
+    layers.roundForCore(made.value);
     return made;
   }
 

@@ -1,7 +1,6 @@
 package io.sparkmoe.moe;
 
 import io.sparkmoe.kernel.Kernels;
-import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
 
@@ -25,13 +24,7 @@ public final class RoundedGate implements Gate {
   @Override
   public Pending<Routing> route(GateSite site, Tensor x, Tensor valid, Scope scope) {
     Tensor seen = scope.allocate(x.type(), x.shape());
-    if (x.size() > 0) {
-      try (Scope scratch = scope.inner()) {
-        Tensor rounded = scratch.allocate(DType.BF16, x.shape());
-        kernels.toBfloat16(rounded, x);
-        kernels.fromBfloat16(seen, rounded);
-      }
-    }
+    kernels.toBfloat16(seen, x);
     return gate.route(site, seen, valid, scope);
   }
 

@@ -22,7 +22,6 @@ public final class AdamW implements AutoCloseable {
 
   private final TrainConfig config;
   private final Kernels kernels;
-  private final Arena arena;
   private final Parameters firstMoments;
   private final Parameters secondMoments;
   private final List<Run> runs = new ArrayList<>();
@@ -47,7 +46,6 @@ public final class AdamW implements AutoCloseable {
     this.kernels = kernels;
     this.firstMoments = moments(parameters, rank, parts, arena);
     this.secondMoments = moments(parameters, rank, parts, arena);
-    this.arena = arena;
     for (Part part : parts) {
       List<ParameterBlock> blocks = parameters.blocks(part);
       for (int i = 0; i < blocks.size(); i++) {
@@ -113,14 +111,7 @@ public final class AdamW implements AutoCloseable {
               run.part != Part.EXPERT));
     }
     if (config.precision().masterWeights(config.fp8Recipe()) == DType.BF16) {
-      runs.forEach(run -> roundToBfloat16(run.value));
-    }
-  }
-
-  private void roundToBfloat16(Tensor value) {
-    try (Tensor rounded = arena.allocate(DType.BF16, value.size())) {
-      kernels.toBfloat16(rounded, value);
-      kernels.fromBfloat16(value, rounded);
+      runs.forEach(run -> kernels.toBfloat16(run.value, run.value));
     }
   }
 

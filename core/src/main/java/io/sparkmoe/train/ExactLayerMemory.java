@@ -25,9 +25,6 @@ record ExactLayerMemory(AllocationLedger ledger) implements LayerMemory {
   }
 
   @Override
-  public void roundForCore(long elements) {}
-
-  @Override
   public void keep(Frame saved, long elements) {}
 
   @Override

@@ -52,13 +52,6 @@ record Fp8LayerMemory(AllocationLedger ledger, DType operands) implements LayerM
   }
 
   @Override
-  public void roundForCore(long elements) {
-    try (Frame scratch = ledger.open()) {
-      bfloat16(scratch, elements);
-    }
-  }
-
-  @Override
   public void keep(Frame saved, long elements) {
     bfloat16(saved, elements);
   }

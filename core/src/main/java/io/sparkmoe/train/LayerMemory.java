@@ -37,9 +37,6 @@ interface LayerMemory {
   /** {@code Layers.keepsProducts}. */
   boolean keepsProducts();
 
-  /** {@code Layers.roundForCore}. */
-  void roundForCore(long elements);
-
   /** {@code Layers.keep}. */
   void keep(Frame saved, long elements);
 

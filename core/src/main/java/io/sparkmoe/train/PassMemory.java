@@ -281,9 +281,6 @@ final class PassMemory {
     try (Frame scratch = ledger.open()) {
       scratch.words(tokens * heads * (model.qkNopeHeadDim() + model.vHeadDim()));
     }
-    layers.roundForCore(query);
-    layers.roundForCore(query);
-    layers.roundForCore(value);
   }
 
   private void bottleneck(Frame saved, Frame scratch, long tokens, long width) {

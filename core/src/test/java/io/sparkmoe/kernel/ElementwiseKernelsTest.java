@@ -364,6 +364,7 @@ class ElementwiseKernelsTest {
       twins.agree("toBfloat16", 0, (k, t) -> k.toBfloat16(t[0], t[1]), bf16, f32);
       Tensor inF32 = twins.unwritten(ROWS, d);
       twins.agree("toBfloat16 in F32", 0, (k, t) -> k.toBfloat16(t[0], t[1]), inF32, f32);
+      twins.agree("toBfloat16 in place", 0, (k, t) -> k.toBfloat16(t[0], t[0]), f32);
       new ReferenceKernels().toBfloat16(bf16, f32);
       new ReferenceKernels().toBfloat16(inF32, f32);
       assertThat(inF32.toFloatArray()).isEqualTo(bf16.toFloatArray());
