@@ -186,7 +186,24 @@ final class Lanes {
   }
 
   static void copy(ByteBuffer to, int toIndex, ByteBuffer from, int fromIndex, int count) {
-    to.put(toIndex * Float.BYTES, from, fromIndex * Float.BYTES, count * Float.BYTES);
+    int bound = FLOATS.loopBound(count);
+    for (int i = 0; i < bound; i += LENGTH) {
+      store(to, toIndex + i, load(from, fromIndex + i));
+    }
+    for (int i = bound; i < count; i++) {
+      set(to, toIndex + i, get(from, fromIndex + i));
+    }
+  }
+
+  /** {@code sum += x}. */
+  static void add(ByteBuffer sum, int sumIndex, ByteBuffer x, int index, int count) {
+    int bound = FLOATS.loopBound(count);
+    for (int i = 0; i < bound; i += LENGTH) {
+      store(sum, sumIndex + i, load(sum, sumIndex + i).add(load(x, index + i)));
+    }
+    for (int i = bound; i < count; i++) {
+      set(sum, sumIndex + i, get(sum, sumIndex + i) + get(x, index + i));
+    }
   }
 
   /** {@code count} BF16 elements as floats. */

@@ -79,16 +79,10 @@ public final class VectorDecodeKernels implements DecodeKernels {
     DecodeArguments.rotateTail(y, x, cos, sin);
     int r = 2 * cos.cols();
     int heads = y.dim(1);
+    RotaryTurns turns = new RotaryTurns(cos, sin, 1);
     for (int row = 0; row < y.rows(); row++) {
-      VectorRotary.rotate(
-          y.bytes(),
-          (row + 1) * y.cols() - r,
-          x.bytes(),
-          (row + 1) * x.cols() - r,
-          cos,
-          sin,
-          row / heads,
-          1);
+      int to = (row + 1) * y.cols() - r;
+      turns.rotate(y.bytes(), to, x.bytes(), (row + 1) * x.cols() - r, row / heads);
     }
   }
 
@@ -99,6 +93,7 @@ public final class VectorDecodeKernels implements DecodeKernels {
     int latent = weight.size();
     ByteBuffer from = x.bytes();
     ByteBuffer to = y.bytes();
+    RotaryTurns turns = new RotaryTurns(cos, sin, 1);
     for (int m = 0; m < x.rows(); m++) {
       int at = m * x.cols();
       double squares = VectorRows.dot(from, at, from, at, latent);
@@ -110,7 +105,7 @@ public final class VectorDecodeKernels implements DecodeKernels {
           weight.bytes(),
           (float) (1 / Math.sqrt(squares / latent + eps)),
           latent);
-      VectorRotary.rotate(to, at + latent, from, at + latent, cos, sin, m, 1);
+      turns.rotate(to, at + latent, from, at + latent, m);
     }
   }
 

@@ -17,122 +17,124 @@ final class VectorRotary {
 
   void query(Tensor query, Tensor q, Tensor cos, Tensor sin) {
     AttentionShape shape = AttentionShape.ofQuery(query, q, cos, sin);
+    RotaryTurns turns = new RotaryTurns(cos, sin, 1);
+    ByteBuffer byHead = query.bytes();
+    ByteBuffer byToken = q.bytes();
     int n = shape.plain();
-    forEachHeadRow(
+    int width = shape.keySize();
+    forEachToken(
         shape,
-        (head, token, position, byHead) -> {
-          int from = (token * shape.heads() + head) * shape.keySize();
-          int to = byHead * shape.keySize();
-          Lanes.copy(query.bytes(), to, q.bytes(), from, n);
-          rotate(query.bytes(), to + n, q.bytes(), from + n, cos, sin, position, 1);
+        (token, position, headRow) -> {
+          int from = token * shape.heads() * width;
+          for (int h = 0; h < shape.heads(); h++, from += width) {
+            int to = (headRow + h * shape.length()) * width;
+            Lanes.copy(byHead, to, byToken, from, n);
+            turns.rotate(byHead, to + n, byToken, from + n, position);
+          }
         });
   }
 
   void queryBackward(Tensor dq, Tensor dQuery, Tensor cos, Tensor sin) {
     AttentionShape shape = AttentionShape.ofQuery(dQuery, dq, cos, sin);
+    RotaryTurns turns = new RotaryTurns(cos, sin, -1);
+    ByteBuffer byHead = dQuery.bytes();
+    ByteBuffer byToken = dq.bytes();
     int n = shape.plain();
-    forEachHeadRow(
+    int width = shape.keySize();
+    forEachToken(
         shape,
-        (head, token, position, byHead) -> {
-          int to = (token * shape.heads() + head) * shape.keySize();
-          int from = byHead * shape.keySize();
-          Lanes.copy(dq.bytes(), to, dQuery.bytes(), from, n);
-          rotate(dq.bytes(), to + n, dQuery.bytes(), from + n, cos, sin, position, -1);
+        (token, position, headRow) -> {
+          int to = token * shape.heads() * width;
+          for (int h = 0; h < shape.heads(); h++, to += width) {
+            int from = (headRow + h * shape.length()) * width;
+            Lanes.copy(byToken, to, byHead, from, n);
+            turns.rotate(byToken, to + n, byHead, from + n, position);
+          }
         });
   }
 
   void keyValue(Tensor key, Tensor value, Tensor kv, Tensor keyRope, Tensor cos, Tensor sin) {
     AttentionShape shape = AttentionShape.ofKeyValue(key, value, kv, keyRope, cos, sin);
+    RotaryTurns turns = new RotaryTurns(cos, sin, 1);
+    ByteBuffer keys = key.bytes();
+    ByteBuffer values = value.bytes();
+    ByteBuffer byToken = kv.bytes();
+    ByteBuffer rope = keyRope.bytes();
     int n = shape.plain();
+    int r = shape.rotary();
     int v = shape.valueSize();
-    forEachHeadRow(
+    forEachToken(
         shape,
-        (head, token, position, byHead) -> {
-          int from = (token * shape.heads() + head) * (n + v);
-          int to = byHead * shape.keySize();
-          Lanes.copy(key.bytes(), to, kv.bytes(), from, n);
-          Lanes.copy(value.bytes(), byHead * v, kv.bytes(), from + n, v);
-          rotate(
-              key.bytes(), to + n, keyRope.bytes(), token * shape.rotary(), cos, sin, position, 1);
+        (token, position, headRow) -> {
+          int from = token * shape.heads() * (n + v);
+          int rotated = headRow * (n + r) + n;
+          turns.rotate(keys, rotated, rope, token * r, position);
+          for (int h = 0; h < shape.heads(); h++, from += n + v) {
+            int row = headRow + h * shape.length();
+            Lanes.copy(keys, row * (n + r), byToken, from, n);
+            Lanes.copy(values, row * v, byToken, from + n, v);
+            if (h > 0) {
+              Lanes.copy(keys, row * (n + r) + n, keys, rotated, r);
+            }
+          }
         });
   }
 
   void keyValueBackward(
       Tensor dkv, Tensor dKeyRope, Tensor dKey, Tensor dValue, Tensor cos, Tensor sin) {
     AttentionShape shape = AttentionShape.ofKeyValue(dKey, dValue, dkv, dKeyRope, cos, sin);
+    RotaryTurns turns = new RotaryTurns(cos, sin, -1);
+    ByteBuffer keys = dKey.bytes();
+    ByteBuffer values = dValue.bytes();
+    ByteBuffer byToken = dkv.bytes();
+    ByteBuffer rope = dKeyRope.bytes();
     int n = shape.plain();
     int r = shape.rotary();
     int v = shape.valueSize();
-    forEachHeadRow(
+    forEachToken(
         shape,
-        (head, token, position, byHead) -> {
-          int to = (token * shape.heads() + head) * (n + v);
-          int from = byHead * shape.keySize();
-          Lanes.copy(dkv.bytes(), to, dKey.bytes(), from, n);
-          Lanes.copy(dkv.bytes(), to + n, dValue.bytes(), byHead * v, v);
-          // forward: every head got the same rotated key; so its gradient is the sum over heads,
-          // rotated back at the last
-          ByteBuffer rope = dKeyRope.bytes();
-          if (head == 0) {
-            Lanes.copy(rope, token * r, dKey.bytes(), from + n, r);
-          } else {
-            for (int i = 0; i < r; i++) {
-              Lanes.set(
-                  rope,
-                  token * r + i,
-                  Lanes.get(rope, token * r + i) + Lanes.get(dKey.bytes(), from + n + i));
+        (token, position, headRow) -> {
+          int to = token * shape.heads() * (n + v);
+          for (int h = 0; h < shape.heads(); h++, to += n + v) {
+            int row = headRow + h * shape.length();
+            Lanes.copy(byToken, to, keys, row * (n + r), n);
+            Lanes.copy(byToken, to + n, values, row * v, v);
+            // forward: every head got the same rotated key; so its gradient is the sum over heads,
+            // rotated back at the last
+            if (h == 0) {
+              Lanes.copy(rope, token * r, keys, row * (n + r) + n, r);
+            } else {
+              Lanes.add(rope, token * r, keys, row * (n + r) + n, r);
             }
           }
-          if (head == shape.heads() - 1) {
-            rotate(rope, token * r, rope, token * r, cos, sin, position, -1);
-          }
+          turns.rotate(rope, token * r, rope, token * r, position);
         });
   }
 
-  /** Visits the heads of a token in ascending order on one thread. */
-  private void forEachHeadRow(AttentionShape shape, AttentionShape.HeadRow visitor) {
-    int tokens = shape.batch() * shape.length();
-    int grain = Pieces.rowGrain(shape.heads() * (shape.keySize() + shape.valueSize()));
+  /** Visits a token. */
+  @FunctionalInterface
+  private interface TokenVisitor {
+
+    /**
+     * @param position within its sequence
+     * @param headRow row of its first head in tensors by head (B, H, S, *); the others lie S rows
+     *     apart
+     */
+    void visit(int token, int position, int headRow);
+  }
+
+  private void forEachToken(AttentionShape shape, TokenVisitor visitor) {
+    int length = shape.length();
     Pieces.forEach(
         parallel,
-        tokens,
-        grain,
+        shape.batch() * length,
+        Pieces.rowGrain(shape.heads() * (shape.keySize() + shape.valueSize())),
         (first, end) -> {
           for (int token = first; token < end; token++) {
-            int sequence = token / shape.length();
-            int position = token % shape.length();
-            for (int head = 0; head < shape.heads(); head++) {
-              visitor.visit(
-                  head,
-                  token,
-                  position,
-                  (sequence * shape.heads() + head) * shape.length() + position);
-            }
+            int sequence = token / length;
+            int position = token % length;
+            visitor.visit(token, position, sequence * shape.heads() * length + position);
           }
         });
-  }
-
-  /**
-   * (a, b) -> (a cos - b sin, a sin + b cos) over interleaved pairs; {@code sign} -1 turns back.
-   * May be in place.
-   */
-  static void rotate(
-      ByteBuffer y,
-      int yStart,
-      ByteBuffer x,
-      int xStart,
-      Tensor cos,
-      Tensor sin,
-      int position,
-      int sign) {
-    int pairs = cos.cols();
-    for (int i = 0; i < pairs; i++) {
-      float a = Lanes.get(x, xStart + 2 * i);
-      float b = Lanes.get(x, xStart + 2 * i + 1);
-      float c = cos.getFloat(position * pairs + i);
-      float s = sign * sin.getFloat(position * pairs + i);
-      Lanes.set(y, yStart + 2 * i, a * c - b * s);
-      Lanes.set(y, yStart + 2 * i + 1, a * s + b * c);
-    }
   }
 }
