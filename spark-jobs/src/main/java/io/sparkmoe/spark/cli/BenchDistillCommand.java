@@ -64,8 +64,10 @@ final class BenchDistillCommand implements Callable<Integer> {
   @Option(
       names = "--seeds",
       paramLabel = "N",
-      defaultValue = "3",
-      description = "Students of each loss (default: ${DEFAULT-VALUE}).")
+      defaultValue = "9",
+      description =
+          "Students of each loss; three differ from each other by more than two losses do"
+              + " (default: ${DEFAULT-VALUE}).")
   private int seeds;
 
   @Option(
