@@ -145,7 +145,8 @@ public class ScoringBenchmark {
             config.numGroups(),
             config.topGroups(),
             config.normTopkProb(),
-            config.routedScalingFactor());
+            config.routedScalingFactor(),
+            true);
     ExpertPlacement placement = new ExpertPlacement(config.numRoutedExperts(), 1);
     ExchangeDispatcher dispatcher =
         new ExchangeDispatcher(alone.rank(0), placement, kernels, Wire.FP32, Wire.FP32);

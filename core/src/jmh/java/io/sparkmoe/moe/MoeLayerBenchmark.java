@@ -95,7 +95,7 @@ public class MoeLayerBenchmark {
   private MixtureOfExperts layer(Kernels kernels, GateWeights gate, Weight gateUp, Weight down) {
     Layers layers = new ExactLayers(kernels);
     return new MixtureOfExperts(
-        new LocalGate(new RouterConfig(K, 8, 4, true, 2.5), Map.of(0, gate), kernels),
+        new LocalGate(new RouterConfig(K, 8, 4, true, 2.5, true), Map.of(0, gate), kernels),
         new ExchangeDispatcher(
             group.rank(0), new ExpertPlacement(experts, 1), kernels, Wire.FP32, Wire.FP32),
         layers,

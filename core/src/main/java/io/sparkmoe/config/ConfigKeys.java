@@ -182,7 +182,10 @@ public final class ConfigKeys {
         "grad_clip");
     table.number("mtp_loss_weight", 0.3, "Weight of the MTP loss, shared by the modules.");
     table.number(
-        "balance_loss_alpha", 1e-4, "Factor of the sequence-wise balance loss.", "aux_loss_alpha");
+        "balance_loss_alpha",
+        1e-4,
+        "Factor of the sequence-wise balance loss; 0 = none.",
+        "aux_loss_alpha");
     table.number("bias_update_rate", 0.003, "Step of the experts' selection bias.");
     table.add(
         "seed",

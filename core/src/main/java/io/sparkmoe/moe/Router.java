@@ -24,7 +24,8 @@ final class Router {
    *
    * @param x input, (T, D)
    * @param scores s, (T, E)
-   * @param frequency f, how often each sequence prefers each expert over even shares, (B, E)
+   * @param frequency f, how often each sequence prefers each expert over even shares, (B, E); null
+   *     without a balance loss
    * @param valid I32 (B), tokens before the padding of each sequence
    * @param routing the decision
    */
@@ -51,8 +52,12 @@ final class Router {
     kernels.sigmoid(scores, scores);
     kernels.selectExperts(ids, scores, weights.bias(), config.numGroups(), config.topGroups());
     kernels.routingWeights(chosen, scores, ids, config.normalise(), config.scale());
-    Tensor frequency = scope.allocate(type, valid.size(), numExperts());
-    double balanceLoss = kernels.balanceLoss(frequency, scores, valid, config.topK());
+    Tensor frequency = null;
+    double balanceLoss = 0;
+    if (config.balanceLoss()) {
+      frequency = scope.allocate(type, valid.size(), numExperts());
+      balanceLoss = kernels.balanceLoss(frequency, scores, valid, config.topK());
+    }
     return new Saved(x, scores, frequency, valid, new Routing(ids, chosen, balanceLoss));
   }
 
@@ -61,9 +66,15 @@ final class Router {
    *
    * @param dx gradient of x, (T, D), written
    * @param dWeights gradient of the routing weights, (T, K)
-   * @param balanceGradientScale factor of a sequence's balance loss in the total loss
+   * @param balanceGradientScale factor of a sequence's balance loss in the total loss, zero where
+   *     there is none
    */
   void backward(Tensor dx, Tensor dWeights, Saved saved, double balanceGradientScale, Scope scope) {
+    if (balanceGradientScale != 0 && !config.balanceLoss()) {
+      throw new IllegalArgumentException(
+          "this router computes no balance loss, so its gradient's scale must be 0, got "
+              + balanceGradientScale);
+    }
     try (Scope scratch = scope.inner()) {
       Tensor scores = saved.scores;
       Tensor dScores = scratch.zeros(scores.type(), scores.shape());

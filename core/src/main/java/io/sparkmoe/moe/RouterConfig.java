@@ -8,6 +8,7 @@ package io.sparkmoe.moe;
  * @param topGroups groups that a token may use
  * @param normalise whether the weights of a token's experts are divided by their sum
  * @param scale factor of the weights, after that
+ * @param balanceLoss whether the sequence-wise balance loss is computed; else it is zero
  */
 public record RouterConfig(
-    int topK, int numGroups, int topGroups, boolean normalise, double scale) {}
+    int topK, int numGroups, int topGroups, boolean normalise, double scale, boolean balanceLoss) {}

@@ -84,7 +84,7 @@ final class CheckpointModel implements AutoCloseable {
     opened.add(layers);
     return new LanguageModel(
         parameters,
-        precision.gate(Gates.local(parameters, gateKernels.apply(kernels)), kernels),
+        precision.gate(Gates.local(parameters, true, gateKernels.apply(kernels)), kernels),
         new ExchangeDispatcher(communicator, parameters.placement(), kernels, Wire.FP32, Wire.FP32),
         layers,
         new PhaseClock(Phase.TRUNK));

@@ -55,7 +55,7 @@ final class DriverGates implements GateRole {
         gradients.get(rank).add(arena.zeros(DType.F32, block.gradient().size()));
       }
       Map<Integer, GateWeights> weights = weightsOf(gradients.get(rank));
-      gates.add(new LocalGate(Gates.routerConfig(model), weights, engine.kernels()));
+      gates.add(new LocalGate(owner.routerConfig(), weights, engine.kernels()));
     }
     this.server =
         new GateServer(

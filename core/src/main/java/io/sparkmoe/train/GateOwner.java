@@ -6,6 +6,7 @@ import io.sparkmoe.model.ParameterBlock;
 import io.sparkmoe.model.Parameters;
 import io.sparkmoe.model.Part;
 import io.sparkmoe.moe.LoadBalancer;
+import io.sparkmoe.moe.RouterConfig;
 import io.sparkmoe.parallel.ExpertPlacement;
 import io.sparkmoe.tensor.Arena;
 import io.sparkmoe.tensor.DType;
@@ -44,6 +45,10 @@ final class GateOwner implements AutoCloseable {
 
   AdamW optimizer() {
     return optimizer;
+  }
+
+  RouterConfig routerConfig() {
+    return Gates.routerConfig(model, train.hasBalanceLoss());
   }
 
   /** One block (E*D) for each MoE layer, in layer order. */

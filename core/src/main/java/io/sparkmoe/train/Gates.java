@@ -15,18 +15,20 @@ final class Gates {
 
   private Gates() {}
 
-  static RouterConfig routerConfig(ModelConfig model) {
+  static RouterConfig routerConfig(ModelConfig model, boolean balanceLoss) {
     return new RouterConfig(
         model.numExpertsPerTok(),
         model.numGroups(),
         model.topGroups(),
         model.normTopkProb(),
-        model.routedScalingFactor());
+        model.routedScalingFactor(),
+        balanceLoss);
   }
 
   /** A gate over the weights, gradients and selection biases held in {@code parameters}. */
-  static LocalGate local(Parameters parameters, Kernels kernels) {
-    return new LocalGate(routerConfig(parameters.config()), weights(parameters), kernels);
+  static LocalGate local(Parameters parameters, boolean balanceLoss, Kernels kernels) {
+    RouterConfig router = routerConfig(parameters.config(), balanceLoss);
+    return new LocalGate(router, weights(parameters), kernels);
   }
 
   /** Weights by MoE layer. */

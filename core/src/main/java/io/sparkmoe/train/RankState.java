@@ -60,13 +60,17 @@ final class RankState implements AutoCloseable {
     Set<Part> held = gateHere ? EnumSet.allOf(Part.class) : OPTIMIZED;
     this.parameters = Parameters.allocate(model, placement, rank, held, DType.F32, true, arena);
     this.optimizer = new AdamW(config.train(), parameters, rank, OPTIMIZED, kernels, arena);
-    this.localGate = gateHere ? Gates.local(parameters, kernels) : null;
+    this.localGate =
+        gateHere ? Gates.local(parameters, config.train().hasBalanceLoss(), kernels) : null;
     Precision precision = config.train().precision();
     Gate gate =
         gateHere
             ? precision.gate(localGate, kernels)
             : new RemoteGate(
-                communicator, Gates.routerConfig(model), precision.gateWire(), kernels);
+                communicator,
+                Gates.routerConfig(model, config.train().hasBalanceLoss()),
+                precision.gateWire(),
+                kernels);
     ExchangeDispatcher dispatcher =
         new ExchangeDispatcher(
             communicator, placement, kernels, cluster.dispatchWire(), cluster.combineWire());

@@ -14,7 +14,8 @@ import java.util.Map;
  * @param loss main + mtp_loss_weight * MTP + balance_loss_alpha * balance
  * @param mainLoss mean next-token loss, nats
  * @param mtpLoss mean over MTP modules of their mean loss, nats; 0 without modules
- * @param balanceLoss mean over sequences of the balance loss summed over MoE layers, before alpha
+ * @param balanceLoss mean over sequences of the balance loss summed over MoE layers, before alpha;
+ *     0 where alpha is
  * @param gradNorm global gradient norm before clipping
  * @param learningRate of this step
  * @param tokensPerSecond of this step, evaluation and checkpoint excluded

@@ -112,6 +112,11 @@ public record TrainConfig(
     return (long) batchSequences * seqLen;
   }
 
+  /** Whether there is a balance loss to compute. */
+  public boolean hasBalanceLoss() {
+    return balanceLossAlpha > 0;
+  }
+
   /** The same with another number of steps. */
   public TrainConfig withSteps(int otherSteps) {
     return new TrainConfig(

@@ -110,7 +110,8 @@ public final class TinyModel implements AutoCloseable {
             config.numGroups(),
             config.topGroups(),
             config.normTopkProb(),
-            config.routedScalingFactor());
+            config.routedScalingFactor(),
+            true);
     return new LocalGate(router, weights, kernels);
   }
 

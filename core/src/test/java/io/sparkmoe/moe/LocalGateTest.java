@@ -65,7 +65,7 @@ class LocalGateTest {
   }
 
   private static RouterConfig config(int topK, int numGroups, int topGroups) {
-    return new RouterConfig(topK, numGroups, topGroups, true, 1);
+    return new RouterConfig(topK, numGroups, topGroups, true, 1, true);
   }
 
   private static double sigmoid(double x) {
@@ -75,7 +75,7 @@ class LocalGateTest {
   /** The bias decides who is chosen and never what the chosen weigh. */
   @Test
   void weightsComeFromTheUnbiasedScores() {
-    LocalGate gate = gate(new RouterConfig(2, 1, 1, true, 2.5), 0, 0, 1, 0);
+    LocalGate gate = gate(new RouterConfig(2, 1, 1, true, 2.5, true), 0, 0, 1, 0);
     Routing routing = route(gate, tensor(new double[] {2, 1, -1, 0}), 1);
     assertThat(routing.ids().toIntArray()).containsExactly(0, 2);
     double sum = sigmoid(2) + sigmoid(-1);
@@ -86,7 +86,7 @@ class LocalGateTest {
   /** (s + b) - b in FP32 would give zero for a small score under a large bias. */
   @Test
   void aTinyScoreUnderALargeBiasKeepsItsWeight() {
-    LocalGate gate = gate(new RouterConfig(1, 1, 1, false, 1), 0, 12);
+    LocalGate gate = gate(new RouterConfig(1, 1, 1, false, 1, true), 0, 12);
     Routing routing = route(gate, tensor(new double[] {3, -18}), 1);
     assertThat(routing.ids().toIntArray()).containsExactly(1);
     assertThat(routing.weights().get(0)).isCloseTo(sigmoid(-18), within(1e-14));
@@ -131,6 +131,18 @@ class LocalGateTest {
             new double[] {0, 0, 2, 0},
             new double[] {0, 0, 0, 2});
     assertThat(route(gate, x, 4).balanceLoss()).isCloseTo(1, within(1e-6));
+  }
+
+  @Test
+  void withoutABalanceLossTheDecisionsAreTheSame() {
+    double[] bias = {0.1, 0, -0.2, 0};
+    Tensor x = tensor(new double[] {2, 1, -1, 0}, new double[] {0, 2, 2, 1});
+    Routing with = route(gate(new RouterConfig(2, 2, 1, true, 2.5, true), bias), x, 2);
+    Routing without = route(gate(new RouterConfig(2, 2, 1, true, 2.5, false), bias), x, 2);
+    assertThat(without.ids().toIntArray()).isEqualTo(with.ids().toIntArray());
+    assertThat(without.weights().toFloatArray()).isEqualTo(with.weights().toFloatArray());
+    assertThat(with.balanceLoss()).isPositive();
+    assertThat(without.balanceLoss()).isZero();
   }
 
   /**

@@ -29,7 +29,7 @@ class MixtureOfExpertsTest {
   private static final long SEED = Long.getLong("moe.seed", 42);
   private static final int E = 8;
   private static final int D = 6;
-  private static final RouterConfig ROUTER = new RouterConfig(3, 4, 2, true, 1);
+  private static final RouterConfig ROUTER = new RouterConfig(3, 4, 2, true, 1, true);
 
   private final Kernels kernels = new ReferenceKernels();
   private final Layers layers = new ExactLayers(kernels);

@@ -46,7 +46,7 @@ class RemoteGateTest {
   private static final int K = 2;
   private static final int B = 2;
   private static final int T = 10;
-  private static final RouterConfig CONFIG = new RouterConfig(K, 4, 2, true, 2.5);
+  private static final RouterConfig CONFIG = new RouterConfig(K, 4, 2, true, 2.5, true);
   private static final GateSite TRAINING = new GateSite(4, 1, LAYER, true);
   private static final GateSite EVALUATION = new GateSite(4, 2, LAYER, false);
 

@@ -73,20 +73,18 @@ class LocalTrainingTest {
     }
   }
 
-  @Test
+  @ParameterizedTest
+  @ValueSource(doubles = {1e-3, 0})
   @DisplayName("a gate on the driver and one on the executors end with the same weights")
-  void gatePlacementsAgree() throws Exception {
+  void gatePlacementsAgree(double balanceLossAlpha) throws Exception {
+    TinyRun run = new TinyRun().ranks(2).with("balance_loss_alpha", balanceLossAlpha);
     String executor =
-        new TinyRun()
-            .ranks(2)
-            .gate(GatePlacement.EXECUTOR)
-            .in(folder.resolve("e"))
-            .run()
-            .weightsSha256();
-    RunResult driver =
-        new TinyRun().ranks(2).gate(GatePlacement.DRIVER).in(folder.resolve("d")).run();
+        run.gate(GatePlacement.EXECUTOR).in(folder.resolve("e")).run().weightsSha256();
+    RunResult driver = run.gate(GatePlacement.DRIVER).in(folder.resolve("d")).run();
     assertThat(driver.weightsSha256()).isEqualTo(executor);
     assertThat(driver.metrics()).allSatisfy(step -> assertThat(step.gateWaitShare()).isPositive());
+    assertThat(driver.metrics())
+        .allSatisfy(step -> assertThat(step.balanceLoss() > 0).isEqualTo(balanceLossAlpha > 0));
   }
 
   @Test

@@ -195,11 +195,12 @@ class RankMemoryTest {
               config.train().seqLen(), config.model().numMtpModules(), config.distill());
       double[] mtp = new double[config.model().numMtpModules()];
       Arrays.fill(mtp, 1e-4);
+      LossScales scales = new LossScales(1e-3, mtp, config.train().balanceLossAlpha());
       for (int step = 1; step <= 2; step++) {
         List<TokenRow> own = taught(config, end.rank(), end.size(), step, teacher);
         try (Scope scope = arena.scope()) {
           TokenBatch batch = assembler.assemble(own, scope);
-          state.model().train(step, 0, batch, new LossScales(1e-3, mtp, 1e-4), arena);
+          state.model().train(step, 0, batch, scales, arena);
         }
         state.reduceGradients(step);
         state.resetGate();
