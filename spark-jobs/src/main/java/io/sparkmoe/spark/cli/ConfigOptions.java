@@ -3,6 +3,7 @@ package io.sparkmoe.spark.cli;
 import io.sparkmoe.config.ConfigResolver;
 import io.sparkmoe.config.Presets;
 import io.sparkmoe.io.Store;
+import io.sparkmoe.spark.data.HadoopSettings;
 import io.sparkmoe.spark.data.HadoopStore;
 import java.io.IOException;
 import java.util.ArrayList;
@@ -53,7 +54,7 @@ final class ConfigOptions {
   /** Whether a path on any file system that Hadoop knows is a file, and no folder. */
   static boolean isFile(String location) throws IOException {
     Path path = new Path(location);
-    FileSystem files = path.getFileSystem(new Configuration());
+    FileSystem files = path.getFileSystem(HadoopSettings.current());
     return files.exists(path) && files.getFileStatus(path).isFile();
   }
 
@@ -75,7 +76,7 @@ final class ConfigOptions {
     if (location.isBlank()) {
       throw unreadable("no such " + what, "an empty name", expected);
     }
-    Configuration hadoop = new Configuration();
+    Configuration hadoop = HadoopSettings.current();
     Path path = new Path(location);
     FileSystem files = path.getFileSystem(hadoop);
     if (!files.exists(path)) {

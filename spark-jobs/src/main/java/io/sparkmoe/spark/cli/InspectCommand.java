@@ -6,13 +6,13 @@ import io.sparkmoe.config.ConfigResolver;
 import io.sparkmoe.config.Presets;
 import io.sparkmoe.config.ResolvedConfig;
 import io.sparkmoe.io.Store;
+import io.sparkmoe.spark.data.HadoopSettings;
 import io.sparkmoe.spark.data.HadoopStore;
 import io.sparkmoe.train.RunConfig;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.util.List;
 import java.util.concurrent.Callable;
-import org.apache.hadoop.conf.Configuration;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -94,7 +94,7 @@ final class InspectCommand implements Callable<Integer> {
   }
 
   private Inspection ofFolder() throws IOException {
-    try (Store store = HadoopStore.open(subject, new Configuration())) {
+    try (Store store = HadoopStore.open(subject, HadoopSettings.current())) {
       if (CheckpointReader.isCommitted(store, "")) {
         return ofCheckpoint(store, "");
       }

@@ -8,6 +8,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import java.util.StringJoiner;
+import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.api.java.JavaPairRDD;
 import org.apache.spark.api.java.JavaRDD;
 import org.apache.spark.api.java.JavaSparkContext;
@@ -34,6 +35,15 @@ public final class PromptReader {
   public PromptReader(SparkSession spark) {
     this.spark = spark;
     this.context = JavaSparkContext.fromSparkContext(spark.sparkContext());
+  }
+
+  /**
+   * Looks for files without a Spark session, which takes seconds to start.
+   *
+   * @throws BadInputException when one is missing or all are empty
+   */
+  public static void requireFiles(List<String> inputs, Configuration hadoop) throws IOException {
+    InputFiles.list(inputs, hadoop);
   }
 
   /** Prompts as lines of {@link Prompt#toJson}; blank ones are left out. */

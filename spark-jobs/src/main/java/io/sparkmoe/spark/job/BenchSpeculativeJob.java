@@ -9,6 +9,7 @@ import io.sparkmoe.infer.GenerationRequest;
 import io.sparkmoe.infer.HeldOutLoss;
 import io.sparkmoe.infer.TextGenerator;
 import io.sparkmoe.infer.WeightFormat;
+import io.sparkmoe.spark.data.HadoopSettings;
 import io.sparkmoe.spark.data.TokenDataset;
 import java.io.IOException;
 import java.io.PrintStream;
@@ -40,7 +41,7 @@ public final class BenchSpeculativeJob {
 
   /** Prints one JSON object for each format. */
   public void run() throws IOException {
-    Configuration hadoop = new Configuration();
+    Configuration hadoop = HadoopSettings.current();
     TokenDataset dataset = TokenDataset.open(options.data(), hadoop);
     List<TokenRow> rows = dataset.readLocally(TokenDataset.VALIDATION);
     List<GenerationRequest> requests = requests(rows, dataset.location());

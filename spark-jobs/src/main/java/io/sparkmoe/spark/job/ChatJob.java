@@ -4,6 +4,7 @@ import io.sparkmoe.data.Tokenizer;
 import io.sparkmoe.infer.ChatSession;
 import io.sparkmoe.infer.Generation;
 import io.sparkmoe.infer.TextGenerator;
+import io.sparkmoe.spark.data.HadoopSettings;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStream;
@@ -11,7 +12,6 @@ import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.util.regex.Pattern;
-import org.apache.hadoop.conf.Configuration;
 
 /**
  * {@code moe chat}: a conversation in a terminal, line by line, in this process. {@code /reset}
@@ -41,7 +41,7 @@ public final class ChatJob {
 
   /** Talks until the user leaves. */
   public void run() throws IOException {
-    try (ModelFolder folder = ModelFolder.open(options.checkpoint(), new Configuration());
+    try (ModelFolder folder = ModelFolder.open(options.checkpoint(), HadoopSettings.current());
         Tokenizer tokenizer = folder.openTokenizer()) {
       folder.notes().forEach(note -> err.println("note: " + note));
       TextGenerator.requireVocabulary(folder.model(), tokenizer);

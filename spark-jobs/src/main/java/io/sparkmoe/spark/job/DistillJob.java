@@ -3,6 +3,7 @@ package io.sparkmoe.spark.job;
 import io.sparkmoe.config.ResolvedConfig;
 import io.sparkmoe.data.Tokenizer;
 import io.sparkmoe.spark.data.DistillationDataset;
+import io.sparkmoe.spark.data.HadoopSettings;
 import io.sparkmoe.spark.data.TokenizerSpec;
 import io.sparkmoe.train.DistillConfig;
 import io.sparkmoe.train.RunConfig;
@@ -33,7 +34,7 @@ public final class DistillJob {
    */
   public TrainJob.Trained run() throws IOException, InterruptedException {
     TrainingRun run = new TrainingRun("moe distill", options.training(), err);
-    Configuration hadoop = new Configuration();
+    Configuration hadoop = HadoopSettings.current();
     DistillationDataset.Folder folder =
         new DistillationDataset.Folder(options.training().data(), hadoop);
     try (Tokenizer tokenizer = tokenizer(folder, hadoop)) {

@@ -9,6 +9,7 @@ import io.sparkmoe.layer.Fp8Recipe;
 import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.report.ExpertUse;
 import io.sparkmoe.spark.cluster.Preflight;
+import io.sparkmoe.spark.data.HadoopSettings;
 import io.sparkmoe.spark.data.HadoopStore;
 import io.sparkmoe.spark.data.TokenDataset;
 import io.sparkmoe.train.CheckpointEvaluation;
@@ -40,7 +41,7 @@ public final class EvaluateJob {
 
   /** Prints one JSON object on its last line. */
   public void run() throws IOException {
-    Configuration hadoop = new Configuration();
+    Configuration hadoop = HadoopSettings.current();
     TokenDataset dataset = TokenDataset.open(options.data(), hadoop);
     try (Store store = HadoopStore.open(options.checkpoint(), hadoop);
         CheckpointReader checkpoint = CheckpointFolder.open(store, options.checkpoint(), out)) {

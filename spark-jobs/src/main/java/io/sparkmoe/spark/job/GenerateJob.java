@@ -10,12 +10,12 @@ import io.sparkmoe.infer.GenerationRequest;
 import io.sparkmoe.infer.GenerationSpeed;
 import io.sparkmoe.infer.TextGenerator;
 import io.sparkmoe.model.ModelConfig;
+import io.sparkmoe.spark.data.HadoopSettings;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
-import org.apache.hadoop.conf.Configuration;
 
 /** {@code moe generate}: continues prompts with a trained model, in this process. */
 public final class GenerateJob {
@@ -34,7 +34,7 @@ public final class GenerateJob {
 
   /** Prints the texts, or one JSON object for each. */
   public void run() throws IOException {
-    try (ModelFolder folder = ModelFolder.open(options.checkpoint(), new Configuration());
+    try (ModelFolder folder = ModelFolder.open(options.checkpoint(), HadoopSettings.current());
         Tokenizer tokenizer = folder.openTokenizer()) {
       folder.notes().forEach(note -> err.println("note: " + note));
       // Everything that can be refused is, before the weights are read.

@@ -8,6 +8,7 @@ import io.sparkmoe.data.TokenRow;
 import io.sparkmoe.io.Store;
 import io.sparkmoe.model.Parameters;
 import io.sparkmoe.model.Part;
+import io.sparkmoe.spark.data.HadoopSettings;
 import io.sparkmoe.spark.data.HadoopStore;
 import io.sparkmoe.spark.data.TokenDataset;
 import io.sparkmoe.train.CheckpointState;
@@ -43,7 +44,7 @@ public final class GradientBenchJob {
 
   /** Prints a table, and one JSON object on its last line. */
   public void run() throws IOException {
-    Configuration hadoop = new Configuration();
+    Configuration hadoop = HadoopSettings.current();
     TokenDataset dataset = TokenDataset.open(options.data(), hadoop);
     try (Store store = HadoopStore.open(options.checkpoint(), hadoop);
         CheckpointReader checkpoint = CheckpointFolder.open(store, options.checkpoint(), out)) {

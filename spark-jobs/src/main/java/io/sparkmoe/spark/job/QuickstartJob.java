@@ -4,6 +4,7 @@ import io.sparkmoe.io.Store;
 import io.sparkmoe.report.RunReport.Line;
 import io.sparkmoe.spark.data.DocumentFormat;
 import io.sparkmoe.spark.data.EuroparlCorpus;
+import io.sparkmoe.spark.data.HadoopSettings;
 import io.sparkmoe.spark.data.HadoopStore;
 import io.sparkmoe.spark.data.SourceRule;
 import io.sparkmoe.spark.data.TokenDataset;
@@ -56,7 +57,7 @@ public final class QuickstartJob {
    *     before anything is written
    */
   public void run() throws IOException, InterruptedException {
-    Configuration hadoop = new Configuration();
+    Configuration hadoop = HadoopSettings.current();
     RunConfig config = options.config().toRunConfig();
     try (Store run = HadoopStore.open(options.out(), hadoop)) {
       boolean reported = run.exists(RunFolder.REPORT_FILE);

@@ -22,6 +22,7 @@ import io.sparkmoe.io.Store;
 import io.sparkmoe.model.Parameters;
 import io.sparkmoe.model.Part;
 import io.sparkmoe.spark.data.DistillationFiles;
+import io.sparkmoe.spark.data.HadoopSettings;
 import io.sparkmoe.spark.data.HadoopStore;
 import io.sparkmoe.train.CheckpointEvaluation;
 import io.sparkmoe.train.CheckpointState;
@@ -47,7 +48,6 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
 
 /**
@@ -100,9 +100,10 @@ public final class StudyJob {
     }
     int threads =
         options.threads() > 0 ? options.threads() : Runtime.getRuntime().availableProcessors();
-    try (Store folder = HadoopStore.open(options.out(), new Configuration());
-        Store ofTeacher = HadoopStore.open(options.out() + "/" + TEACHER, new Configuration());
-        Store ofRows = HadoopStore.open(options.out() + "/" + TAUGHT, new Configuration())) {
+    try (Store folder = HadoopStore.open(options.out(), HadoopSettings.current());
+        Store ofTeacher =
+            HadoopStore.open(options.out() + "/" + TEACHER, HadoopSettings.current());
+        Store ofRows = HadoopStore.open(options.out() + "/" + TAUGHT, HadoopSettings.current())) {
       requireNoOther(folder);
       double teacherNats = teacherNats(teacher, text, ofTeacher, threads);
       err.printf(Locale.ROOT, "teacher: %.4f nats on held-out text%n", teacherNats);
@@ -143,7 +144,7 @@ public final class StudyJob {
 
   private static String read(String location) throws IOException {
     Path path = new Path(location);
-    try (InputStream in = path.getFileSystem(new Configuration()).open(path)) {
+    try (InputStream in = path.getFileSystem(HadoopSettings.current()).open(path)) {
       return new String(in.readAllBytes(), StandardCharsets.UTF_8);
     } catch (FileNotFoundException e) {
       throw new IllegalArgumentException(
@@ -253,7 +254,7 @@ public final class StudyJob {
     List<TokenRow> stored = new ArrayList<>();
     DistillationFiles.read(
         ofRows,
-        new Configuration(),
+        HadoopSettings.current(),
         row -> stored.add(TaughtRow.withTeacher(text.train().get(stored.size()), row)));
     return new Taught(stored, read.get(1));
   }

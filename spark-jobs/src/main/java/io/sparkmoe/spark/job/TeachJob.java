@@ -12,6 +12,7 @@ import io.sparkmoe.spark.cluster.MemoryNeed;
 import io.sparkmoe.spark.data.AnswerFolder;
 import io.sparkmoe.spark.data.BadInputException;
 import io.sparkmoe.spark.data.DocumentFormat;
+import io.sparkmoe.spark.data.HadoopSettings;
 import io.sparkmoe.spark.data.PromptReader;
 import io.sparkmoe.spark.teach.AnswerRun;
 import io.sparkmoe.spark.teach.Progress;
@@ -82,7 +83,9 @@ public final class TeachJob {
 
   private TeacherSpec spec() throws IOException, InterruptedException {
     try {
-      return Teachers.of(options, new Configuration());
+      Configuration hadoop = HadoopSettings.current();
+      PromptReader.requireFiles(options.prompts().paths(), hadoop);
+      return Teachers.of(options, hadoop);
     } catch (TeacherFailure e) {
       throw new IllegalArgumentException(e.getMessage(), e);
     }

@@ -2,6 +2,7 @@ package io.sparkmoe.spark.job;
 
 import io.sparkmoe.config.ResolvedConfig;
 import io.sparkmoe.report.ExpertUse;
+import io.sparkmoe.spark.data.HadoopSettings;
 import io.sparkmoe.spark.data.TokenDataset;
 import io.sparkmoe.train.RunConfig;
 import io.sparkmoe.train.RunSummary;
@@ -40,7 +41,7 @@ public final class TrainJob {
    */
   public Trained run() throws IOException, InterruptedException {
     TrainingRun run = new TrainingRun("moe train", options, err);
-    Configuration hadoop = new Configuration();
+    Configuration hadoop = HadoopSettings.current();
     TokenDataset dataset = TokenDataset.open(options.data(), hadoop);
     ResolvedConfig resolved =
         options.config().withTokenizer(dataset.info().vocabSize(), dataset.location());

@@ -353,7 +353,7 @@ class MainTest {
           train --config tinny --data d --out o ~ moe: no such config: got tinny, expected a YAML file or one of the presets quickstart, bench-small, dense-small, tiny, deepseek-v3, char-teacher, char-student; correct the name
           bench ~ moe: missing benchmark: got none, expected train, generate, speculative, distill or fp8-gradients; write moe bench train
           distill --config tiny --data d --out o --validation 1 ~ moe: distill failed: --validation must be in [0, 1), got 1.0; give a share such as 0.02
-          prepare --input a --format xml --tokenizer byte --seq-len 8 --out o ~ moe: wrong usage: Invalid value for option '--format': expected one of [TEXT, JSONL, PARQUET] (case-insensitive) but was 'xml'; see moe prepare --help
+          prepare --input a --format xml --tokenizer byte --seq-len 8 --out o ~ moe: wrong usage: Invalid value for option '--format': expected one of [TEXT, PARAGRAPHS, JSONL, PARQUET] (case-insensitive) but was 'xml'; see moe prepare --help
           prepare --input a --format text --tokenizer byte --seq-len 1 --out o ~ moe: prepare failed: --seq-len must be in [2, 1048576], got 1; correct it and run again
           rl --anything 3 more ~ moe: command not built yet: got rl, expected one that moe --help lists; take a later version
           teach --prompts p --teacher http://h --out o --price-in 1 --budget-money NaN ~ moe: wrong --budget-money: got NaN, expected a number of at least 0; correct it
