@@ -41,7 +41,10 @@ final class InputFiles {
               ? new FileStatus[] {fileSystem.getFileStatus(path)}
               : fileSystem.globStatus(path);
       if (matches == null || matches.length == 0) {
-        throw new BadInputException("input " + input + " does not exist; check --input");
+        throw new BadInputException(
+            "input "
+                + input
+                + " does not exist, expected a file, folder or pattern; check the path");
       }
       for (FileStatus match : matches) {
         addFiles(fileSystem, match, files);
