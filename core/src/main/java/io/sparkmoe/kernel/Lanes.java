@@ -195,17 +195,6 @@ final class Lanes {
     }
   }
 
-  /** {@code sum += x}. */
-  static void add(ByteBuffer sum, int sumIndex, ByteBuffer x, int index, int count) {
-    int bound = FLOATS.loopBound(count);
-    for (int i = 0; i < bound; i += LENGTH) {
-      store(sum, sumIndex + i, load(sum, sumIndex + i).add(load(x, index + i)));
-    }
-    for (int i = bound; i < count; i++) {
-      set(sum, sumIndex + i, get(sum, sumIndex + i) + get(x, index + i));
-    }
-  }
-
   /** {@code count} BF16 elements as floats. */
   static void widen(float[] to, int toIndex, ByteBuffer bf16, int fromIndex, int count) {
     int bound = FLOATS.loopBound(count);

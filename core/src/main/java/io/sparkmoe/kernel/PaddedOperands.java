@@ -1,7 +1,6 @@
 package io.sparkmoe.kernel;
 
 import java.nio.ByteBuffer;
-import jdk.incubator.vector.FloatVector;
 import org.bytedeco.javacpp.Pointer;
 
 /**
@@ -53,21 +52,10 @@ final class PaddedOperands {
     ByteBuffer to = NativeFloats.bytesAt(matrix, ((rows - 1) * lead + columns) * Float.BYTES);
     for (int row = 0; row < rows; row++) {
       if (accumulate) {
-        add(to, row * lead, from, row * columns, columns);
+        VectorRows.addScaledRow(to, row * lead, from, row * columns, 1, columns);
       } else {
         Lanes.copy(to, row * lead, from, row * columns, columns);
       }
-    }
-  }
-
-  private static void add(ByteBuffer to, int toIndex, ByteBuffer from, int index, int count) {
-    int bound = Lanes.FLOATS.loopBound(count);
-    for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      FloatVector sum = Lanes.load(to, toIndex + i).add(Lanes.load(from, index + i));
-      Lanes.store(to, toIndex + i, sum);
-    }
-    for (int i = bound; i < count; i++) {
-      Lanes.set(to, toIndex + i, Lanes.get(to, toIndex + i) + Lanes.get(from, index + i));
     }
   }
 }

@@ -17,38 +17,39 @@ final class VectorRotary {
 
   void query(Tensor query, Tensor q, Tensor cos, Tensor sin) {
     AttentionShape shape = AttentionShape.ofQuery(query, q, cos, sin);
-    RotaryTurns turns = new RotaryTurns(cos, sin, 1);
-    ByteBuffer byHead = query.bytes();
-    ByteBuffer byToken = q.bytes();
-    int n = shape.plain();
-    int width = shape.keySize();
-    forEachToken(
-        shape,
-        (token, position, headRow) -> {
-          int from = token * shape.heads() * width;
-          for (int h = 0; h < shape.heads(); h++, from += width) {
-            int to = (headRow + h * shape.length()) * width;
-            Lanes.copy(byHead, to, byToken, from, n);
-            turns.rotate(byHead, to + n, byToken, from + n, position);
-          }
-        });
+    query(shape, query.bytes(), q.bytes(), true, new RotaryTurns(cos, sin, 1));
   }
 
   void queryBackward(Tensor dq, Tensor dQuery, Tensor cos, Tensor sin) {
     AttentionShape shape = AttentionShape.ofQuery(dQuery, dq, cos, sin);
-    RotaryTurns turns = new RotaryTurns(cos, sin, -1);
-    ByteBuffer byHead = dQuery.bytes();
-    ByteBuffer byToken = dq.bytes();
+    query(shape, dQuery.bytes(), dq.bytes(), false, new RotaryTurns(cos, sin, -1));
+  }
+
+  /**
+   * Moves every head's channels from one layout to the other.
+   *
+   * @param toHeads whether from {@code byToken} to {@code byHead}
+   */
+  private void query(
+      AttentionShape shape,
+      ByteBuffer byHead,
+      ByteBuffer byToken,
+      boolean toHeads,
+      RotaryTurns turns) {
     int n = shape.plain();
     int width = shape.keySize();
+    ByteBuffer written = toHeads ? byHead : byToken;
+    ByteBuffer read = toHeads ? byToken : byHead;
     forEachToken(
         shape,
         (token, position, headRow) -> {
-          int to = token * shape.heads() * width;
-          for (int h = 0; h < shape.heads(); h++, to += width) {
-            int from = (headRow + h * shape.length()) * width;
-            Lanes.copy(byToken, to, byHead, from, n);
-            turns.rotate(byToken, to + n, byHead, from + n, position);
+          for (int h = 0; h < shape.heads(); h++) {
+            int atToken = (token * shape.heads() + h) * width;
+            int atHead = (headRow + h * shape.length()) * width;
+            int to = toHeads ? atHead : atToken;
+            int from = toHeads ? atToken : atHead;
+            Lanes.copy(written, to, read, from, n);
+            turns.rotate(written, to + n, read, from + n, position);
           }
         });
   }
@@ -104,7 +105,7 @@ final class VectorRotary {
             if (h == 0) {
               Lanes.copy(rope, token * r, keys, row * (n + r) + n, r);
             } else {
-              Lanes.add(rope, token * r, keys, row * (n + r) + n, r);
+              VectorRows.addScaledRow(rope, token * r, keys, row * (n + r) + n, 1, r);
             }
           }
           turns.rotate(rope, token * r, rope, token * r, position);

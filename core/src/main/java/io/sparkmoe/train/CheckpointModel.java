@@ -10,6 +10,7 @@ import io.sparkmoe.model.ModelConfig;
 import io.sparkmoe.model.Parameters;
 import io.sparkmoe.model.Part;
 import io.sparkmoe.moe.ExchangeDispatcher;
+import io.sparkmoe.moe.RouterConfig;
 import io.sparkmoe.parallel.Communicator;
 import io.sparkmoe.parallel.ExpertPlacement;
 import io.sparkmoe.parallel.LocalCommunicator;
@@ -82,9 +83,10 @@ final class CheckpointModel implements AutoCloseable {
     Kernels kernels = engine.kernels();
     Layers layers = precision.layers(kernels, recipe, arena);
     opened.add(layers);
+    RouterConfig router = Gates.routerConfig(parameters.config(), true);
     return new LanguageModel(
         parameters,
-        precision.gate(Gates.local(parameters, true, gateKernels.apply(kernels)), kernels),
+        precision.gate(Gates.local(router, parameters, gateKernels.apply(kernels)), kernels),
         new ExchangeDispatcher(communicator, parameters.placement(), kernels, Wire.FP32, Wire.FP32),
         layers,
         new PhaseClock(Phase.TRUNK));

@@ -26,8 +26,7 @@ final class Gates {
   }
 
   /** A gate over the weights, gradients and selection biases held in {@code parameters}. */
-  static LocalGate local(Parameters parameters, boolean balanceLoss, Kernels kernels) {
-    RouterConfig router = routerConfig(parameters.config(), balanceLoss);
+  static LocalGate local(RouterConfig router, Parameters parameters, Kernels kernels) {
     return new LocalGate(router, weights(parameters), kernels);
   }
 

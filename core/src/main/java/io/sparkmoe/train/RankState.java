@@ -12,6 +12,7 @@ import io.sparkmoe.moe.ExchangeDispatcher;
 import io.sparkmoe.moe.Gate;
 import io.sparkmoe.moe.LocalGate;
 import io.sparkmoe.moe.RemoteGate;
+import io.sparkmoe.moe.RouterConfig;
 import io.sparkmoe.parallel.ClusterConfig;
 import io.sparkmoe.parallel.ClusterConfig.GatePlacement;
 import io.sparkmoe.parallel.Communicator;
@@ -60,17 +61,13 @@ final class RankState implements AutoCloseable {
     Set<Part> held = gateHere ? EnumSet.allOf(Part.class) : OPTIMIZED;
     this.parameters = Parameters.allocate(model, placement, rank, held, DType.F32, true, arena);
     this.optimizer = new AdamW(config.train(), parameters, rank, OPTIMIZED, kernels, arena);
-    this.localGate =
-        gateHere ? Gates.local(parameters, config.train().hasBalanceLoss(), kernels) : null;
+    RouterConfig router = Gates.routerConfig(model, config.train().hasBalanceLoss());
+    this.localGate = gateHere ? Gates.local(router, parameters, kernels) : null;
     Precision precision = config.train().precision();
     Gate gate =
         gateHere
             ? precision.gate(localGate, kernels)
-            : new RemoteGate(
-                communicator,
-                Gates.routerConfig(model, config.train().hasBalanceLoss()),
-                precision.gateWire(),
-                kernels);
+            : new RemoteGate(communicator, router, precision.gateWire(), kernels);
     ExchangeDispatcher dispatcher =
         new ExchangeDispatcher(
             communicator, placement, kernels, cluster.dispatchWire(), cluster.combineWire());

@@ -48,6 +48,7 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
 
 /**
@@ -76,6 +77,7 @@ public final class StudyJob {
   private final StudyOptions options;
   private final PrintStream out;
   private final PrintStream err;
+  private final Configuration hadoop = HadoopSettings.current();
 
   public StudyJob(StudyOptions options, PrintStream out, PrintStream err) {
     this.options = options;
@@ -100,10 +102,9 @@ public final class StudyJob {
     }
     int threads =
         options.threads() > 0 ? options.threads() : Runtime.getRuntime().availableProcessors();
-    try (Store folder = HadoopStore.open(options.out(), HadoopSettings.current());
-        Store ofTeacher =
-            HadoopStore.open(options.out() + "/" + TEACHER, HadoopSettings.current());
-        Store ofRows = HadoopStore.open(options.out() + "/" + TAUGHT, HadoopSettings.current())) {
+    try (Store folder = HadoopStore.open(options.out(), hadoop);
+        Store ofTeacher = HadoopStore.open(options.out() + "/" + TEACHER, hadoop);
+        Store ofRows = HadoopStore.open(options.out() + "/" + TAUGHT, hadoop)) {
       requireNoOther(folder);
       double teacherNats = teacherNats(teacher, text, ofTeacher, threads);
       err.printf(Locale.ROOT, "teacher: %.4f nats on held-out text%n", teacherNats);
@@ -142,9 +143,9 @@ public final class StudyJob {
     return resolved.withTokenizer(text.vocabSize(), "the text").toRunConfig().forLocalEngine();
   }
 
-  private static String read(String location) throws IOException {
+  private String read(String location) throws IOException {
     Path path = new Path(location);
-    try (InputStream in = path.getFileSystem(HadoopSettings.current()).open(path)) {
+    try (InputStream in = path.getFileSystem(hadoop).open(path)) {
       return new String(in.readAllBytes(), StandardCharsets.UTF_8);
     } catch (FileNotFoundException e) {
       throw new IllegalArgumentException(
@@ -254,7 +255,7 @@ public final class StudyJob {
     List<TokenRow> stored = new ArrayList<>();
     DistillationFiles.read(
         ofRows,
-        HadoopSettings.current(),
+        hadoop,
         row -> stored.add(TaughtRow.withTeacher(text.train().get(stored.size()), row)));
     return new Taught(stored, read.get(1));
   }
