@@ -237,6 +237,14 @@ final class KernelArguments {
     equal(() -> "rows of " + picked + " beside index " + index, index.size(), picked.rows());
   }
 
+  /** K rows of {@code table} per row of {@code tokens}, each with a weight. */
+  static void picks(Tensor tokens, Tensor table, Tensor index, Tensor weight) {
+    typed(index, DType.I32);
+    sameSize(index, weight);
+    equal(() -> "columns of " + tokens + " beside " + table, table.cols(), tokens.cols());
+    equal(() -> "rows of " + tokens + " beside index " + index, index.rows(), tokens.rows());
+  }
+
   static void columns(Tensor y, Tensor a, Tensor b) {
     equal(() -> "columns of " + y + " = [" + a + " | " + b + "]", a.cols() + b.cols(), y.cols());
     equal(() -> "rows of " + a + " beside " + y, y.rows(), a.rows());

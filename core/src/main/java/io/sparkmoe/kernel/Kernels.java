@@ -148,6 +148,18 @@ public interface Kernels {
    */
   void scatterAddRows(Tensor y, Tensor x, Tensor index);
 
+  /**
+   * {@code y[t] = sum_k weight[t,k] x[index[t,k]]} in ascending k: y (T, D) written, x (rows, D),
+   * index I32 (T, K), weight (T, K).
+   */
+  void sumPickedRows(Tensor y, Tensor x, Tensor index, Tensor weight);
+
+  /**
+   * {@code y[index[t,k]] += weight[t,k] x[t]} in ascending t: y (rows, D), x (T, D), index I32 (T,
+   * K), weight (T, K). The gradient of what {@link #sumPickedRows} picks from.
+   */
+  void addToPickedRows(Tensor y, Tensor x, Tensor index, Tensor weight);
+
   /** {@code y (T, D1+D2) = [a | b]} by columns, written. */
   void concatColumns(Tensor y, Tensor a, Tensor b);
 
@@ -234,6 +246,13 @@ public interface Kernels {
   /** Backward of {@link #routingWeights}: adds to dScores (T, E). */
   void routingWeightsBackward(
       Tensor dScores, Tensor dWeights, Tensor scores, Tensor ids, boolean normalise, double scale);
+
+  /**
+   * Backward of {@link #routingWeights} and {@link #sigmoid} for the chosen experts, which alone
+   * have a gradient where there is no balance loss: dLogits (T, K) written.
+   */
+  void chosenLogitsBackward(
+      Tensor dLogits, Tensor dWeights, Tensor scores, Tensor ids, boolean normalise, double scale);
 
   /** {@code dLogits = dScores * s * (1 - s)} with s = scores; written, may alias dScores. */
   void sigmoidBackward(Tensor dLogits, Tensor dScores, Tensor scores);

@@ -258,6 +258,38 @@ public final class ReferenceKernels implements Kernels {
   }
 
   @Override
+  public void sumPickedRows(Tensor y, Tensor x, Tensor index, Tensor weight) {
+    KernelArguments.picks(y, x, index, weight);
+    int d = y.cols();
+    int k = index.cols();
+    for (int t = 0; t < index.rows(); t++) {
+      for (int j = 0; j < d; j++) {
+        double sum = 0;
+        for (int i = t * k; i < (t + 1) * k; i++) {
+          sum += weight.get(i) * x.get(index.getInt(i) * d + j);
+        }
+        y.set(t * d + j, sum);
+      }
+    }
+  }
+
+  @Override
+  public void addToPickedRows(Tensor y, Tensor x, Tensor index, Tensor weight) {
+    KernelArguments.picks(x, y, index, weight);
+    int d = y.cols();
+    int k = index.cols();
+    double[] sums = values(y, 0, y.size());
+    for (int i = 0; i < index.size(); i++) {
+      for (int j = 0; j < d; j++) {
+        sums[index.getInt(i) * d + j] += weight.get(i) * x.get(i / k * d + j);
+      }
+    }
+    for (int i = 0; i < sums.length; i++) {
+      y.set(i, sums[i]);
+    }
+  }
+
+  @Override
   public void concatColumns(Tensor y, Tensor a, Tensor b) {
     KernelArguments.columns(y, a, b);
     for (int t = 0; t < y.rows(); t++) {
@@ -352,6 +384,12 @@ public final class ReferenceKernels implements Kernels {
   public void routingWeightsBackward(
       Tensor dScores, Tensor dWeights, Tensor scores, Tensor ids, boolean normalise, double scale) {
     ReferenceRouter.routingWeightsBackward(dScores, dWeights, scores, ids, normalise, scale);
+  }
+
+  @Override
+  public void chosenLogitsBackward(
+      Tensor dLogits, Tensor dWeights, Tensor scores, Tensor ids, boolean normalise, double scale) {
+    ReferenceRouter.chosenLogitsBackward(dLogits, dWeights, scores, ids, normalise, scale);
   }
 
   @Override

@@ -102,8 +102,48 @@ final class ReferenceRouter {
 
   static void routingWeightsBackward(
       Tensor dScores, Tensor dWeights, Tensor scores, Tensor ids, boolean normalise, double scale) {
-    RouterShape shape = RouterShape.ofWeights(dWeights, scores, ids);
     KernelArguments.sameSize(dScores, scores);
+    forEachChosen(
+        dWeights,
+        scores,
+        ids,
+        normalise,
+        scale,
+        (pair, at, gradient) -> dScores.set(at, dScores.get(at) + gradient));
+  }
+
+  static void chosenLogitsBackward(
+      Tensor dLogits, Tensor dWeights, Tensor scores, Tensor ids, boolean normalise, double scale) {
+    KernelArguments.sameSize(dLogits, ids);
+    forEachChosen(
+        dWeights,
+        scores,
+        ids,
+        normalise,
+        scale,
+        (pair, at, gradient) ->
+            dLogits.set(pair, gradient * scores.get(at) * (1 - scores.get(at))));
+  }
+
+  /** Takes the gradient of a chosen expert's score. */
+  @FunctionalInterface
+  private interface ChosenGradient {
+
+    /**
+     * @param pair element of (T, K)
+     * @param at element of (T, E)
+     */
+    void accept(int pair, int at, double gradient);
+  }
+
+  private static void forEachChosen(
+      Tensor dWeights,
+      Tensor scores,
+      Tensor ids,
+      boolean normalise,
+      double scale,
+      ChosenGradient body) {
+    RouterShape shape = RouterShape.ofWeights(dWeights, scores, ids);
     int k = shape.topK();
     for (int t = 0; t < shape.tokens(); t++) {
       double total = normalise ? chosenSum(scores, ids, t, shape) : 1;
@@ -115,7 +155,7 @@ final class ReferenceRouter {
         // forward: w_j = scale s_j / z, z = sum s; so ds_j += scale (dw_j / z - sum_i dw_i s_i /
         // z^2)
         int at = t * shape.experts() + ids.getInt(t * k + j);
-        dScores.set(at, dScores.get(at) + scale * (dWeights.get(t * k + j) - dot / total) / total);
+        body.accept(t * k + j, at, scale * (dWeights.get(t * k + j) - dot / total) / total);
       }
     }
   }

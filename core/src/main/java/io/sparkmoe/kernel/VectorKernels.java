@@ -163,6 +163,20 @@ public final class VectorKernels implements Kernels {
   }
 
   @Override
+  public void sumPickedRows(Tensor y, Tensor x, Tensor index, Tensor weight) {
+    allF32(y, x, weight);
+    KernelArguments.picks(y, x, index, weight);
+    rows.sumPicked(y, x, index, weight);
+  }
+
+  @Override
+  public void addToPickedRows(Tensor y, Tensor x, Tensor index, Tensor weight) {
+    allF32(y, x, weight);
+    KernelArguments.picks(x, y, index, weight);
+    rows.addToPicked(y, x, index, weight);
+  }
+
+  @Override
   public void concatColumns(Tensor y, Tensor a, Tensor b) {
     allF32(y, a, b);
     KernelArguments.columns(y, a, b);
@@ -257,8 +271,14 @@ public final class VectorKernels implements Kernels {
   public void routingWeightsBackward(
       Tensor dScores, Tensor dWeights, Tensor scores, Tensor ids, boolean normalise, double scale) {
     allF32(dScores, dWeights, scores);
-    KernelArguments.sameSize(dScores, scores);
     router.routingWeightsBackward(dScores, dWeights, scores, ids, normalise, scale);
+  }
+
+  @Override
+  public void chosenLogitsBackward(
+      Tensor dLogits, Tensor dWeights, Tensor scores, Tensor ids, boolean normalise, double scale) {
+    allF32(dLogits, dWeights, scores);
+    router.chosenLogitsBackward(dLogits, dWeights, scores, ids, normalise, scale);
   }
 
   @Override

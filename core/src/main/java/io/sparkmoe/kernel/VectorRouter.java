@@ -86,6 +86,49 @@ final class VectorRouter {
 
   void routingWeightsBackward(
       Tensor dScores, Tensor dWeights, Tensor scores, Tensor ids, boolean normalise, double scale) {
+    KernelArguments.sameSize(dScores, scores);
+    forEachChosen(
+        dWeights,
+        scores,
+        ids,
+        normalise,
+        scale,
+        (pair, at, gradient) -> dScores.setFloat(at, (float) (dScores.getFloat(at) + gradient)));
+  }
+
+  void chosenLogitsBackward(
+      Tensor dLogits, Tensor dWeights, Tensor scores, Tensor ids, boolean normalise, double scale) {
+    KernelArguments.sameSize(dLogits, ids);
+    forEachChosen(
+        dWeights,
+        scores,
+        ids,
+        normalise,
+        scale,
+        (pair, at, gradient) -> {
+          double s = scores.getFloat(at);
+          dLogits.setFloat(pair, (float) (gradient * s * (1 - s)));
+        });
+  }
+
+  /** Takes the gradient of a chosen expert's score. */
+  @FunctionalInterface
+  private interface ChosenGradient {
+
+    /**
+     * @param pair element of (T, K)
+     * @param at element of (T, E)
+     */
+    void accept(int pair, int at, double gradient);
+  }
+
+  private void forEachChosen(
+      Tensor dWeights,
+      Tensor scores,
+      Tensor ids,
+      boolean normalise,
+      double scale,
+      ChosenGradient body) {
     RouterShape shape = RouterShape.ofWeights(dWeights, scores, ids);
     int k = shape.topK();
     Pieces.forEach(
@@ -106,7 +149,7 @@ final class VectorRouter {
               // s_i / z^2)
               int at = t * shape.experts() + ids.getInt(t * k + j);
               double gradient = scale * (dWeights.getFloat(t * k + j) - dot / total) / total;
-              dScores.setFloat(at, (float) (dScores.getFloat(at) + gradient));
+              body.accept(t * k + j, at, gradient);
             }
           }
         });

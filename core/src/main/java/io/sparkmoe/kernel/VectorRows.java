@@ -53,38 +53,118 @@ final class VectorRows {
     return sum;
   }
 
-  /**
-   * {@code y[index[i]] += x[i]}. Sources are first listed by target in ascending order: targets
-   * then belong to one piece each, and every target adds its sources in the order of i.
-   */
+  /** {@code y[index[i]] += x[i]}; every target adds its sources in the order of i. */
   void scatterAdd(Tensor y, Tensor x, Tensor index) {
     int d = y.cols();
-    int targets = y.rows();
     ByteBuffer to = y.bytes();
     ByteBuffer from = x.bytes();
-    int[] starts = new int[targets + 1];
-    for (int i = 0; i < index.size(); i++) {
-      starts[index.getInt(i) + 1]++;
+    Listed listed = Listed.of(index, y.rows());
+    int[] sources = listed.items;
+    for (int s = 0; s < sources.length; s++) {
+      sources[s] *= d;
     }
-    for (int t = 0; t < targets; t++) {
-      starts[t + 1] += starts[t];
-    }
-    int[] next = starts.clone();
-    int[] sources = new int[index.size()];
-    for (int i = 0; i < index.size(); i++) {
-      sources[next[index.getInt(i)]++] = i * d;
-    }
-    Pieces.forEach(
+    listed.forEachTarget(
         parallel,
-        targets,
-        Pieces.rowGrain(d),
-        (first, end) -> {
-          for (int t = first; t < end; t++) {
-            for (int s = starts[t]; s < starts[t + 1]; s += STREAMS) {
-              addRows(to, t * d, from, sources, s, Math.min(s + STREAMS, starts[t + 1]), d);
-            }
+        d,
+        (t, first, end) -> {
+          for (int s = first; s < end; s += STREAMS) {
+            addRows(to, t * d, from, sources, s, Math.min(s + STREAMS, end), d);
           }
         });
+  }
+
+  /** {@code y[t] = sum_k weight[t,k] x[index[t,k]]}. */
+  void sumPicked(Tensor y, Tensor x, Tensor index, Tensor weight) {
+    int d = y.cols();
+    int k = index.cols();
+    ByteBuffer to = y.bytes();
+    ByteBuffer from = x.bytes();
+    Pieces.forEach(
+        parallel,
+        y.rows(),
+        Pieces.rowGrain(k * d),
+        (first, end) -> {
+          int[] sources = new int[k];
+          float[] factors = new float[k];
+          for (int t = first; t < end; t++) {
+            for (int j = 0; j < k; j++) {
+              sources[j] = index.getInt(t * k + j) * d;
+              factors[j] = weight.getFloat(t * k + j);
+            }
+            Lanes.clear(to, t * d, d);
+            addScaledRows(to, t * d, from, sources, factors, 0, k, d);
+          }
+        });
+  }
+
+  /** {@code y[index[t,k]] += weight[t,k] x[t]}; every target adds its sources in that order. */
+  void addToPicked(Tensor y, Tensor x, Tensor index, Tensor weight) {
+    int d = y.cols();
+    int k = index.cols();
+    ByteBuffer to = y.bytes();
+    ByteBuffer from = x.bytes();
+    Listed listed = Listed.of(index, y.rows());
+    int[] sources = listed.items;
+    float[] factors = new float[sources.length];
+    for (int s = 0; s < sources.length; s++) {
+      factors[s] = weight.getFloat(sources[s]);
+      sources[s] = sources[s] / k * d;
+    }
+    listed.forEachTarget(
+        parallel,
+        d,
+        (t, first, end) -> {
+          for (int s = first; s < end; s += STREAMS) {
+            int last = Math.min(s + STREAMS, end);
+            addScaledRows(to, t * d, from, sources, factors, s, last, d);
+          }
+        });
+  }
+
+  /**
+   * The numbers of an index's elements, listed by the target that they hold, ascending within one:
+   * every target belongs to one piece, and adds in the same order whatever the threads.
+   *
+   * @param starts items of target t are [starts[t], starts[t+1])
+   */
+  private record Listed(int[] starts, int[] items) {
+
+    /** What is done with a target's items [first, end). */
+    @FunctionalInterface
+    interface Body {
+      void run(int target, int first, int end);
+    }
+
+    static Listed of(Tensor index, int targets) {
+      int[] starts = new int[targets + 1];
+      for (int i = 0; i < index.size(); i++) {
+        starts[index.getInt(i) + 1]++;
+      }
+      for (int t = 0; t < targets; t++) {
+        starts[t + 1] += starts[t];
+      }
+      int[] next = starts.clone();
+      int[] items = new int[index.size()];
+      for (int i = 0; i < index.size(); i++) {
+        items[next[index.getInt(i)]++] = i;
+      }
+      return new Listed(starts, items);
+    }
+
+    /** Targets whose items have d elements each. */
+    void forEachTarget(Parallel parallel, int d, Body body) {
+      int targets = starts.length - 1;
+      int itemsOfOne = Math.max(1, items.length / Math.max(1, targets));
+      Pieces.forEach(
+          parallel,
+          targets,
+          Pieces.rowGrain(d * itemsOfOne),
+          (first, end) -> {
+            for (int t = first; t < end; t++) {
+              body.run(t, starts[t], starts[t + 1]);
+            }
+          });
+    }
   }
 
   /** {@code y += sum of x[sources[s]]} over s in [first, end), added in that order. */
@@ -102,6 +182,34 @@ final class VectorRows {
       float sum = Lanes.get(y, yStart + i);
       for (int s = first; s < end; s++) {
         sum += Lanes.get(x, sources[s] + i);
+      }
+      Lanes.set(y, yStart + i, sum);
+    }
+  }
+
+  /** {@code y += sum of factors[s] x[sources[s]]} over s in [first, end), added in that order. */
+  private static void addScaledRows(
+      ByteBuffer y,
+      int yStart,
+      ByteBuffer x,
+      int[] sources,
+      float[] factors,
+      int first,
+      int end,
+      int d) {
+    int bound = Lanes.FLOATS.loopBound(d);
+    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+      FloatVector sum = Lanes.load(y, yStart + i);
+      for (int s = first; s < end; s++) {
+        FloatVector factor = VectorMath.splat(factors[s]);
+        sum = VectorMath.fma(Lanes.load(x, sources[s] + i), factor, sum);
+      }
+      Lanes.store(y, yStart + i, sum);
+    }
+    for (int i = bound; i < d; i++) {
+      float sum = Lanes.get(y, yStart + i);
+      for (int s = first; s < end; s++) {
+        sum = Math.fma(Lanes.get(x, sources[s] + i), factors[s], sum);
       }
       Lanes.set(y, yStart + i, sum);
     }

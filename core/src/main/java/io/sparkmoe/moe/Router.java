@@ -75,13 +75,33 @@ final class Router {
           "this router computes no balance loss, so its gradient's scale must be 0, got "
               + balanceGradientScale);
     }
+    if (balanceGradientScale == 0) {
+      backwardOfChosen(dx, dWeights, saved, scope);
+    } else {
+      backwardOfAll(dx, dWeights, saved, balanceGradientScale, scope);
+    }
+  }
+
+  /** Without a balance loss only the chosen experts have a gradient: K rows a token, not E. */
+  private void backwardOfChosen(Tensor dx, Tensor dWeights, Saved saved, Scope scope) {
+    try (Scope scratch = scope.inner()) {
+      Tensor ids = saved.routing.ids();
+      Tensor dLogits = scratch.allocate(dWeights.type(), ids.shape());
+      kernels.chosenLogitsBackward(
+          dLogits, dWeights, saved.scores, ids, config.normalise(), config.scale());
+      // forward: logits = x w^T; so dw += dlogits^T x and dx = dlogits w
+      kernels.addToPickedRows(weights.dWeight(), saved.x, ids, dLogits);
+      kernels.sumPickedRows(dx, weights.weight(), ids, dLogits);
+    }
+  }
+
+  private void backwardOfAll(
+      Tensor dx, Tensor dWeights, Saved saved, double balanceGradientScale, Scope scope) {
     try (Scope scratch = scope.inner()) {
       Tensor scores = saved.scores;
       Tensor dScores = scratch.zeros(scores.type(), scores.shape());
-      if (balanceGradientScale != 0) {
-        kernels.balanceLossBackward(
-            dScores, scores, saved.frequency, saved.valid, balanceGradientScale);
-      }
+      kernels.balanceLossBackward(
+          dScores, scores, saved.frequency, saved.valid, balanceGradientScale);
       kernels.routingWeightsBackward(
           dScores, dWeights, scores, saved.routing.ids(), config.normalise(), config.scale());
       kernels.sigmoidBackward(dScores, dScores, scores);

@@ -216,6 +216,14 @@ class RouterKernelsTest {
             twins.mixed(z[0], z[2]),
             scores,
             ids);
+        twins.agree(
+            "chosenLogitsBackward",
+            z[2],
+            (k, t) -> k.chosenLogitsBackward(t[0], t[1], t[2], t[3], normalise, 2.5),
+            twins.unwritten(z[0], z[2]),
+            twins.mixed(z[0], z[2]),
+            scores,
+            ids);
       }
     }
   }

@@ -45,6 +45,34 @@ class RowKernelsTest {
   }
 
   @Test
+  void picksWeightedRowsAndAddsToThem() {
+    for (int d : KernelTwins.SIZES) {
+      for (int k : new int[] {1, 3, 8, 11}) {
+        Tensor table = twins.mixed(ROWS, d);
+        Tensor tokens = twins.mixed(PICKED, d);
+        Tensor index = twins.indices(0, ROWS, PICKED * k).reshape(PICKED, k);
+        Tensor weight = twins.mixed(PICKED, k);
+        twins.agree(
+            "sumPickedRows",
+            k,
+            (kernels, t) -> kernels.sumPickedRows(t[0], t[1], t[2], t[3]),
+            twins.unwritten(PICKED, d),
+            table,
+            index,
+            weight);
+        twins.agree(
+            "addToPickedRows",
+            PICKED * k,
+            (kernels, t) -> kernels.addToPickedRows(t[0], t[1], t[2], t[3]),
+            table,
+            tokens,
+            index,
+            weight);
+      }
+    }
+  }
+
+  @Test
   void scatterAddsRepeatsInAscendingOrder() {
     // 1e8 + 1 rounds to 1e8 in float, so the order of the three terms decides the result: (1e8 + 1)
     // - 1e8 = 0.

@@ -95,6 +95,16 @@ class SpecialTensorsTest {
     Tensor index = twins.indices(0, 3, rows);
     agree("gatherRows", (k, t) -> k.gatherRows(t[0], t[1], t[2]), x, of, index);
     agree("scatterAddRows", (k, t) -> k.scatterAddRows(t[0], t[1], t[2]), of, x, index);
+    Tensor picks = twins.indices(0, 3, rows * 2).reshape(rows, 2);
+    Tensor weight = twins.mixed(rows, 2);
+    agree("sumPickedRows", (k, t) -> k.sumPickedRows(t[0], t[1], t[2], t[3]), x, of, picks, weight);
+    agree(
+        "addToPickedRows",
+        (k, t) -> k.addToPickedRows(t[0], t[1], t[2], t[3]),
+        of,
+        x,
+        picks,
+        weight);
     Tensor joined = twins.filled(fill, rows, 2 * D);
     agree("concatColumns", (k, t) -> k.concatColumns(t[0], t[1], t[2]), joined, x, x);
     agree("splitColumnsAdd", (k, t) -> k.splitColumnsAdd(t[0], t[1], t[2]), x, x, joined);
@@ -155,6 +165,13 @@ class SpecialTensorsTest {
         "routingWeightsBackward",
         (k, t) -> k.routingWeightsBackward(t[0], t[1], t[2], t[3], true, 2.5),
         twins.mixed(rows, E),
+        twins.filled(fill, rows, K),
+        positive,
+        ids);
+    agree(
+        "chosenLogitsBackward",
+        (k, t) -> k.chosenLogitsBackward(t[0], t[1], t[2], t[3], true, 2.5),
+        twins.unwritten(rows, K),
         twins.filled(fill, rows, K),
         positive,
         ids);

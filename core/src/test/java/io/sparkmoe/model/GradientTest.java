@@ -116,13 +116,19 @@ class GradientTest {
   }
 
   /**
-   * Layer 0 is dense, layer 1 has experts: the gate, the balance loss, routed and shared experts,
-   * both norms.
+   * Layer 0 is dense, layer 1 has experts: the gate, the balance loss with its factor alpha, routed
+   * and shared experts, both norms.
    */
   @ParameterizedTest
-  @CsvSource({"0,1,true", "1,1,true", "1,2,false", "1,0,true"})
-  void decoderLayer(int layerNumber, int sharedExperts, boolean normalise) {
-    double alpha = 0.3;
+  @CsvSource({
+    "0,1,true,0.3",
+    "1,1,true,0.3",
+    "1,2,false,0.3",
+    "1,0,true,0.3",
+    "1,1,true,0",
+    "1,1,false,0"
+  })
+  void decoderLayer(int layerNumber, int sharedExperts, boolean normalise, double alpha) {
     FrozenRouting routing = new FrozenRouting();
     Kernels kernels = routing.kernels();
     Map<String, Object> changes =
