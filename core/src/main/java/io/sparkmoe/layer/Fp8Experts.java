@@ -35,7 +35,6 @@ final class Fp8Experts implements Experts {
   public Saved forward(Tensor outputs, ProjectionInput arrived, ExpertRows rows, Scope scope) {
     Fp8Input tokens = Fp8Input.of(arrived);
     Fp8Tensor gateUp = network.allocateKept(rows.count(), scope);
-    network.prepare();
     try (Scope scratch = scope.inner()) {
       Tensor output = scratch.allocate(DType.F32, rows.count(), outputs.cols());
       quantizer.forEachGroup(

@@ -46,12 +46,6 @@ final class Fp8GatedNetwork {
     staleGradients.clear(gateUp.gradient(), down.gradient());
   }
 
-  /** Rounds the weights if they changed; before several networks run at once. */
-  void prepare() {
-    gateUp.operand();
-    down.operand();
-  }
-
   /** Unwritten: what {@link #forward} keeps of R rows, (2R, F). */
   Fp8Tensor allocateKept(int rows, Scope saved) {
     return quantizer.allocate(Fp8TensorKind.GATE_UP, saved, 2 * rows, innerWidth());

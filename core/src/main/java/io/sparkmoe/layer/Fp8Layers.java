@@ -61,7 +61,7 @@ public final class Fp8Layers implements Layers {
 
   @Override
   public Projection projection(Weight weight) {
-    return new Fp8Projection(quantizer, weight(weight, weight.value().shape()));
+    return new Fp8Projection(quantizer, weight(weight, 1));
   }
 
   @Override
@@ -95,19 +95,14 @@ public final class Fp8Layers implements Layers {
    * @param down (e, D, F)
    */
   private Fp8GatedNetwork network(Weight gateUp, Weight down) {
-    int e = gateUp.value().dim(0);
-    int f = down.value().dim(2);
-    int d = down.value().dim(1);
     // gate_proj and up_proj are two matrices: no block holds values of both.
-    Fp8GatedNetwork network =
-        new Fp8GatedNetwork(
-            quantizer, weight(gateUp, 2 * e, f, d), weight(down, down.value().shape()));
+    Fp8GatedNetwork network = new Fp8GatedNetwork(quantizer, weight(gateUp, 2), weight(down, 1));
     networks.add(network);
     return network;
   }
 
-  private Fp8Weight weight(Weight weight, int... matrices) {
-    Fp8Weight made = new Fp8Weight(quantizer, weight, matrices, operands);
+  private Fp8Weight weight(Weight weight, int parts) {
+    Fp8Weight made = new Fp8Weight(quantizer, weight, parts, operands);
     weights.add(made);
     return made;
   }

@@ -3,51 +3,63 @@ package io.sparkmoe.layer;
 import io.sparkmoe.kernel.Weight;
 import io.sparkmoe.tensor.Allocator;
 import io.sparkmoe.tensor.Tensor;
+import java.util.Arrays;
 
 /**
- * A weight and its operand: the FP8 values as products read them, rounded again only after the
- * weight has changed, however many micro-batches there are.
+ * A weight, one matrix or several, and its operand: the FP8 values as products read them. A matrix
+ * is rounded when it is first asked for after the weight has changed, so that its values are still
+ * in the cache for the product, and only then, however many micro-batches there are. Threads may
+ * ask for different matrices at once.
+ *
+ * <p>Legend: E matrices, O output width, I input width.
  */
 final class Fp8Weight {
 
   private final Fp8Quantizer quantizer;
   private final Weight weight;
-  private final int[] matrices;
-  private final Tensor operand;
-  private boolean current;
+  private final int parts;
+  private final Tensor values;
+  private final Tensor operands;
+  private final boolean[] current;
 
   /**
-   * @param matrices shape in which the weight is rounded, (.., O, I): blocks begin anew at every
-   *     matrix
+   * @param weight (O, I) or (E, O, I)
+   * @param parts what each matrix consists of, one below the other: blocks begin anew at every part
    * @param allocator owns the operand
    */
-  Fp8Weight(Fp8Quantizer quantizer, Weight weight, int[] matrices, Allocator allocator) {
+  Fp8Weight(Fp8Quantizer quantizer, Weight weight, int parts, Allocator allocator) {
     this.quantizer = quantizer;
     this.weight = weight;
-    this.matrices = matrices.clone();
-    this.operand = allocator.allocate(quantizer.kernels().operandType(), weight.value().shape());
+    this.parts = parts;
+    this.values = matrices(weight.value());
+    this.operands = allocator.allocate(quantizer.kernels().operandType(), values.shape());
+    this.current = new boolean[values.dim(0)];
   }
 
-  /** In the weight's shape. */
+  /** As (E, O, I). */
+  private static Tensor matrices(Tensor weight) {
+    int[] shape = weight.shape();
+    return shape.length == 3 ? weight : weight.reshape(1, shape[0], shape[1]);
+  }
+
+  /** Of a weight that is one matrix, in its shape. */
   Tensor operand() {
-    if (!current) {
-      quantizer.quantize(
-          Fp8TensorKind.WEIGHT,
-          operand.reshape(matrices),
-          null,
-          weight.value().reshape(matrices),
-          null);
-      current = true;
-    }
-    return operand;
+    return operand(0).reshape(weight.value().shape());
   }
 
-  /** One of the matrices of (E, O, I), as (1, O, I). */
+  /** One of the matrices, as (1, O, I). */
   Tensor operand(int e) {
-    return ExpertRows.matrix(operand(), e);
+    Tensor own = ExpertRows.matrix(operands, e);
+    if (!current[e]) {
+      int[] blocks = {parts, own.dim(1) / parts, own.dim(2)};
+      Tensor value = ExpertRows.matrix(values, e).reshape(blocks);
+      quantizer.quantize(Fp8TensorKind.WEIGHT, own.reshape(blocks), null, value, null);
+      current[e] = true;
+    }
+    return own;
   }
 
-  /** F32 of one of the matrices, added to. */
+  /** F32 of one of the matrices of (E, O, I), added to. */
   Tensor gradient(int e) {
     return ExpertRows.matrix(gradient(), e);
   }
@@ -64,6 +76,6 @@ final class Fp8Weight {
 
   /** The weight has new values. */
   void changed() {
-    current = false;
+    Arrays.fill(current, false);
   }
 }
