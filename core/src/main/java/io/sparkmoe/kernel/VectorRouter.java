@@ -67,100 +67,119 @@ final class VectorRouter {
 
   void routingWeights(Tensor weights, Tensor scores, Tensor ids, boolean normalise, double scale) {
     RouterShape shape = RouterShape.ofWeights(weights, scores, ids);
-    int k = shape.topK();
-    Pieces.forEach(
-        parallel,
-        shape.tokens(),
-        Pieces.rowGrain(4 * k),
-        (first, end) -> {
-          for (int t = first; t < end; t++) {
-            double factor = normalise ? scale / chosenSum(scores, ids, t, shape) : scale;
-            for (int j = 0; j < k; j++) {
-              // w = scale s / (sum of chosen s + 1e-20)
-              float s = scores.getFloat(t * shape.experts() + ids.getInt(t * k + j));
-              weights.setFloat(t * k + j, (float) (s * factor));
-            }
+    forEachToken(
+        shape,
+        scores,
+        ids,
+        normalise,
+        (t, chosen) -> {
+          for (int j = 0; j < shape.topK(); j++) {
+            // w = scale s / (sum of chosen s + 1e-20)
+            float weight = (float) (chosen.scores[j] * (scale / chosen.total));
+            weights.setFloat(t * shape.topK() + j, weight);
           }
         });
   }
 
   void routingWeightsBackward(
       Tensor dScores, Tensor dWeights, Tensor scores, Tensor ids, boolean normalise, double scale) {
-    KernelArguments.sameSize(dScores, scores);
-    forEachChosen(
-        dWeights,
-        scores,
-        ids,
-        normalise,
-        scale,
-        (pair, at, gradient) -> dScores.setFloat(at, (float) (dScores.getFloat(at) + gradient)));
-  }
-
-  void chosenLogitsBackward(
-      Tensor dLogits, Tensor dWeights, Tensor scores, Tensor ids, boolean normalise, double scale) {
-    KernelArguments.sameSize(dLogits, ids);
-    forEachChosen(
-        dWeights,
-        scores,
-        ids,
-        normalise,
-        scale,
-        (pair, at, gradient) -> {
-          double s = scores.getFloat(at);
-          dLogits.setFloat(pair, (float) (gradient * s * (1 - s)));
-        });
-  }
-
-  /** Takes the gradient of a chosen expert's score. */
-  @FunctionalInterface
-  private interface ChosenGradient {
-
-    /**
-     * @param pair element of (T, K)
-     * @param at element of (T, E)
-     */
-    void accept(int pair, int at, double gradient);
-  }
-
-  private void forEachChosen(
-      Tensor dWeights,
-      Tensor scores,
-      Tensor ids,
-      boolean normalise,
-      double scale,
-      ChosenGradient body) {
     RouterShape shape = RouterShape.ofWeights(dWeights, scores, ids);
-    int k = shape.topK();
-    Pieces.forEach(
-        parallel,
-        shape.tokens(),
-        Pieces.rowGrain(4 * k),
-        (first, end) -> {
-          for (int t = first; t < end; t++) {
-            double total = normalise ? chosenSum(scores, ids, t, shape) : 1;
-            double dot = 0;
-            for (int j = 0; normalise && j < k; j++) {
-              dot +=
-                  (double) dWeights.getFloat(t * k + j)
-                      * scores.getFloat(t * shape.experts() + ids.getInt(t * k + j));
-            }
-            for (int j = 0; j < k; j++) {
-              // forward: w_j = scale s_j / z, z = sum s; so ds_j += scale (dw_j / z - sum_i dw_i
-              // s_i / z^2)
-              int at = t * shape.experts() + ids.getInt(t * k + j);
-              double gradient = scale * (dWeights.getFloat(t * k + j) - dot / total) / total;
-              body.accept(t * k + j, at, gradient);
-            }
+    KernelArguments.sameSize(dScores, scores);
+    forEachToken(
+        shape,
+        scores,
+        ids,
+        normalise,
+        (t, chosen) -> {
+          chosen.differentiate(dWeights, t, scale);
+          for (int j = 0; j < shape.topK(); j++) {
+            int at = t * shape.experts() + chosen.ids[j];
+            dScores.setFloat(at, (float) (dScores.getFloat(at) + chosen.gradients[j]));
           }
         });
   }
 
-  private static double chosenSum(Tensor scores, Tensor ids, int token, RouterShape shape) {
-    double sum = RouterShape.TINY;
-    for (int j = 0; j < shape.topK(); j++) {
-      sum += scores.getFloat(token * shape.experts() + ids.getInt(token * shape.topK() + j));
+  void chosenLogitsBackward(
+      Tensor dLogits, Tensor dWeights, Tensor scores, Tensor ids, boolean normalise, double scale) {
+    RouterShape shape = RouterShape.ofWeights(dWeights, scores, ids);
+    KernelArguments.sameSize(dLogits, ids);
+    forEachToken(
+        shape,
+        scores,
+        ids,
+        normalise,
+        (t, chosen) -> {
+          chosen.differentiate(dWeights, t, scale);
+          for (int j = 0; j < shape.topK(); j++) {
+            double s = chosen.scores[j];
+            float gradient = (float) (chosen.gradients[j] * s * (1 - s));
+            dLogits.setFloat(t * shape.topK() + j, gradient);
+          }
+        });
+  }
+
+  /** The chosen experts of one token, read once. */
+  private static final class Chosen {
+    final int[] ids;
+    final double[] scores;
+    final double[] gradients;
+    private final boolean normalise;
+
+    /** Sum of the scores, or 1 where weights are not normalised. */
+    double total;
+
+    Chosen(int topK, boolean normalise) {
+      ids = new int[topK];
+      scores = new double[topK];
+      gradients = new double[topK];
+      this.normalise = normalise;
     }
-    return sum;
+
+    void read(Tensor ofAll, int numExperts, Tensor chosen, int t) {
+      double sum = RouterShape.TINY;
+      for (int j = 0; j < ids.length; j++) {
+        ids[j] = chosen.getInt(t * ids.length + j);
+        scores[j] = ofAll.getFloat(t * numExperts + ids[j]);
+        sum += scores[j];
+      }
+      total = normalise ? sum : 1;
+    }
+
+    /** Gradients of the scores, written. */
+    void differentiate(Tensor dWeights, int t, double scale) {
+      double dot = 0;
+      for (int j = 0; j < ids.length; j++) {
+        gradients[j] = dWeights.getFloat(t * ids.length + j);
+        dot += gradients[j] * scores[j];
+      }
+      double mean = normalise ? dot / total : 0;
+      for (int j = 0; j < ids.length; j++) {
+        // forward: w_j = scale s_j / z, z = sum s; so ds_j = scale (dw_j / z - sum_i dw_i s_i /
+        // z^2)
+        gradients[j] = scale * (gradients[j] - mean) / total;
+      }
+    }
+  }
+
+  /** What is done with a token's chosen experts. */
+  @FunctionalInterface
+  private interface TokenBody {
+    void run(int token, Chosen chosen);
+  }
+
+  private void forEachToken(
+      RouterShape shape, Tensor scores, Tensor ids, boolean normalise, TokenBody body) {
+    Pieces.forEach(
+        parallel,
+        shape.tokens(),
+        Pieces.rowGrain(4 * shape.topK()),
+        (first, end) -> {
+          Chosen chosen = new Chosen(shape.topK(), normalise);
+          for (int t = first; t < end; t++) {
+            chosen.read(scores, shape.experts(), ids, t);
+            body.run(t, chosen);
+          }
+        });
   }
 
   /** Sequences are the pieces. */

@@ -136,17 +136,18 @@ final class VectorRows {
     }
 
     static Listed of(Tensor index, int targets) {
+      int[] of = index.toIntArray();
       int[] starts = new int[targets + 1];
-      for (int i = 0; i < index.size(); i++) {
-        starts[index.getInt(i) + 1]++;
+      for (int target : of) {
+        starts[target + 1]++;
       }
       for (int t = 0; t < targets; t++) {
         starts[t + 1] += starts[t];
       }
       int[] next = starts.clone();
-      int[] items = new int[index.size()];
-      for (int i = 0; i < index.size(); i++) {
-        items[next[index.getInt(i)]++] = i;
+      int[] items = new int[of.length];
+      for (int i = 0; i < of.length; i++) {
+        items[next[of[i]]++] = i;
       }
       return new Listed(starts, items);
     }

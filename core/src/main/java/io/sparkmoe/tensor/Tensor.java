@@ -270,10 +270,9 @@ public final class Tensor implements AutoCloseable {
 
   /** All elements of an I32 tensor, in order. */
   public int[] toIntArray() {
+    assert type == DType.I32 : this;
     int[] values = new int[size];
-    for (int i = 0; i < size; i++) {
-      values[i] = getInt(i);
-    }
+    bytes.asIntBuffer().get(values);
     return values;
   }
 
