@@ -3,7 +3,9 @@ package io.sparkmoe.model;
 /**
  * Floating-point operations that training a model needs, whatever the implementation spends: two
  * per multiply-add of every matrix product, the backward twice the forward. Causal attention counts
- * the lower triangle alone; element-wise work, the optimizer and recomputation count nothing.
+ * the lower triangle alone, and the gate its forward alone: without a balance loss its backward
+ * needs no more than the rows of the chosen experts. Element-wise work, the optimizer and
+ * recomputation count nothing.
  */
 public final class ModelFlops {
 
@@ -22,8 +24,10 @@ public final class ModelFlops {
   public static double ofStep(ModelConfig model, int sequences, int seqLen, boolean withMtp) {
     double tokens = (double) sequences * seqLen;
     double multiplyAdds = tokens * head(model);
+    double gates = 0;
     for (int layer = 0; layer < model.numHiddenLayers(); layer++) {
       multiplyAdds += tokens * layer(model, layer, seqLen);
+      gates += tokens * gate(model, layer);
     }
     for (int module = 1; withMtp && module <= model.numMtpModules(); module++) {
       int length = seqLen - module;
@@ -31,15 +35,21 @@ public final class ModelFlops {
       int layer = model.numHiddenLayers() + module - 1;
       multiplyAdds +=
           (double) sequences * length * (joint + layer(model, layer, length) + head(model));
+      gates += (double) sequences * length * gate(model, layer);
     }
-    return FORWARD_AND_BACKWARD * PER_MULTIPLY_ADD * multiplyAdds;
+    return PER_MULTIPLY_ADD * (FORWARD_AND_BACKWARD * multiplyAdds + gates);
   }
 
   private static double head(ModelConfig model) {
     return (double) model.vocabSize() * model.hiddenSize();
   }
 
-  /** Multiply-adds of one token in a layer. */
+  /** Multiply-adds of one token in a layer's gate, forward. */
+  private static double gate(ModelConfig model, int layer) {
+    return model.isMoe(layer) ? (double) model.hiddenSize() * model.numRoutedExperts() : 0;
+  }
+
+  /** Multiply-adds of one token in a layer without its gate, forward. */
   private static double layer(ModelConfig model, int layer, int length) {
     double d = model.hiddenSize();
     double heads = model.numAttentionHeads();
@@ -53,7 +63,7 @@ public final class ModelFlops {
     double ffn = 3 * d * model.intermediateSize();
     if (model.isMoe(layer)) {
       double experts = model.numExpertsPerTok() + model.numSharedExperts();
-      ffn = 3 * d * model.moeIntermediateSize() * experts + d * model.numRoutedExperts();
+      ffn = 3 * d * model.moeIntermediateSize() * experts;
     }
     return query + latent + keyValue + output + attention + ffn;
   }
