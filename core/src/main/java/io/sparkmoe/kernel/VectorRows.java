@@ -155,11 +155,11 @@ final class VectorRows {
     /** Targets whose items have d elements each. */
     void forEachTarget(Parallel parallel, int d, Body body) {
       int targets = starts.length - 1;
-      int itemsOfOne = Math.max(1, items.length / Math.max(1, targets));
+      long elementsOfOne = (long) d * items.length / Math.max(1, targets);
       Pieces.forEach(
           parallel,
           targets,
-          Pieces.rowGrain(d * itemsOfOne),
+          Pieces.rowGrain((int) Math.min(Pieces.GRAIN, elementsOfOne)),
           (first, end) -> {
             for (int t = first; t < end; t++) {
               body.run(t, starts[t], starts[t + 1]);
