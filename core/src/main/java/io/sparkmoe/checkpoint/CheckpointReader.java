@@ -214,16 +214,14 @@ public final class CheckpointReader implements WeightSource {
     find(modelTensors, name).read(name, into);
   }
 
-  /** Reads AdamW's moments of every parameter that has some; selection biases have none. */
-  public void readMoments(Parameters firstMoments, Parameters secondMoments) throws IOException {
+  /** Reads AdamW's moments. */
+  public void readMoments(Moments into) throws IOException {
     index();
-    for (Parameter parameter : byName(firstMoments).values()) {
-      String first = parameter.name() + CheckpointWriter.FIRST_MOMENT;
-      String second = parameter.name() + CheckpointWriter.SECOND_MOMENT;
-      if (!Parameters.isSelectionBias(parameter.name())) {
-        find(moments, first).read(first, parameter.value());
-        find(moments, second).read(second, secondMoments.find(parameter.name()).value());
-      }
+    for (String parameter : into.first().keySet()) {
+      String first = parameter + CheckpointWriter.FIRST_MOMENT;
+      String second = parameter + CheckpointWriter.SECOND_MOMENT;
+      find(moments, first).read(first, into.first().get(parameter));
+      find(moments, second).read(second, into.second().get(parameter));
     }
   }
 

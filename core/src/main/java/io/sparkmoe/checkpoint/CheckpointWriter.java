@@ -11,6 +11,7 @@ import io.sparkmoe.model.Parameter;
 import io.sparkmoe.model.Parameters;
 import io.sparkmoe.model.Part;
 import io.sparkmoe.model.TensorShape;
+import io.sparkmoe.tensor.Elements;
 import io.sparkmoe.tensor.Tensor;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -77,23 +78,20 @@ public final class CheckpointWriter {
       boolean digestWeights) {}
 
   /** Writes a rank's experts and their moments. */
-  public List<FileEntry> writeExperts(
-      int rank, int numRanks, Parameters weights, Parameters firstMoments, Parameters secondMoments)
+  public List<FileEntry> writeExperts(int rank, int numRanks, Parameters weights, Moments moments)
       throws IOException {
     String name = String.format(Locale.ROOT, "experts-%05d-of-%05d", rank, numRanks);
-    return writePart(name, Part.EXPERT, weights, firstMoments, secondMoments);
+    return writePart(name, Part.EXPERT, weights, moments);
   }
 
   /** Writes what every rank holds and its moments; for one rank only. */
-  public List<FileEntry> writeReplicated(
-      Parameters weights, Parameters firstMoments, Parameters secondMoments) throws IOException {
-    return writePart("replicated", Part.REPLICATED, weights, firstMoments, secondMoments);
+  public List<FileEntry> writeReplicated(Parameters weights, Moments moments) throws IOException {
+    return writePart("replicated", Part.REPLICATED, weights, moments);
   }
 
   /** Writes the gates, their selection biases, and the moments of the gates. */
-  public List<FileEntry> writeGates(
-      Parameters weights, Parameters firstMoments, Parameters secondMoments) throws IOException {
-    return writePart("gates", Part.GATE, weights, firstMoments, secondMoments);
+  public List<FileEntry> writeGates(Parameters weights, Moments moments) throws IOException {
+    return writePart("gates", Part.GATE, weights, moments);
   }
 
   /**
@@ -144,26 +142,24 @@ public final class CheckpointWriter {
         files);
   }
 
-  private List<FileEntry> writePart(
-      String name, Part part, Parameters weights, Parameters firstMoments, Parameters secondMoments)
+  private List<FileEntry> writePart(String name, Part part, Parameters weights, Moments moments)
       throws IOException {
     Map<String, Tensor> values = new TreeMap<>();
-    Map<String, Tensor> moments = new TreeMap<>();
+    Map<String, Elements> trained = new TreeMap<>();
     for (Parameter parameter : weights.all()) {
       if (parameter.part() == part) {
         values.put(parameter.name(), parameter.value());
         if (parameter.gradient() != null) {
-          moments.put(parameter.name() + FIRST_MOMENT, firstMoments.find(parameter.name()).value());
-          moments.put(
-              parameter.name() + SECOND_MOMENT, secondMoments.find(parameter.name()).value());
+          trained.put(parameter.name() + FIRST_MOMENT, moments.first().get(parameter.name()));
+          trained.put(parameter.name() + SECOND_MOMENT, moments.second().get(parameter.name()));
         }
       }
     }
     return List.of(
-        write(MODEL + name + SAFETENSORS, values), write(OPTIMIZER + name + SAFETENSORS, moments));
+        write(MODEL + name + SAFETENSORS, values), write(OPTIMIZER + name + SAFETENSORS, trained));
   }
 
-  private FileEntry write(String name, Map<String, Tensor> tensors) throws IOException {
+  private FileEntry write(String name, Map<String, ? extends Elements> tensors) throws IOException {
     FileEntry written = SafetensorsWriter.write(store, CheckpointStore.join(folder, name), tensors);
     return new FileEntry(name, written.sizeBytes(), written.sha256());
   }

@@ -9,7 +9,7 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sparkmoe.io.CorruptFileException;
-import io.sparkmoe.tensor.Tensor;
+import io.sparkmoe.tensor.Elements;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
@@ -214,15 +214,15 @@ record SafetensorsHeader(
    * The bytes of a header for tensors that follow in the map's order, padded so that data is
    * aligned to 8 bytes.
    */
-  static byte[] format(Map<String, Tensor> tensors, Map<String, String> metadata) {
+  static byte[] format(Map<String, ? extends Elements> tensors, Map<String, String> metadata) {
     ObjectNode root = JSON.createObjectNode();
     if (!metadata.isEmpty()) {
       ObjectNode pairs = root.putObject(METADATA);
       metadata.forEach(pairs::put);
     }
     long position = 0;
-    for (Map.Entry<String, Tensor> entry : tensors.entrySet()) {
-      Tensor tensor = entry.getValue();
+    for (Map.Entry<String, ? extends Elements> entry : tensors.entrySet()) {
+      Elements tensor = entry.getValue();
       ObjectNode node = root.putObject(entry.getKey());
       node.put("dtype", SafetensorsType.of(tensor.type()).name());
       ArrayNode shape = node.putArray("shape");

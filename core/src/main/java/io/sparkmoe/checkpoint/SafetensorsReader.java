@@ -5,6 +5,7 @@ import io.sparkmoe.io.LocalStore;
 import io.sparkmoe.io.Store;
 import io.sparkmoe.tensor.Allocator;
 import io.sparkmoe.tensor.DType;
+import io.sparkmoe.tensor.Elements;
 import io.sparkmoe.tensor.Tensor;
 import java.io.FileNotFoundException;
 import java.io.IOException;
@@ -115,7 +116,7 @@ public final class SafetensorsReader implements AutoCloseable {
    * Reads a tensor into {@code into}, which must have its shape. Floating types are converted where
    * they differ (rounded to nearest even when narrowed); integers go to I32, bytes to U8.
    */
-  public void read(String name, Tensor into) throws IOException {
+  public void read(String name, Elements into) throws IOException {
     TensorInfo info = info(name);
     requireFits(info, into);
     boolean asStored = info.type() == SafetensorsType.of(into.type());
@@ -124,7 +125,8 @@ public final class SafetensorsReader implements AutoCloseable {
         info,
         (offsetBytes, lengthBytes) -> {
           if (asStored) {
-            into.bytes().put((int) offsetBytes, chunk, 0, lengthBytes);
+            int elementBytes = into.type().sizeBytes();
+            into.copyFrom(chunk, (int) (offsetBytes / elementBytes), lengthBytes / elementBytes);
           } else {
             element[0] = convert(info, lengthBytes, into, element[0]);
           }
@@ -156,7 +158,7 @@ public final class SafetensorsReader implements AutoCloseable {
     in.close();
   }
 
-  private void requireFits(TensorInfo info, Tensor into) {
+  private void requireFits(TensorInfo info, Elements into) {
     boolean convertible = into.type().isFloating() && info.type().tensorType().isFloating();
     if (!Arrays.equals(into.shape(), info.dims())
         || !(convertible || into.type() == info.type().tensorType())) {
@@ -194,7 +196,7 @@ public final class SafetensorsReader implements AutoCloseable {
     positionBytes += length;
   }
 
-  private int convert(TensorInfo info, int lengthBytes, Tensor into, int firstElement)
+  private int convert(TensorInfo info, int lengthBytes, Elements into, int firstElement)
       throws IOException {
     ByteBuffer stored = ByteBuffer.wrap(chunk).order(ByteOrder.LITTLE_ENDIAN);
     int element = firstElement;

@@ -2,7 +2,7 @@ package io.sparkmoe.checkpoint;
 
 import io.sparkmoe.io.Sha256;
 import io.sparkmoe.io.Store;
-import io.sparkmoe.tensor.Tensor;
+import io.sparkmoe.tensor.Elements;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.ByteOrder;
@@ -27,14 +27,17 @@ public final class SafetensorsWriter {
    * @param tensors by name; any type and shape
    * @return the file's size and checksum, under its path
    */
-  public static FileEntry write(Store store, String path, Map<String, Tensor> tensors)
+  public static FileEntry write(Store store, String path, Map<String, ? extends Elements> tensors)
       throws IOException {
     return write(store, path, tensors, METADATA);
   }
 
   /** As {@link #write(Store, String, Map)}, with free text entries for the header. */
   public static FileEntry write(
-      Store store, String path, Map<String, Tensor> tensors, Map<String, String> metadata)
+      Store store,
+      String path,
+      Map<String, ? extends Elements> tensors,
+      Map<String, String> metadata)
       throws IOException {
     if (ByteOrder.nativeOrder() != ByteOrder.LITTLE_ENDIAN) {
       throw new IllegalStateException("safetensors files need a little-endian machine");
@@ -48,23 +51,23 @@ public final class SafetensorsWriter {
           append(out, digest, header, header.length);
           sizeBytes[0] += header.length;
           byte[] chunk = new byte[CHUNK_BYTES];
-          for (Tensor tensor : tensors.values()) {
+          for (Elements tensor : tensors.values()) {
             sizeBytes[0] += append(out, digest, tensor, chunk);
           }
         });
     return new FileEntry(path, sizeBytes[0], Sha256.hex(digest));
   }
 
-  private static long append(OutputStream out, MessageDigest digest, Tensor tensor, byte[] chunk)
+  private static long append(OutputStream out, MessageDigest digest, Elements tensor, byte[] chunk)
       throws IOException {
-    long sizeBytes = tensor.sizeBytes();
-    for (long done = 0; done < sizeBytes; ) {
-      int length = (int) Math.min(CHUNK_BYTES, sizeBytes - done);
-      tensor.bytes().get((int) done, chunk, 0, length);
-      append(out, digest, chunk, length);
-      done += length;
+    int elementBytes = tensor.type().sizeBytes();
+    for (int done = 0; done < tensor.size(); ) {
+      int count = Math.min(CHUNK_BYTES / elementBytes, tensor.size() - done);
+      tensor.copyTo(chunk, done, count);
+      append(out, digest, chunk, count * elementBytes);
+      done += count;
     }
-    return sizeBytes;
+    return tensor.sizeBytes();
   }
 
   private static void append(OutputStream out, MessageDigest digest, byte[] bytes, int length)

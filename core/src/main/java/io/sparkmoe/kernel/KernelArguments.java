@@ -44,13 +44,6 @@ final class KernelArguments {
     }
   }
 
-  static void moments(Tensor first, Tensor second) {
-    if (first.type() != DType.BF16) {
-      allF32(first);
-    }
-    typed(second, first.type());
-  }
-
   static void gatedFp8(Tensor hidden, Fp8Tensor kept, Tensor gateUp, Tensor weight) {
     swiGlu(hidden, gateUp, weight);
     operandTyped(hidden);

@@ -1,5 +1,6 @@
 package io.sparkmoe.kernel;
 
+import io.sparkmoe.tensor.Bfloat16Half;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
 
@@ -326,11 +327,19 @@ public interface Kernels {
    * AdamW (Loshchilov and Hutter, decoupled decay): {@code g = gradientScale * gradient; m = b1 m +
    * (1-b1) g; v = b2 v + (1-b2) g^2; w = w (1 - lr*decay) - lr * (m/c1) / (sqrt(v/c2) + eps)} with
    * c1 = 1 - b1^t, c2 = 1 - b2^t, as PyTorch. The gradient is set to zero where the step says so.
-   * Moments may be BF16: they are widened, used as they come out of the formula, and rounded to
-   * nearest even when stored. The fast twin rounds moments to multiples of 2^-103.
+   * The fast twin rounds moments to multiples of 2^-103.
    */
   void adamW(
       Tensor weight, Tensor firstMoment, Tensor secondMoment, Tensor gradient, AdamWStep step);
+
+  /**
+   * {@link #adamW} with moments in BF16: they are widened, used as they come out of the formula,
+   * and rounded to nearest even when stored. The gradient must be finite.
+   *
+   * @param moments I32, the elements' {@link Bfloat16Half lower half} the first moment and their
+   *     upper half the second
+   */
+  void adamWBfloat16(Tensor weight, Tensor moments, Tensor gradient, AdamWStep step);
 
   /**
    * Constants of one AdamW step; {@code correction1} = 1 - beta1^t, {@code correction2} = 1 -

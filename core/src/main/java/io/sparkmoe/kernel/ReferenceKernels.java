@@ -1,7 +1,9 @@
 package io.sparkmoe.kernel;
 
 import io.sparkmoe.tensor.Bfloat16;
+import io.sparkmoe.tensor.Bfloat16Half;
 import io.sparkmoe.tensor.DType;
+import io.sparkmoe.tensor.Elements;
 import io.sparkmoe.tensor.Tensor;
 
 /**
@@ -465,6 +467,18 @@ public final class ReferenceKernels implements Kernels {
     KernelArguments.sameSize(weight, gradient);
     KernelArguments.sameSize(weight, firstMoment);
     KernelArguments.sameSize(weight, secondMoment);
+    update(weight, firstMoment, secondMoment, gradient, step);
+  }
+
+  @Override
+  public void adamWBfloat16(Tensor weight, Tensor moments, Tensor gradient, AdamWStep step) {
+    KernelArguments.sameSize(weight, gradient);
+    KernelArguments.sameSize(weight, moments);
+    update(weight, Bfloat16Half.lower(moments), Bfloat16Half.upper(moments), gradient, step);
+  }
+
+  private static void update(
+      Tensor weight, Elements firstMoment, Elements secondMoment, Tensor gradient, AdamWStep step) {
     for (int i = 0; i < weight.size(); i++) {
       double g = step.gradientScale() * gradient.get(i);
       double m = step.beta1() * firstMoment.get(i) + (1 - step.beta1()) * g;

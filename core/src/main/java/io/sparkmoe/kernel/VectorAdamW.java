@@ -1,19 +1,18 @@
 package io.sparkmoe.kernel;
 
 import io.sparkmoe.tensor.Bfloat16;
-import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
-import java.nio.FloatBuffer;
-import java.nio.ShortBuffer;
 import java.util.List;
 import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.VectorOperators;
 
 /** Fast AdamW: one pass over weight, moments and gradient, which it may clear on the way. */
 final class VectorAdamW {
 
-  /** Elements of a block: more, and memory waits while arrays are worked on; fewer cost calls. */
-  private static final int BLOCK = 256;
+  /** Elements of a block: more, and memory waits while the weight is; fewer cost calls. */
+  private static final int BLOCK = 512;
 
   /**
    * Added to a moment and taken off again, it leaves multiples of 2^-103. Without gradients a
@@ -22,15 +21,25 @@ final class VectorAdamW {
    */
   private static final float FLOOR = 0x1p-80f;
 
+  private static final FloatVector FLOORS = VectorMath.splat(FLOOR);
+
+  private static final IntVector ONES = IntVector.broadcast(Lanes.INTS, 1);
+
+  /** Half a step of BF16, less one bit of a float. */
+  private static final IntVector HALF_STEPS = IntVector.broadcast(Lanes.INTS, 0x7FFF);
+
+  private static final IntVector UPPER_HALVES = IntVector.broadcast(Lanes.INTS, 0xFFFF0000);
+
   private final Parallel parallel;
   private final ThreadLocal<Block> blocks = ThreadLocal.withInitial(Block::new);
   private final List<Pass<Block>> passes =
-      List.of(VectorAdamW::firstMoment, VectorAdamW::secondMoment, VectorAdamW::weight);
+      List.of(VectorAdamW::moments, VectorAdamW::weight, VectorAdamW::clearGradient);
 
   VectorAdamW(Parallel parallel) {
     this.parallel = parallel;
   }
 
+  /** See {@link Kernels#adamW}. */
   void step(
       Tensor weight,
       Tensor firstMoment,
@@ -46,9 +55,20 @@ final class VectorAdamW {
         parallel,
         weight.size(),
         Pieces.GRAIN,
-        firstMoment.type() == DType.BF16
-            ? (first, end) -> rangeOfBfloat16(w, m, v, g, constants, first, end)
-            : (first, end) -> range(w, m, v, g, constants, first, end));
+        (first, end) -> range(w, m, v, g, constants, first, end));
+  }
+
+  /** See {@link Kernels#adamWBfloat16}. */
+  void stepOfBfloat16(Tensor weight, Tensor moments, Tensor gradient, Kernels.AdamWStep step) {
+    Constants constants = new Constants(step);
+    ByteBuffer w = weight.bytes();
+    ByteBuffer pairs = moments.bytes();
+    ByteBuffer g = gradient.bytes();
+    Pieces.forEach(
+        parallel,
+        weight.size(),
+        Pieces.GRAIN,
+        (first, end) -> rangeOfBfloat16(w, pairs, g, constants, first, end));
   }
 
   /** The step's constants as the inner loop uses them, folded in double. */
@@ -122,98 +142,105 @@ final class VectorAdamW {
     return mean * c.rate / ((float) Math.sqrt(square * c.inverseCorrection2) + c.eps);
   }
 
-  // ---- moments in BF16: rounded after they were used
+  // ---- moments in BF16
 
-  /** A thread's copy of some elements of the four tensors. */
+  /** Elements of a tensor that are worked on in one pass after the other, and their update. */
   private static final class Block {
-    final float[] weight = new float[BLOCK];
-    final short[] firstMoment = new short[BLOCK];
-    final short[] secondMoment = new short[BLOCK];
-    final float[] gradient = new float[BLOCK];
-    final float[] mean = new float[BLOCK];
-    final float[] square = new float[BLOCK];
+    final float[] update = new float[BLOCK];
+    ByteBuffer weight;
+    ByteBuffer moments;
+    ByteBuffer gradient;
     Constants constants;
+    int at;
     int count;
   }
 
   /**
-   * As {@link #range}, in blocks that are copied to arrays and back: there a load or store is one
-   * instruction, and in one loop over byte buffers this exceeds what the compiler inlines.
+   * As {@link #range}, in passes over a block that stays in the first-level cache: one loop with
+   * all of it has more nodes than the compiler inlines operations of vectors up to.
    */
   private void rangeOfBfloat16(
-      ByteBuffer w, ByteBuffer m, ByteBuffer v, ByteBuffer g, Constants c, int first, int end) {
-    FloatBuffer weight = w.asFloatBuffer();
-    ShortBuffer firstMoment = m.asShortBuffer();
-    ShortBuffer secondMoment = v.asShortBuffer();
-    FloatBuffer gradient = g.asFloatBuffer();
+      ByteBuffer w, ByteBuffer moments, ByteBuffer g, Constants c, int first, int end) {
     Block block = blocks.get();
+    block.weight = w;
+    block.moments = moments;
+    block.gradient = g;
     block.constants = c;
     for (int at = first; at < end; at += BLOCK) {
-      int count = Math.min(BLOCK, end - at);
-      weight.get(at, block.weight, 0, count);
-      firstMoment.get(at, block.firstMoment, 0, count);
-      secondMoment.get(at, block.secondMoment, 0, count);
-      gradient.get(at, block.gradient, 0, count);
-      block.count = count;
+      block.at = at;
+      block.count = Math.min(BLOCK, end - at);
       for (Pass<Block> pass : passes) {
         pass.run(block);
       }
-      weight.put(at, block.weight, 0, count);
-      firstMoment.put(at, block.firstMoment, 0, count);
-      secondMoment.put(at, block.secondMoment, 0, count);
-      if (c.clearsGradient) {
-        Lanes.clear(g, at, count);
-      }
     }
   }
 
-  private static void firstMoment(Block b) {
+  /** New moments, and what they make of the weight. */
+  private static void moments(Block b) {
     Constants c = b.constants;
+    ByteBuffer gradients = b.gradient;
+    ByteBuffer pairs = b.moments;
+    float[] updates = b.update;
+    FloatVector scale = VectorMath.splat(c.gradientScale);
+    FloatVector beta1 = VectorMath.splat(c.beta1);
+    FloatVector rest1 = VectorMath.splat(c.rest1);
+    FloatVector beta2 = VectorMath.splat(c.beta2);
+    FloatVector rest2 = VectorMath.splat(c.rest2);
+    FloatVector rate = VectorMath.splat(c.rate);
+    FloatVector inverseCorrection2 = VectorMath.splat(c.inverseCorrection2);
+    FloatVector eps = VectorMath.splat(c.eps);
     int bound = Lanes.FLOATS.loopBound(b.count);
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      FloatVector gradient = Lanes.load(b.gradient, i).mul(c.gradientScale);
-      FloatVector old = Lanes.loadBfloat16(b.firstMoment, i).mul(c.beta1);
-      FloatVector mean = floored(VectorMath.fma(gradient, VectorMath.splat(c.rest1), old));
-      Lanes.store(b.mean, i, mean);
-      Lanes.storeUpperHalves(b.firstMoment, i, VectorBfloat16.round(mean.reinterpretAsInts()));
+      int at = b.at + i;
+      FloatVector gradient = Lanes.load(gradients, at).mul(scale);
+      IntVector pair = Lanes.loadInts(pairs, at);
+      FloatVector oldMean = pair.lanewise(VectorOperators.LSHL, Short.SIZE).reinterpretAsFloats();
+      FloatVector oldSquare = pair.and(UPPER_HALVES).reinterpretAsFloats();
+      FloatVector mean = VectorMath.fma(gradient, rest1, oldMean.mul(beta1));
+      FloatVector square = VectorMath.fma(gradient.mul(rest2), gradient, oldSquare.mul(beta2));
+      mean = mean.add(FLOORS).sub(FLOORS);
+      square = square.add(FLOORS).sub(FLOORS);
+      FloatVector divisor = square.mul(inverseCorrection2).sqrt().add(eps);
+      Lanes.store(updates, i, mean.mul(rate).div(divisor));
+      IntVector lower = rounded(mean).lanewise(VectorOperators.LSHR, Short.SIZE);
+      Lanes.storeInts(pairs, at, rounded(square).and(UPPER_HALVES).or(lower));
     }
     for (int i = bound; i < b.count; i++) {
-      float gradient = c.gradientScale * b.gradient[i];
-      float mean = floored(c.beta1 * Bfloat16.decode(b.firstMoment[i]) + c.rest1 * gradient);
-      b.mean[i] = mean;
-      b.firstMoment[i] = Bfloat16.encode(mean);
+      float gradient = c.gradientScale * Lanes.get(gradients, b.at + i);
+      int at = (b.at + i) * Integer.BYTES;
+      int pair = pairs.getInt(at);
+      float oldMean = Bfloat16.decode((short) pair);
+      float oldSquare = Bfloat16.decode((short) (pair >>> Short.SIZE));
+      float mean = floored(c.beta1 * oldMean + c.rest1 * gradient);
+      float square = floored(c.beta2 * oldSquare + c.rest2 * gradient * gradient);
+      updates[i] = update(mean, square, c);
+      int lower = Bfloat16.encode(mean) & 0xFFFF;
+      pairs.putInt(at, Bfloat16.encode(square) << Short.SIZE | lower);
     }
   }
 
-  private static void secondMoment(Block b) {
-    Constants c = b.constants;
-    int bound = Lanes.FLOATS.loopBound(b.count);
-    for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      FloatVector gradient = Lanes.load(b.gradient, i).mul(c.gradientScale);
-      FloatVector old = Lanes.loadBfloat16(b.secondMoment, i).mul(c.beta2);
-      FloatVector square = floored(VectorMath.fma(gradient.mul(c.rest2), gradient, old));
-      Lanes.store(b.square, i, square);
-      Lanes.storeUpperHalves(b.secondMoment, i, VectorBfloat16.round(square.reinterpretAsInts()));
-    }
-    for (int i = bound; i < b.count; i++) {
-      float gradient = c.gradientScale * b.gradient[i];
-      float old = Bfloat16.decode(b.secondMoment[i]);
-      float square = floored(c.beta2 * old + c.rest2 * gradient * gradient);
-      b.square[i] = square;
-      b.secondMoment[i] = Bfloat16.encode(square);
-    }
+  /** The upper 16 bits become the nearest BF16, ties to even, of what is no NaN. */
+  private static IntVector rounded(FloatVector x) {
+    IntVector bits = x.reinterpretAsInts();
+    IntVector odd = bits.lanewise(VectorOperators.LSHR, Short.SIZE).and(ONES);
+    return bits.add(HALF_STEPS).add(odd);
   }
 
   private static void weight(Block b) {
-    Constants c = b.constants;
+    float keep = b.constants.keep;
     int bound = Lanes.FLOATS.loopBound(b.count);
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      FloatVector divisor = Lanes.load(b.square, i).mul(c.inverseCorrection2).sqrt().add(c.eps);
-      FloatVector update = Lanes.load(b.mean, i).mul(c.rate).div(divisor);
-      Lanes.store(b.weight, i, Lanes.load(b.weight, i).mul(c.keep).sub(update));
+      FloatVector kept = Lanes.load(b.weight, b.at + i).mul(keep);
+      Lanes.store(b.weight, b.at + i, kept.sub(Lanes.load(b.update, i)));
     }
     for (int i = bound; i < b.count; i++) {
-      b.weight[i] = b.weight[i] * c.keep - update(b.mean[i], b.square[i], c);
+      Lanes.set(b.weight, b.at + i, Lanes.get(b.weight, b.at + i) * keep - b.update[i]);
+    }
+  }
+
+  private static void clearGradient(Block b) {
+    if (b.constants.clearsGradient) {
+      Lanes.clear(b.gradient, b.at, b.count);
     }
   }
 }

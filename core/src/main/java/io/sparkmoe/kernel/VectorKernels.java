@@ -335,12 +335,20 @@ public final class VectorKernels implements Kernels {
   @Override
   public void adamW(
       Tensor weight, Tensor firstMoment, Tensor secondMoment, Tensor gradient, AdamWStep step) {
-    allF32(weight, gradient);
-    KernelArguments.moments(firstMoment, secondMoment);
+    allF32(weight, firstMoment, secondMoment, gradient);
     KernelArguments.sameSize(weight, gradient);
     KernelArguments.sameSize(weight, firstMoment);
     KernelArguments.sameSize(weight, secondMoment);
     adamW.step(weight, firstMoment, secondMoment, gradient, step);
+  }
+
+  @Override
+  public void adamWBfloat16(Tensor weight, Tensor moments, Tensor gradient, AdamWStep step) {
+    allF32(weight, gradient);
+    KernelArguments.typed(moments, DType.I32);
+    KernelArguments.sameSize(weight, gradient);
+    KernelArguments.sameSize(weight, moments);
+    adamW.stepOfBfloat16(weight, moments, gradient, step);
   }
 
   // ---- FP8

@@ -12,7 +12,7 @@ import org.bytedeco.javacpp.Pointer;
  * outlive it. Element access by index is for set-up, reference kernels and tests; fast kernels use
  * {@link #bytes} and {@link #address}. No bounds are checked beyond those of the byte buffer.
  */
-public final class Tensor implements AutoCloseable {
+public final class Tensor implements Elements, AutoCloseable {
 
   private final Arena arena;
   private final DType type;
@@ -71,12 +71,12 @@ public final class Tensor implements AutoCloseable {
     return product;
   }
 
-  /** Type of the elements. */
+  @Override
   public DType type() {
     return type;
   }
 
-  /** A copy of the sizes, outermost first. */
+  @Override
   public int[] shape() {
     return shape.clone();
   }
@@ -91,7 +91,7 @@ public final class Tensor implements AutoCloseable {
     return shape.length;
   }
 
-  /** Number of elements. */
+  @Override
   public int size() {
     return size;
   }
@@ -104,11 +104,6 @@ public final class Tensor implements AutoCloseable {
   /** Product of all but the last dimension. */
   public int rows() {
     return shape.length == 0 || cols() == 0 ? 1 : size / cols();
-  }
-
-  /** Bytes of all elements. */
-  public long sizeBytes() {
-    return (long) size * type.sizeBytes();
   }
 
   /** Address of element 0, valid while the owner is open. */
@@ -179,7 +174,7 @@ public final class Tensor implements AutoCloseable {
     return view(0, shape);
   }
 
-  /** Element {@code index} as its value, of any type (U8 unsigned). */
+  @Override
   public double get(int index) {
     return switch (type) {
       case F64 -> bytes.getDouble(index * 8);
@@ -192,10 +187,7 @@ public final class Tensor implements AutoCloseable {
     };
   }
 
-  /**
-   * Rounds {@code value} to the element type and stores it: to nearest even, beyond the largest
-   * value as {@link Bfloat16} and {@link Fp8Format} say.
-   */
+  @Override
   public void set(int index, double value) {
     switch (type) {
       case F64 -> bytes.putDouble(index * 8, value);
@@ -206,6 +198,16 @@ public final class Tensor implements AutoCloseable {
       case U8 -> bytes.put(index, (byte) value);
       case I32 -> bytes.putInt(index * 4, (int) value);
     }
+  }
+
+  @Override
+  public void copyTo(byte[] to, int index, int count) {
+    bytes.get(index * type.sizeBytes(), to, 0, count * type.sizeBytes());
+  }
+
+  @Override
+  public void copyFrom(byte[] from, int index, int count) {
+    bytes.put(index * type.sizeBytes(), from, 0, count * type.sizeBytes());
   }
 
   /** Element of an F32 tensor. */

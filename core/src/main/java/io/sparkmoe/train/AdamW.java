@@ -1,5 +1,6 @@
 package io.sparkmoe.train;
 
+import io.sparkmoe.checkpoint.Moments;
 import io.sparkmoe.kernel.Kernels;
 import io.sparkmoe.kernel.Kernels.AdamWStep;
 import io.sparkmoe.model.ParameterBlock;
@@ -7,6 +8,7 @@ import io.sparkmoe.model.ParameterBlock.Segment;
 import io.sparkmoe.model.Parameters;
 import io.sparkmoe.model.Part;
 import io.sparkmoe.tensor.Arena;
+import io.sparkmoe.tensor.Bfloat16Half;
 import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
 import java.util.ArrayList;
@@ -22,13 +24,15 @@ public final class AdamW implements AutoCloseable {
 
   private final TrainConfig config;
   private final Kernels kernels;
-  private final Parameters firstMoments;
-  private final Parameters secondMoments;
+
+  /** First and second moments, or pairs of them in BF16. */
+  private final List<Parameters> moments = new ArrayList<>();
+
   private final List<Run> runs = new ArrayList<>();
 
   /** A contiguous run of elements of equal decay. */
   private record Run(
-      Part part, Tensor value, Tensor gradient, Tensor first, Tensor second, boolean decayed) {}
+      Part part, Tensor value, Tensor gradient, List<Tensor> moments, boolean decayed) {}
 
   /**
    * @param parameters what to optimize
@@ -44,41 +48,43 @@ public final class AdamW implements AutoCloseable {
       Arena arena) {
     this.config = config;
     this.kernels = kernels;
-    this.firstMoments = moments(parameters, rank, parts, arena);
-    this.secondMoments = moments(parameters, rank, parts, arena);
+    for (int i = 0; i < (arePairs() ? 1 : 2); i++) {
+      moments.add(
+          Parameters.allocate(
+              parameters.config(),
+              parameters.placement(),
+              rank,
+              parts,
+              arePairs() ? DType.I32 : config.precision().moments(),
+              false,
+              arena));
+    }
     for (Part part : parts) {
       List<ParameterBlock> blocks = parameters.blocks(part);
       for (int i = 0; i < blocks.size(); i++) {
+        int block = i;
         addRuns(
             part,
             blocks.get(i),
-            firstMoments.blocks(part).get(i),
-            secondMoments.blocks(part).get(i));
+            moments.stream().map(moment -> moment.blocks(part).get(block)).toList());
       }
     }
   }
 
-  private Parameters moments(Parameters parameters, int rank, Set<Part> parts, Arena arena) {
-    return Parameters.allocate(
-        parameters.config(),
-        parameters.placement(),
-        rank,
-        parts,
-        config.precision().moments(),
-        false,
-        arena);
+  private boolean arePairs() {
+    return config.precision().moments() == DType.BF16;
   }
 
-  private void addRuns(
-      Part part, ParameterBlock block, ParameterBlock first, ParameterBlock second) {
+  private void addRuns(Part part, ParameterBlock block, List<ParameterBlock> moments) {
     for (Segment segment : block.segments()) {
       runs.add(
           new Run(
               part,
               block.value().view(segment.offset(), segment.size()),
               block.gradient().view(segment.offset(), segment.size()),
-              first.value().view(segment.offset(), segment.size()),
-              second.value().view(segment.offset(), segment.size()),
+              moments.stream()
+                  .map(moment -> moment.value().view(segment.offset(), segment.size()))
+                  .toList(),
               segment.decayed()));
     }
   }
@@ -94,11 +100,7 @@ public final class AdamW implements AutoCloseable {
     double correction1 = 1 - Math.pow(config.beta1(), step);
     double correction2 = 1 - Math.pow(config.beta2(), step);
     for (Run run : runs) {
-      kernels.adamW(
-          run.value,
-          run.first,
-          run.second,
-          run.gradient,
+      AdamWStep constants =
           new AdamWStep(
               learningRate,
               config.beta1(),
@@ -108,26 +110,32 @@ public final class AdamW implements AutoCloseable {
               correction1,
               correction2,
               gradientScale,
-              run.part != Part.EXPERT));
+              run.part != Part.EXPERT);
+      if (arePairs()) {
+        kernels.adamWBfloat16(run.value, run.moments.get(0), run.gradient, constants);
+      } else {
+        kernels.adamW(run.value, run.moments.get(0), run.moments.get(1), run.gradient, constants);
+      }
     }
     if (config.precision().masterWeights(config.fp8Recipe()) == DType.BF16) {
       runs.forEach(run -> kernels.toBfloat16(run.value, run.value));
     }
   }
 
-  /** First moments under the parameters' names. */
-  public Parameters firstMoments() {
-    return firstMoments;
+  /** The moments under the parameters' names. */
+  public Moments moments() {
+    return Moments.of(
+        moments.get(0),
+        name -> arePairs() ? Bfloat16Half.lower(held(0, name)) : held(0, name),
+        name -> arePairs() ? Bfloat16Half.upper(held(0, name)) : held(1, name));
   }
 
-  /** Second moments under the parameters' names. */
-  public Parameters secondMoments() {
-    return secondMoments;
+  private Tensor held(int moment, String name) {
+    return moments.get(moment).find(name).value();
   }
 
   @Override
   public void close() {
-    firstMoments.close();
-    secondMoments.close();
+    moments.forEach(Parameters::close);
   }
 }

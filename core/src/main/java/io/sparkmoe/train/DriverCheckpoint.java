@@ -98,7 +98,7 @@ final class DriverCheckpoint {
     }
     try (CheckpointReader reader = checkpoints.open(resumedFromStep)) {
       reader.readWeights(gates.parameters());
-      reader.readMoments(gates.optimizer().firstMoments(), gates.optimizer().secondMoments());
+      reader.readMoments(gates.optimizer().moments());
     }
   }
 
@@ -113,11 +113,7 @@ final class DriverCheckpoint {
       throws IOException {
     CheckpointWriter writer = checkpoints.writer(step);
     List<FileEntry> files = new ArrayList<>(ofRanks);
-    files.addAll(
-        writer.writeGates(
-            gates.parameters(),
-            gates.optimizer().firstMoments(),
-            gates.optimizer().secondMoments()));
+    files.addAll(writer.writeGates(gates.parameters(), gates.optimizer().moments()));
     boolean last = step == config.train().steps();
     writer.commit(
         new RunState(

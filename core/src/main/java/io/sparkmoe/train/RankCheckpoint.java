@@ -4,6 +4,7 @@ import io.sparkmoe.checkpoint.CheckpointReader;
 import io.sparkmoe.checkpoint.CheckpointStore;
 import io.sparkmoe.checkpoint.CheckpointWriter;
 import io.sparkmoe.checkpoint.FileEntry;
+import io.sparkmoe.checkpoint.Moments;
 import io.sparkmoe.io.Store;
 import io.sparkmoe.tensor.Tensor;
 import java.io.IOException;
@@ -25,19 +26,11 @@ final class RankCheckpoint {
   static List<FileEntry> write(Store store, int step, int rank, int numRanks, RankState state)
       throws IOException {
     CheckpointWriter writer = new CheckpointStore(store).writer(step);
-    AdamW optimizer = state.optimizer();
+    Moments moments = state.optimizer().moments();
     List<FileEntry> files =
-        new ArrayList<>(
-            writer.writeExperts(
-                rank,
-                numRanks,
-                state.parameters(),
-                optimizer.firstMoments(),
-                optimizer.secondMoments()));
+        new ArrayList<>(writer.writeExperts(rank, numRanks, state.parameters(), moments));
     if (rank == 0) {
-      files.addAll(
-          writer.writeReplicated(
-              state.parameters(), optimizer.firstMoments(), optimizer.secondMoments()));
+      files.addAll(writer.writeReplicated(state.parameters(), moments));
     }
     Map<String, Tensor> residuals = residuals(state);
     if (!residuals.isEmpty()) {
@@ -54,7 +47,7 @@ final class RankCheckpoint {
       throws IOException {
     try (CheckpointReader reader = new CheckpointStore(store).open(step)) {
       reader.readWeights(state.parameters());
-      reader.readMoments(state.optimizer().firstMoments(), state.optimizer().secondMoments());
+      reader.readMoments(state.optimizer().moments());
       Map<String, Tensor> residuals = residuals(state);
       if (!residuals.isEmpty()
           && reader.manifest().numRanks() == numRanks

@@ -65,14 +65,14 @@ final class CheckpointFixture {
     for (int rank = 0; rank < numRanks; rank++) {
       try (Held held =
           new Held(placement, rank, EnumSet.of(Part.EXPERT, Part.REPLICATED), seed, arena)) {
-        files.addAll(writer.writeExperts(rank, numRanks, held.weights, held.first, held.second));
+        files.addAll(writer.writeExperts(rank, numRanks, held.weights, held.moments()));
         if (rank == 0) {
-          files.addAll(writer.writeReplicated(held.weights, held.first, held.second));
+          files.addAll(writer.writeReplicated(held.weights, held.moments()));
         }
       }
     }
     try (Held held = new Held(placement, 0, EnumSet.of(Part.GATE), seed, arena)) {
-      files.addAll(writer.writeGates(held.weights, held.first, held.second));
+      files.addAll(writer.writeGates(held.weights, held.moments()));
     }
     return files;
   }
@@ -116,6 +116,11 @@ final class CheckpointFixture {
       weights.initialize(seed);
       first.initialize(seed + FIRST_SEED);
       second.initialize(seed + SECOND_SEED);
+    }
+
+    Moments moments() {
+      return Moments.of(
+          weights, name -> first.find(name).value(), name -> second.find(name).value());
     }
 
     @Override

@@ -69,7 +69,7 @@ class CheckpointTest {
         try (Held expected = new Held(placement, rank, EnumSet.allOf(Part.class), 42, arena);
             Held read = new Held(placement, rank, EnumSet.allOf(Part.class), 0, arena)) {
           reader.readWeights(read.weights);
-          reader.readMoments(read.first, read.second);
+          reader.readMoments(read.moments());
           assertEqual(expected.weights, read.weights);
           assertEqual(expected.first, read.first);
           assertEqual(expected.second, read.second);

@@ -87,11 +87,12 @@ class GoldenCheckpointTest {
       for (Parameter parameter : held.all()) {
         weights.read(parameter.name(), parameter.value());
       }
-      List<FileEntry> files =
-          new ArrayList<>(writer.writeExperts(rank, NUM_RANKS, held, held, held));
+      Moments moments =
+          Moments.of(held, name -> held.find(name).value(), name -> held.find(name).value());
+      List<FileEntry> files = new ArrayList<>(writer.writeExperts(rank, NUM_RANKS, held, moments));
       if (rank == 0) {
-        files.addAll(writer.writeReplicated(held, held, held));
-        files.addAll(writer.writeGates(held, held, held));
+        files.addAll(writer.writeReplicated(held, moments));
+        files.addAll(writer.writeGates(held, moments));
       }
       return files;
     }

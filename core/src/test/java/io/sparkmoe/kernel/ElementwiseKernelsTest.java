@@ -5,7 +5,9 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import io.sparkmoe.kernel.KernelTwins.Fill;
+import io.sparkmoe.tensor.Bfloat16Half;
 import io.sparkmoe.tensor.DType;
+import io.sparkmoe.tensor.Elements;
 import io.sparkmoe.tensor.Tensor;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
@@ -274,27 +276,36 @@ class ElementwiseKernelsTest {
 
   /** Law: without gradients moments fade, but never to denormal numbers, which are slow. */
   @ParameterizedTest
-  @EnumSource(names = {"F32", "BF16"})
-  void adamWKeepsMomentsNormal(DType type) {
+  @ValueSource(booleans = {false, true})
+  void adamWKeepsMomentsNormal(boolean bfloat16) {
     Kernels.AdamWStep step = new Kernels.AdamWStep(1e-4, 0.9, 0.95, 1e-8, 0.1, 1, 1, 1, true);
     int d = 207;
     Tensor weight = twins.mixed(ROWS, d);
-    Tensor first = twins.unwritten(type, ROWS, d);
-    Tensor second = twins.unwritten(type, ROWS, d);
-    first.zero();
-    second.zero();
+    Tensor first = twins.unwritten(ROWS, d);
+    Tensor second = twins.unwritten(ROWS, d);
+    Tensor pairs = twins.unwritten(DType.I32, ROWS, d);
+    List.of(first, second, pairs).forEach(Tensor::zero);
     Tensor gradient = twins.mixed(ROWS, d);
     try (Gemm gemm = new ReferenceGemm();
         Parallel parallel = new ThreadPoolParallel("test", 1)) {
       Kernels kernels = new VectorKernels(gemm, parallel);
       for (int i = 0; i < 2000; i++) {
-        kernels.adamW(weight, first, second, gradient, step);
+        if (bfloat16) {
+          kernels.adamWBfloat16(weight, pairs, gradient, step);
+        } else {
+          kernels.adamW(weight, first, second, gradient, step);
+        }
       }
     }
-    for (Tensor moment : List.of(first, second)) {
-      for (float value : moment.toFloatArray()) {
-        assertThat(Math.abs(value)).isLessThan(1e-25f);
-        assertThat(value == 0 || Math.abs(value) >= 0x1p-103f).isTrue();
+    List<Elements> moments =
+        bfloat16
+            ? List.of(Bfloat16Half.lower(pairs), Bfloat16Half.upper(pairs))
+            : List.of(first, second);
+    for (Elements moment : moments) {
+      for (int i = 0; i < moment.size(); i++) {
+        double value = moment.get(i);
+        assertThat(Math.abs(value)).isLessThan(1e-25);
+        assertThat(value == 0 || Math.abs(value) >= 0x1p-103).isTrue();
       }
     }
   }
@@ -308,29 +319,37 @@ class ElementwiseKernelsTest {
         Parallel parallel = new ThreadPoolParallel("test", 1)) {
       for (Kernels kernels : List.of(new ReferenceKernels(), new VectorKernels(gemm, parallel))) {
         for (int d : KernelTwins.SIZES) {
-          Tensor first = twins.unwritten(DType.BF16, ROWS, d);
-          Tensor second = twins.unwritten(DType.BF16, ROWS, d);
-          kernels.toBfloat16(first, twins.mixed(ROWS, d));
-          kernels.toBfloat16(second, twins.positive(ROWS, d));
-          Tensor wideFirst = twins.unwritten(ROWS, d);
-          Tensor wideSecond = twins.unwritten(ROWS, d);
-          kernels.fromBfloat16(wideFirst, first);
-          kernels.fromBfloat16(wideSecond, second);
+          Tensor wideFirst = twins.mixed(ROWS, d);
+          Tensor wideSecond = twins.positive(ROWS, d);
+          kernels.toBfloat16(wideFirst, wideFirst);
+          kernels.toBfloat16(wideSecond, wideSecond);
+          Tensor pairs = twins.unwritten(DType.I32, ROWS, d);
+          Elements first = Bfloat16Half.lower(pairs);
+          Elements second = Bfloat16Half.upper(pairs);
+          copy(first, wideFirst);
+          copy(second, wideSecond);
           Tensor weight = twins.mixed(ROWS, d);
           Tensor sameWeight = copy(weight);
           Tensor gradient = twins.mixed(ROWS, d);
           Tensor sameGradient = copy(gradient);
-          kernels.adamW(weight, first, second, gradient, step);
+          kernels.adamWBfloat16(weight, pairs, gradient, step);
           kernels.adamW(sameWeight, wideFirst, wideSecond, sameGradient, step);
-          Tensor rounded = twins.unwritten(DType.BF16, ROWS, d);
           assertThat(weight.toFloatArray()).isEqualTo(sameWeight.toFloatArray());
-          kernels.toBfloat16(rounded, wideFirst);
-          assertThat(first.toFloatArray()).isEqualTo(rounded.toFloatArray());
-          kernels.toBfloat16(rounded, wideSecond);
-          assertThat(second.toFloatArray()).isEqualTo(rounded.toFloatArray());
+          kernels.toBfloat16(wideFirst, wideFirst);
+          kernels.toBfloat16(wideSecond, wideSecond);
+          for (int i = 0; i < wideFirst.size(); i++) {
+            assertThat(first.get(i)).isEqualTo(wideFirst.get(i));
+            assertThat(second.get(i)).isEqualTo(wideSecond.get(i));
+          }
           assertThat(gradient.toFloatArray()).containsOnly(0);
         }
       }
+    }
+  }
+
+  private static void copy(Elements to, Elements from) {
+    for (int i = 0; i < from.size(); i++) {
+      to.set(i, from.get(i));
     }
   }
 

@@ -10,6 +10,7 @@ import io.sparkmoe.checkpoint.CheckpointStore;
 import io.sparkmoe.checkpoint.CheckpointWriter;
 import io.sparkmoe.checkpoint.CheckpointWriter.RunState;
 import io.sparkmoe.checkpoint.FileEntry;
+import io.sparkmoe.checkpoint.Moments;
 import io.sparkmoe.config.ConfigResolver;
 import io.sparkmoe.io.LocalStore;
 import io.sparkmoe.model.HuggingFaceConfig;
@@ -212,9 +213,11 @@ class InspectCommandTest {
     try (Arena arena = new Arena("test", 64L << 20);
         Parameters all = Parameters.allocateAll(model, DType.F32, arena)) {
       all.initialize(1);
-      files.addAll(writer.writeExperts(0, 1, all, all, all));
-      files.addAll(writer.writeReplicated(all, all, all));
-      files.addAll(writer.writeGates(all, all, all));
+      Moments moments =
+          Moments.of(all, name -> all.find(name).value(), name -> all.find(name).value());
+      files.addAll(writer.writeExperts(0, 1, all, moments));
+      files.addAll(writer.writeReplicated(all, moments));
+      files.addAll(writer.writeGates(all, moments));
     }
     JsonNodeFactory json = JsonNodeFactory.instance;
     writer.commit(new RunState(model, config, json.objectNode(), 1, "reference", false), files);
