@@ -162,7 +162,7 @@ final class KernelArguments {
     sameSize(operand, x);
   }
 
-  private static void operandTyped(Tensor operand) {
+  static void operandTyped(Tensor operand) {
     if (operand.type() != DType.F32) {
       typed(operand, DType.BF16);
     }

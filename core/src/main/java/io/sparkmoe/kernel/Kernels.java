@@ -293,6 +293,17 @@ public interface Kernels {
   void crossEntropy(Tensor losses, Tensor logits, Tensor targets, double gradientScale);
 
   /**
+   * {@link #crossEntropy} whose gradient, rounded to BF16, goes to a tensor of its own.
+   *
+   * @param losses (rows) written
+   * @param dLogits operand (rows, C), written
+   * @param logits (rows, C), overwritten
+   * @param targets I32 (rows), -1 = ignored
+   */
+  void crossEntropyBfloat16(
+      Tensor losses, Tensor dLogits, Tensor logits, Tensor targets, double gradientScale);
+
+  /**
    * {@link DistillationLoss} of a block of rows, and its gradient in place as in {@link
    * #crossEntropy}; a row without a teacher is plain cross-entropy.
    *

@@ -71,8 +71,9 @@ final class Lanes {
    * Half a vector of floats, widened: cheaper than the second half of a whole one, which has to be
    * moved to the front.
    */
-  static DoubleVector loadAsDoubles(float[] memory, int index) {
-    FloatVector floats = FloatVector.fromArray(HALF_FLOATS, memory, index);
+  static DoubleVector loadAsDoubles(ByteBuffer memory, int index) {
+    FloatVector floats =
+        FloatVector.fromByteBuffer(HALF_FLOATS, memory, index * Float.BYTES, ORDER);
     return (DoubleVector) floats.convertShape(VectorOperators.F2D, DOUBLES, 0);
   }
 
@@ -214,6 +215,18 @@ final class Lanes {
     }
     for (int i = bound; i < end; i++) {
       set(memory, i, 0);
+    }
+  }
+
+  /** Zeros, in BF16 or F32. */
+  static void clear(boolean bfloat16, ByteBuffer memory, int index, int count) {
+    int end = index + count;
+    int bound = bound(index, end);
+    for (int i = index; i < bound; i += LENGTH) {
+      storeBits(bfloat16, memory, i, IntVector.zero(INTS));
+    }
+    for (int i = bound; i < end; i++) {
+      set(bfloat16, memory, i, 0);
     }
   }
 

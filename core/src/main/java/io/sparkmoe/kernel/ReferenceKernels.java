@@ -443,6 +443,14 @@ public final class ReferenceKernels implements Kernels {
   }
 
   @Override
+  public void crossEntropyBfloat16(
+      Tensor losses, Tensor dLogits, Tensor logits, Tensor targets, double gradientScale) {
+    KernelArguments.sameSize(dLogits, logits);
+    crossEntropy(losses, logits, targets, gradientScale);
+    toBfloat16(dLogits, logits);
+  }
+
+  @Override
   public void distillation(
       Tensor losses,
       Tensor logits,

@@ -38,8 +38,7 @@ final class VectorBfloat16 {
         (first, end) -> {
           int bound = Lanes.bound(first, end);
           for (int i = first; i < bound; i += Lanes.LENGTH) {
-            IntVector bits = round(Lanes.loadInts(from, i)).and(UPPER_HALF);
-            Lanes.storeBits(bfloat16, to, i, bits);
+            Lanes.storeBits(bfloat16, to, i, rounded(Lanes.loadInts(from, i)));
           }
           for (int i = bound; i < end; i++) {
             float value = Bfloat16.decode(Bfloat16.encode(Lanes.get(from, i)));
@@ -48,12 +47,12 @@ final class VectorBfloat16 {
         });
   }
 
-  /** The upper 16 bits become the nearest BF16, ties to even. */
-  static IntVector round(IntVector bits) {
+  /** Bits of the nearest BF16, ties to even, as floats. */
+  static IntVector rounded(IntVector bits) {
     IntVector odd = bits.lanewise(VectorOperators.LSHR, Short.SIZE).and(1);
     IntVector rounded = bits.add(0x7FFF).add(odd);
     VectorMask<Integer> nan = bits.and(MAGNITUDE).compare(VectorOperators.GT, EXPONENT);
-    return rounded.blend(bits.or(QUIET), nan);
+    return rounded.blend(bits.or(QUIET), nan).and(UPPER_HALF);
   }
 
   void widen(Tensor f32, Tensor bf16) {

@@ -2,7 +2,6 @@ package io.sparkmoe.kernel;
 
 import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
-import java.nio.FloatBuffer;
 import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorOperators;
@@ -10,11 +9,7 @@ import jdk.incubator.vector.VectorOperators;
 /** Fast element-wise kernels. */
 final class VectorElementwise {
 
-  /** Elements that are copied at a time. */
-  private static final int COPY = 1024;
-
   private final Parallel parallel;
-  private final ThreadLocal<float[]> copies = ThreadLocal.withInitial(() -> new float[COPY]);
 
   VectorElementwise(Parallel parallel) {
     this.parallel = parallel;
@@ -31,7 +26,7 @@ final class VectorElementwise {
   }
 
   double sumOfSquares(Tensor x) {
-    FloatBuffer values = x.bytes().asFloatBuffer();
+    ByteBuffer values = x.bytes();
     double[] partial = new double[Pieces.count(x.size(), Pieces.GRAIN)];
     Pieces.forEach(
         parallel,
@@ -45,24 +40,12 @@ final class VectorElementwise {
     return sum;
   }
 
-  /** From copies in an array: loads of a byte buffer would take longer than all else. */
-  private double sumOfSquares(FloatBuffer values, int first, int end) {
-    float[] copy = copies.get();
-    double sum = 0;
-    for (int at = first; at < end; at += COPY) {
-      int count = Math.min(COPY, end - at);
-      values.get(at, copy, 0, count);
-      sum += sumOfSquares(copy, count);
-    }
-    return sum;
-  }
-
   /** In double throughout: a float sum over a billion weights would lose the small ones. */
-  private static double sumOfSquares(float[] values, int count) {
-    int bound = Lanes.FLOATS.loopBound(count);
+  private static double sumOfSquares(ByteBuffer values, int first, int end) {
+    int bound = Lanes.bound(first, end);
     DoubleVector even = DoubleVector.zero(Lanes.DOUBLES);
     DoubleVector odd = even;
-    for (int i = 0; i < bound; i += Lanes.LENGTH) {
+    for (int i = first; i < bound; i += Lanes.LENGTH) {
       DoubleVector front = Lanes.loadAsDoubles(values, i);
       DoubleVector back = Lanes.loadAsDoubles(values, i + Lanes.DOUBLES.length());
       even = front.fma(front, even);
@@ -72,8 +55,9 @@ final class VectorElementwise {
     for (double lane : even.add(odd).toArray()) {
       sum += lane;
     }
-    for (int i = bound; i < count; i++) {
-      sum += (double) values[i] * values[i];
+    for (int i = bound; i < end; i++) {
+      double value = Lanes.get(values, i);
+      sum += value * value;
     }
     return sum;
   }

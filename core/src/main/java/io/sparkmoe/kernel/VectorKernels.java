@@ -308,7 +308,17 @@ public final class VectorKernels implements Kernels {
   public void crossEntropy(Tensor losses, Tensor logits, Tensor targets, double gradientScale) {
     allF32(losses, logits);
     KernelArguments.crossEntropy(losses, logits, targets);
-    loss.crossEntropy(losses, logits, targets, gradientScale);
+    loss.crossEntropy(losses, logits, logits, targets, gradientScale);
+  }
+
+  @Override
+  public void crossEntropyBfloat16(
+      Tensor losses, Tensor dLogits, Tensor logits, Tensor targets, double gradientScale) {
+    allF32(losses, logits);
+    KernelArguments.operandTyped(dLogits);
+    KernelArguments.sameSize(dLogits, logits);
+    KernelArguments.crossEntropy(losses, logits, targets);
+    loss.crossEntropy(losses, dLogits, logits, targets, gradientScale);
   }
 
   @Override

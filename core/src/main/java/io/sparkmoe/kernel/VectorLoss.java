@@ -1,8 +1,12 @@
 package io.sparkmoe.kernel;
 
+import io.sparkmoe.tensor.Bfloat16;
+import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
 import java.nio.ByteBuffer;
+import java.util.List;
 import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
 
 /** Fast softmax cross-entropy and distillation. C vocabulary. */
 final class VectorLoss {
@@ -16,39 +20,106 @@ final class VectorLoss {
     this.parallel = parallel;
   }
 
-  void crossEntropy(Tensor losses, Tensor logits, Tensor targets, double gradientScale) {
+  /** A thread's row of logits, and what the passes over it find. */
+  private static final class Row {
+    ByteBuffer logits;
+    int start;
+    int count;
+    float largest;
+    double sum;
+
+    /** What the gradient is written to, from {@link #start} on: the logits, or an operand. */
+    ByteBuffer gradient;
+
+    boolean rounds;
+    boolean bfloat16;
+    double gradientScale;
+
+    /** What makes an exponential its part of the gradient. */
+    float factor() {
+      return (float) (gradientScale / sum);
+    }
+  }
+
+  /** Each is compiled by itself, {@link Pass} says why. */
+  private final List<Pass<Row>> passes =
+      List.of(
+          row -> row.largest = largest(row.logits, row.start, row.count),
+          row ->
+              row.sum =
+                  exponentials(
+                      row.logits, row.start, row.largest, row.count, row.gradientScale != 0),
+          VectorLoss::gradient);
+
+  /**
+   * @param dLogits the logits themselves, or an operand for a gradient rounded to BF16
+   */
+  void crossEntropy(
+      Tensor losses, Tensor dLogits, Tensor logits, Tensor targets, double gradientScale) {
     int c = logits.cols();
-    ByteBuffer values = logits.bytes();
-    boolean gradient = gradientScale != 0;
     Pieces.forEach(
         parallel,
         targets.size(),
         Pieces.rowGrain(c),
         (first, end) -> {
+          Row row = new Row();
+          row.logits = logits.bytes();
+          row.count = c;
+          row.gradient = dLogits.bytes();
+          row.rounds = dLogits != logits;
+          row.bfloat16 = dLogits.type() == DType.BF16;
+          row.gradientScale = gradientScale;
           for (int t = first; t < end; t++) {
-            int target = targets.getInt(t);
-            if (target < 0) {
-              losses.setFloat(t, 0);
-              if (gradient) {
-                Lanes.clear(values, t * c, c);
-              }
-              continue;
-            }
-            float chosen = Lanes.get(values, t * c + target);
-            float largest = largest(values, t * c, c);
-            double sum = exponentials(values, t * c, largest, c, gradient);
-            // loss = log(sum_j exp(x[j] - max)) - (x[target] - max)
-            losses.setFloat(t, (float) (Math.log(sum) - (chosen - largest)));
-            if (gradient) {
-              // dx[j] = scale (softmax[j] - [j == target])
-              scaleRow(values, t * c, (float) (gradientScale / sum), c);
-              Lanes.set(
-                  values,
-                  t * c + target,
-                  (float) (Lanes.get(values, t * c + target) - gradientScale));
-            }
+            row.start = t * c;
+            losses.setFloat(t, crossEntropy(row, targets.getInt(t)));
           }
         });
+  }
+
+  private float crossEntropy(Row row, int target) {
+    if (target < 0) {
+      if (row.gradientScale != 0) {
+        Lanes.clear(row.bfloat16, row.gradient, row.start, row.count);
+      }
+      return 0;
+    }
+    int at = row.start + target;
+    float chosen = Lanes.get(row.logits, at);
+    for (Pass<Row> pass : passes) {
+      pass.run(row);
+    }
+    if (row.gradientScale != 0) {
+      float scaled = row.factor() * VectorMath.exp(chosen - row.largest);
+      float value = (float) (scaled - row.gradientScale);
+      float stored = row.rounds ? Bfloat16.decode(Bfloat16.encode(value)) : value;
+      Lanes.set(row.bfloat16, row.gradient, at, stored);
+    }
+    // loss = log(sum_j exp(x[j] - max)) - (x[target] - max)
+    return (float) (Math.log(row.sum) - (chosen - row.largest));
+  }
+
+  /** Exponentials become scale softmax[j], which is the gradient of all but the target. */
+  private static void gradient(Row row) {
+    if (row.gradientScale == 0) {
+      return;
+    }
+    if (!row.rounds) {
+      scaleRow(row.logits, row.start, row.factor(), row.count);
+      return;
+    }
+    ByteBuffer from = row.logits;
+    ByteBuffer to = row.gradient;
+    int end = row.start + row.count;
+    int bound = Lanes.bound(row.start, end);
+    FloatVector factor = VectorMath.splat(row.factor());
+    for (int i = row.start; i < bound; i += Lanes.LENGTH) {
+      IntVector bits = Lanes.load(from, i).mul(factor).reinterpretAsInts();
+      Lanes.storeBits(row.bfloat16, to, i, VectorBfloat16.rounded(bits));
+    }
+    for (int i = bound; i < end; i++) {
+      short value = Bfloat16.encode(row.factor() * Lanes.get(from, i));
+      Lanes.set(row.bfloat16, to, i, Bfloat16.decode(value));
+    }
   }
 
   void distillation(

@@ -82,22 +82,17 @@ final class Bf16Head implements Projection {
 
   @Override
   public void backward(Tensor dx, Tensor dy, ProjectionInput.ForGradient x, Scope scratch) {
-    backward(dx, false, dy, x, scratch);
+    backward(dx, false, dy, x);
   }
 
   @Override
   public void backwardAdd(Tensor dx, Tensor dy, ProjectionInput.ForGradient x, Scope scratch) {
-    backward(dx, true, dy, x, scratch);
+    backward(dx, true, dy, x);
   }
 
-  /** Forward: y = x w^T; so dx = dy w and dw += dy^T x. */
-  private void backward(
-      Tensor dx, boolean add, Tensor dy, ProjectionInput.ForGradient x, Scope scratch) {
-    try (Scope inner = scratch.inner()) {
-      Tensor gradient = inner.allocate(kernels.operandType(), dy.shape());
-      kernels.toBfloat16(gradient, dy);
-      kernels.matmul(dx, gradient, false, operand(), false, add);
-      kernels.matmul(weight.gradient(), gradient, true, ((Input) x).x, false, true);
-    }
+  /** Forward: y = x w^T; so dx = dy w and dw += dy^T x, with dy of {@link Layers#headGradient}. */
+  private void backward(Tensor dx, boolean add, Tensor dy, ProjectionInput.ForGradient x) {
+    kernels.matmul(dx, dy, false, operand(), false, add);
+    kernels.matmul(weight.gradient(), dy, true, ((Input) x).x, false, true);
   }
 }

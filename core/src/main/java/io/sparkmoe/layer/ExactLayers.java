@@ -132,6 +132,11 @@ public final class ExactLayers implements Layers {
   }
 
   @Override
+  public Tensor headGradient(Tensor logits, Scope scope) {
+    return logits;
+  }
+
+  @Override
   public ProjectionInput headInput(Tensor x, Scope scope) {
     return new Input(x);
   }

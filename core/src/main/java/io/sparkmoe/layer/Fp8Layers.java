@@ -147,6 +147,11 @@ public final class Fp8Layers implements Layers {
   }
 
   @Override
+  public Tensor headGradient(Tensor logits, Scope scope) {
+    return scope.allocate(kernels().operandType(), logits.shape());
+  }
+
+  @Override
   public ProjectionInput headInput(Tensor x, Scope scope) {
     Tensor rounded = scope.allocate(kernels().operandType(), x.shape());
     kernels().toBfloat16(rounded, x);

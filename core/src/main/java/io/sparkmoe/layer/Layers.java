@@ -101,6 +101,15 @@ public interface Layers extends AutoCloseable {
    */
   ProjectionInput headInput(Tensor x, Scope scope);
 
+  /**
+   * What a loss writes the gradient of logits to, for the {@link #head}'s backward.
+   *
+   * @param logits (T, O)
+   * @param scope owns the tensor if it is a new one
+   * @return the logits themselves, or an operand of their shape, for a gradient rounded to BF16
+   */
+  Tensor headGradient(Tensor logits, Scope scope);
+
   /** Begins to count what rounding does, from zero, or stops it; counting is slow. */
   void countRounding(boolean on);
 

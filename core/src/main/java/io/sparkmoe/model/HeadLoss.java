@@ -14,13 +14,20 @@ interface HeadLoss {
   Tensor targets();
 
   /**
-   * Losses of a block of rows, and their gradient in place of the logits unless the scale is zero.
+   * Losses of a block of rows, and their gradient unless the scale is zero.
    *
    * @param losses (rows) written, in nats
-   * @param logits (rows, C)
+   * @param dLogits the logits themselves, or an operand (rows, C) for a gradient rounded to BF16
+   * @param logits (rows, C), overwritten unless the scale is zero
    * @param first number of the block's first row in the pass
    */
-  void apply(Kernels kernels, Tensor losses, Tensor logits, int first, double gradientScale);
+  void apply(
+      Kernels kernels,
+      Tensor losses,
+      Tensor dLogits,
+      Tensor logits,
+      int first,
+      double gradientScale);
 
   /** Cross-entropy of the next token. */
   static HeadLoss crossEntropy(Tensor targets) {
@@ -38,8 +45,18 @@ interface HeadLoss {
   record CrossEntropy(Tensor targets) implements HeadLoss {
     @Override
     public void apply(
-        Kernels kernels, Tensor losses, Tensor logits, int first, double gradientScale) {
-      kernels.crossEntropy(losses, logits, targets.view(first, losses.size()), gradientScale);
+        Kernels kernels,
+        Tensor losses,
+        Tensor dLogits,
+        Tensor logits,
+        int first,
+        double gradientScale) {
+      Tensor own = targets.view(first, losses.size());
+      if (dLogits == logits) {
+        kernels.crossEntropy(losses, logits, own, gradientScale);
+      } else {
+        kernels.crossEntropyBfloat16(losses, dLogits, logits, own, gradientScale);
+      }
     }
   }
 
@@ -47,7 +64,12 @@ interface HeadLoss {
   record Distilled(Tensor targets, Distillation distillation) implements HeadLoss {
     @Override
     public void apply(
-        Kernels kernels, Tensor losses, Tensor logits, int first, double gradientScale) {
+        Kernels kernels,
+        Tensor losses,
+        Tensor dLogits,
+        Tensor logits,
+        int first,
+        double gradientScale) {
       int rows = losses.size();
       kernels.distillation(
           losses,
@@ -56,6 +78,9 @@ interface HeadLoss {
           distillation.teacher().rows(first, rows),
           distillation.loss(),
           gradientScale);
+      if (dLogits != logits) {
+        kernels.toBfloat16(dLogits, logits);
+      }
     }
   }
 }

@@ -103,11 +103,14 @@ final class OutputHead {
           scratch,
           (start, rows, logits, input, inner) -> {
             Tensor own = losses.view(start, rows);
-            loss.apply(layers.kernels(), own, logits, start, gradientScale);
-            if (dNormed != null) {
-              Tensor dBlock = dNormed.view(start * width, rows, width);
-              head.backward(dBlock, logits, input.forGradient(inner), inner);
+            if (dNormed == null) {
+              loss.apply(layers.kernels(), own, logits, logits, start, 0);
+              return;
             }
+            Tensor dLogits = layers.headGradient(logits, inner);
+            loss.apply(layers.kernels(), own, dLogits, logits, start, gradientScale);
+            Tensor dBlock = dNormed.view(start * width, rows, width);
+            head.backward(dBlock, dLogits, input.forGradient(inner), inner);
           });
       for (int i = 0; i < numTokens; i++) {
         sum += losses.get(i);

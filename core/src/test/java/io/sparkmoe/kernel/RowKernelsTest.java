@@ -3,9 +3,13 @@ package io.sparkmoe.kernel;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.sparkmoe.kernel.KernelTwins.Fill;
+import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
+import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** Rows picked by index, column halves, cross-entropy. */
 class RowKernelsTest {
@@ -130,6 +134,35 @@ class RowKernelsTest {
             twins.unwritten(ROWS),
             logits,
             targets);
+      }
+    }
+  }
+
+  /** Law: the gradient in BF16 is the gradient, rounded once. */
+  @ParameterizedTest
+  @EnumSource(names = {"F32", "BF16"})
+  void crossEntropyRoundsItsGradient(DType type) {
+    try (Gemm gemm = new ReferenceGemm();
+        Parallel parallel = new ThreadPoolParallel("test", 1)) {
+      for (Kernels kernels : List.of(new ReferenceKernels(), new VectorKernels(gemm, parallel))) {
+        for (int c : KernelTwins.SIZES) {
+          for (Fill fill : Fill.values()) {
+            Tensor logits = twins.filled(fill, ROWS, c);
+            Tensor gradient = twins.unwritten(ROWS, c);
+            gradient.copyFrom(logits);
+            Tensor targets = twins.indices(-1, c, ROWS);
+            targets.setInt(0, -1);
+            Tensor losses = twins.unwritten(ROWS);
+            kernels.crossEntropy(losses, gradient, targets, 0.25);
+            Tensor expected = twins.unwritten(type, ROWS, c);
+            kernels.toBfloat16(expected, gradient);
+            Tensor rounded = twins.unwritten(type, ROWS, c);
+            Tensor same = twins.unwritten(ROWS);
+            kernels.crossEntropyBfloat16(same, rounded, logits, targets, 0.25);
+            assertThat(same.toFloatArray()).isEqualTo(losses.toFloatArray());
+            assertThat(rounded.toFloatArray()).isEqualTo(expected.toFloatArray());
+          }
+        }
       }
     }
   }
