@@ -11,10 +11,9 @@ final class ColumnScales {
 
   private final VectorFp8Lanes lanes;
   private final float[] largest = new float[Fp8Granularity.SCALE_COLUMNS];
-  private final float[] factors = new float[Fp8Granularity.SCALE_COLUMNS];
-  private final float[] inverses = new float[Fp8Granularity.SCALE_COLUMNS];
-  private boolean finite;
-  private boolean fitBfloat16;
+  private final byte[] scales = new byte[Fp8Granularity.SCALE_COLUMNS];
+  private final float[] normals = new float[Fp8Granularity.SCALE_COLUMNS];
+  private boolean plain;
 
   ColumnScales(VectorFp8Lanes lanes) {
     this.lanes = lanes;
@@ -27,18 +26,16 @@ final class ColumnScales {
    */
   void find(float[] values, int height, int count) {
     VectorFp8Lanes.largestOfColumns(largest, values, height, count);
-    finite = true;
-    fitBfloat16 = true;
+    plain = true;
     for (int i = 0; i < count; i++) {
       int bits = Float.floatToRawIntBits(largest[i]);
       if (!VectorFp8Lanes.finite(bits)) {
-        finite = false;
+        plain = false;
         bits = VectorFp8Lanes.largestFiniteBits(values, i, Fp8Granularity.SCALE_COLUMNS, height);
       }
-      byte scale = PowerOfTwoScale.of(Float.intBitsToFloat(bits), lanes.format());
-      factors[i] = PowerOfTwoScale.value(scale);
-      inverses[i] = PowerOfTwoScale.reciprocal(scale);
-      fitBfloat16 &= lanes.fitsBfloat16(scale);
+      scales[i] = PowerOfTwoScale.of(Float.intBitsToFloat(bits), lanes.format());
+      normals[i] = lanes.normal(scales[i]);
+      plain &= lanes.roundsInPlace(scales[i]);
     }
   }
 
@@ -57,15 +54,6 @@ final class ColumnScales {
       int height,
       int count) {
     lanes.roundColumns(
-        bfloat16,
-        to,
-        toIndex,
-        toStride,
-        values,
-        height,
-        count,
-        inverses,
-        factors,
-        finite && (!bfloat16 || fitBfloat16));
+        bfloat16, to, toIndex, toStride, values, height, count, scales, normals, plain);
   }
 }

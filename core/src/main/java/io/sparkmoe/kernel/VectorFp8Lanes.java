@@ -55,6 +55,10 @@ final class VectorFp8Lanes {
 
   private final int leastFittingScale;
 
+  private final int leastScaleInPlace;
+
+  private final int largestScaleInPlace;
+
   /** Smallest code without sign that is no finite number. */
   private final int firstSpecial;
 
@@ -69,6 +73,11 @@ final class VectorFp8Lanes {
     codeMask = SIGN | CODE << (MANTISSA_BITS - mantissaBits);
     exponentFactor = Math.scalb(normal, Float.MAX_EXPONENT - 1);
     leastFittingScale = mantissaBits - Math.getExponent(normal) - 6;
+    leastScaleInPlace = 1 - Math.getExponent(normal);
+    largestScaleInPlace =
+        2 * Float.MAX_EXPONENT
+            - Math.getExponent(format.largest())
+            - (MANTISSA_BITS - mantissaBits);
     firstSpecial = format == Fp8Format.E4M3 ? CODE : 0x7C;
   }
 
@@ -94,16 +103,13 @@ final class VectorFp8Lanes {
       int count,
       byte scale,
       boolean finite) {
-    float factor = PowerOfTwoScale.value(scale);
-    float inverse = PowerOfTwoScale.reciprocal(scale);
-    FloatVector factors = VectorMath.splat(factor);
-    int bound = bound(count, finite && (!bfloat16 || fitsBfloat16(scale)));
+    IntVector normals = VectorMath.splat(normal(scale)).reinterpretAsInts();
+    int bound = bound(count, finite && roundsInPlace(scale));
     for (int i = 0; i < bound; i += Lanes.LENGTH) {
-      IntVector bits = rounded(Lanes.load(x, index + i).mul(inverse), factors);
-      Lanes.storeBits(bfloat16, to, toIndex + i, bits);
+      Lanes.storeBits(bfloat16, to, toIndex + i, rounded(Lanes.load(x, index + i), normals));
     }
     for (int i = bound; i < count; i++) {
-      Lanes.set(bfloat16, to, toIndex + i, rounded(x[index + i], inverse, factor));
+      Lanes.set(bfloat16, to, toIndex + i, rounded(x[index + i], scale));
     }
   }
 
@@ -177,8 +183,22 @@ final class VectorFp8Lanes {
    * Whether every value of this scale is a BF16 number, so that cutting off the lower half of a
    * float rounds nothing: its smallest step is at least BF16's smallest number.
    */
-  boolean fitsBfloat16(byte scale) {
+  private boolean fitsBfloat16(byte scale) {
     return (scale & 0xFF) >= leastFittingScale;
+  }
+
+  /** The smallest normal value of this scale. */
+  float normal(byte scale) {
+    return format.smallestNormal() * PowerOfTwoScale.value(scale);
+  }
+
+  /**
+   * Whether that and the largest value's 1.5 * 2^23 steps are normal floats. All values of such a
+   * scale are BF16 numbers.
+   */
+  boolean roundsInPlace(byte scale) {
+    int exponent = scale & 0xFF;
+    return exponent >= leastScaleInPlace && exponent <= largestScaleInPlace;
   }
 
   private static int bound(int count, boolean vectors) {
@@ -193,8 +213,9 @@ final class VectorFp8Lanes {
    * @param bfloat16 whether {@code to} is BF16, not F32
    * @param toStride elements from row to row
    * @param x row r starts at element {@code r * 128}
-   * @param inverses one divided by every column's scale
-   * @param plain whether all of x is finite and, to BF16, all scales are {@link #fitsBfloat16}
+   * @param scales of the columns
+   * @param normals their {@link #normal}
+   * @param plain whether all of x is finite and {@link #roundsInPlace} of all scales
    */
   void roundColumns(
       boolean bfloat16,
@@ -204,8 +225,8 @@ final class VectorFp8Lanes {
       float[] x,
       int rows,
       int count,
-      float[] inverses,
-      float[] factors,
+      byte[] scales,
+      float[] normals,
       boolean plain) {
     int bound = bound(count, plain);
     // Two vectors of BF16 are a cache line, which a stride of whole pages would see evicted
@@ -213,30 +234,27 @@ final class VectorFp8Lanes {
     int pairs = bound / PAIR * PAIR;
     for (int i = 0; i < pairs; i += PAIR) {
       int next = i + Lanes.LENGTH;
-      FloatVector inverse = Lanes.load(inverses, i);
-      FloatVector factor = Lanes.load(factors, i);
-      FloatVector nextInverse = Lanes.load(inverses, next);
-      FloatVector nextFactor = Lanes.load(factors, next);
+      IntVector normal = Lanes.load(normals, i).reinterpretAsInts();
+      IntVector nextNormal = Lanes.load(normals, next).reinterpretAsInts();
       for (int r = 0; r < rows; r++) {
         int from = r * TILE;
         int at = toIndex + r * toStride;
-        IntVector bits = rounded(Lanes.load(x, from + i).mul(inverse), factor);
-        IntVector nextBits = rounded(Lanes.load(x, from + next).mul(nextInverse), nextFactor);
+        IntVector bits = rounded(Lanes.load(x, from + i), normal);
+        IntVector nextBits = rounded(Lanes.load(x, from + next), nextNormal);
         Lanes.storeBits(bfloat16, to, at + i, bits);
         Lanes.storeBits(bfloat16, to, at + next, nextBits);
       }
     }
     for (int i = pairs; i < bound; i += Lanes.LENGTH) {
-      FloatVector inverse = Lanes.load(inverses, i);
-      FloatVector factor = Lanes.load(factors, i);
+      IntVector normal = Lanes.load(normals, i).reinterpretAsInts();
       for (int r = 0; r < rows; r++) {
-        IntVector bits = rounded(Lanes.load(x, r * TILE + i).mul(inverse), factor);
+        IntVector bits = rounded(Lanes.load(x, r * TILE + i), normal);
         Lanes.storeBits(bfloat16, to, toIndex + r * toStride + i, bits);
       }
     }
     for (int r = 0; r < rows; r++) {
       for (int i = bound; i < count; i++) {
-        float value = rounded(x[r * TILE + i], inverses[i], factors[i]);
+        float value = rounded(x[r * TILE + i], scales[i]);
         Lanes.set(bfloat16, to, toIndex + r * toStride + i, value);
       }
     }
@@ -244,23 +262,27 @@ final class VectorFp8Lanes {
 
   // ---- a vector
 
-  /** Bits of the rounded v times the factor; v is finite. */
-  private IntVector rounded(FloatVector v, FloatVector factor) {
-    IntVector bits = v.reinterpretAsInts();
-    FloatVector steps = steps(bits).reinterpretAsFloats();
-    FloatVector nearest = v.add(steps).sub(steps).mul(factor);
+  /**
+   * Bits of the finite x rounded to steps of its scale, without dividing by it: a power of two
+   * moves the smallest normal value, nothing else.
+   */
+  private IntVector rounded(FloatVector x, IntVector normals) {
+    IntVector bits = x.reinterpretAsInts();
+    FloatVector steps = steps(bits, normals).reinterpretAsFloats();
+    FloatVector nearest = x.add(steps).sub(steps);
     // What rounds to zero keeps its sign.
     return nearest.reinterpretAsInts().or(bits.and(SIGN));
   }
 
-  private float rounded(float value, float inverse, float factor) {
-    return format.decode(format.encodeOrNan(value * inverse)) * factor;
+  private float rounded(float value, byte scale) {
+    float code = format.decode(format.encodeOrNan(value * PowerOfTwoScale.reciprocal(scale)));
+    return code * PowerOfTwoScale.value(scale);
   }
 
   /** Codes of v, which is finite, in the low bytes. */
   private IntVector codes(FloatVector v) {
     IntVector bits = v.reinterpretAsInts();
-    IntVector steps = steps(bits);
+    IntVector steps = steps(bits, IntVector.broadcast(Lanes.INTS, normalBits));
     IntVector sum =
         bits.and(MAGNITUDE)
             .reinterpretAsFloats()
@@ -274,8 +296,8 @@ final class VectorFp8Lanes {
   }
 
   /** Bits of 1.5 * 2^23 steps around a finite value. */
-  private IntVector steps(IntVector bits) {
-    return bits.and(EXPONENT).max(normalBits).add(stepExponent);
+  private IntVector steps(IntVector bits, IntVector normals) {
+    return bits.and(EXPONENT).max(normals).add(stepExponent);
   }
 
   /**
