@@ -25,10 +25,10 @@ import org.nd4j.nativeblas.NativeOpsHolder;
  * oneDNN. A product is cut along its token dimension (rows of c, or the inner size when a is
  * transposed, which is how weight gradients come): blocks of a few sizes go to a {@code matmul}
  * primitive compiled for exactly that shape, and the fewer than {@value #UNIT} rows that remain go
- * to oneDNN's {@code sgemm}, which needs no compilation. A primitive takes 0.3 to 0.6 ms to make
- * and 300 kB to keep, and experts get every number of rows there is; with this cut a weight needs
- * at most {@code BLOCK / UNIT} primitives a product. BF16 inputs, for which there is no such call,
- * are padded with rows of zeros to a quarter, half or all of {@value #UNIT} instead.
+ * to oneDNN's {@code sgemm}, which needs no compilation. A primitive takes 0.4 to 0.7 ms to make
+ * and 150 to 300 kB to keep, and experts get every number of rows there is; with this cut a weight
+ * needs at most {@code BLOCK / UNIT} primitives a product. BF16 inputs have no such call: their
+ * unit is {@value #BFLOAT16_UNIT}, and fewer rows are padded to it with rows of zeros.
  *
  * <p>Primitives belong to a thread: no lock, and each has its own data handles.
  */
@@ -41,6 +41,9 @@ final class OneDnnGemm extends WideningGemm {
 
   /** Step of the row counts that get a primitive: below it, {@code sgemm} is as fast. */
   static final int UNIT = 32;
+
+  /** The same for BF16 inputs, which have no such call. */
+  static final int BFLOAT16_UNIT = 8;
 
   /** Largest row count of a primitive; longer products are several blocks. */
   static final int BLOCK = 256;
@@ -109,7 +112,21 @@ final class OneDnnGemm extends WideningGemm {
       return;
     }
     blocks(
-        Float.BYTES, transposeA, transposeB, m, n, k, a, lda, b, ldb, c, ldc, accumulate, own.f32);
+        Float.BYTES,
+        UNIT,
+        transposeA,
+        transposeB,
+        m,
+        n,
+        k,
+        a,
+        lda,
+        b,
+        ldb,
+        c,
+        ldc,
+        accumulate,
+        own.f32);
   }
 
   @Override
@@ -133,6 +150,7 @@ final class OneDnnGemm extends WideningGemm {
     Session own = session.get();
     blocks(
         Short.BYTES,
+        BFLOAT16_UNIT,
         transposeA,
         transposeB,
         m,
@@ -186,6 +204,7 @@ final class OneDnnGemm extends WideningGemm {
   /** Cuts a product along its tokens. */
   private static void blocks(
       int elementBytes,
+      int unit,
       boolean transposeA,
       boolean transposeB,
       int m,
@@ -205,7 +224,7 @@ final class OneDnnGemm extends WideningGemm {
     int tokens = transposeA ? k : m;
     for (int first = 0; first < tokens; ) {
       int left = tokens - first;
-      int block = left >= BLOCK ? BLOCK : left >= UNIT ? left / UNIT * UNIT : left;
+      int block = left >= BLOCK ? BLOCK : left >= unit ? left / unit * unit : left;
       long aBlock = a + (long) elementBytes * first * lda;
       if (transposeA) {
         long bBlock = b + (long) elementBytes * first * (transposeB ? 1 : ldb);
@@ -302,7 +321,7 @@ final class OneDnnGemm extends WideningGemm {
         long cAt,
         int ldc,
         boolean accumulate) {
-      if (hasPrimitive(transposeA, m, n, k)) {
+      if (hasPrimitive(transposeA, m, n, k, UNIT)) {
         Shape shape =
             new Shape(
                 memory.data_type.f32, transposeA, transposeB, m, n, k, lda, ldb, ldc, accumulate);
@@ -326,9 +345,8 @@ final class OneDnnGemm extends WideningGemm {
         int ldc,
         boolean accumulate) {
       memory.data_type bf16 = memory.data_type.bf16;
-      int tokens = transposeA ? k : m;
-      int padded = tokens <= UNIT / 4 ? UNIT / 4 : tokens <= UNIT / 2 ? UNIT / 2 : UNIT;
-      if (hasPrimitive(transposeA, m, n, k)) {
+      int padded = BFLOAT16_UNIT;
+      if (hasPrimitive(transposeA, m, n, k, BFLOAT16_UNIT)) {
         run(
             new Shape(bf16, transposeA, transposeB, m, n, k, lda, ldb, ldc, accumulate),
             aAt,
@@ -354,11 +372,11 @@ final class OneDnnGemm extends WideningGemm {
       }
     }
 
-    private static boolean hasPrimitive(boolean transposeA, int m, int n, int k) {
+    private static boolean hasPrimitive(boolean transposeA, int m, int n, int k, int unit) {
       // A matrix one element wide reads as dense whatever its stride says: matmul 3.8.1 then writes
       // between the rows.
       boolean vector = m == 1 || n == 1 || k == 1;
-      return !vector && (transposeA ? k : m) >= UNIT;
+      return !vector && (transposeA ? k : m) >= unit;
     }
 
     private void run(Shape shape, long aAt, long bAt, long cAt) {

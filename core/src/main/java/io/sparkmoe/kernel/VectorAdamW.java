@@ -101,21 +101,25 @@ final class VectorAdamW {
   private static void range(
       ByteBuffer w, ByteBuffer m, ByteBuffer v, ByteBuffer g, Constants c, int first, int end) {
     int bound = Lanes.bound(first, end);
+    FloatVector scale = VectorMath.splat(c.gradientScale);
+    FloatVector beta1 = VectorMath.splat(c.beta1);
+    FloatVector rest1 = VectorMath.splat(c.rest1);
+    FloatVector beta2 = VectorMath.splat(c.beta2);
+    FloatVector rest2 = VectorMath.splat(c.rest2);
+    FloatVector keep = VectorMath.splat(c.keep);
+    FloatVector rate = VectorMath.splat(c.rate);
+    FloatVector inverseCorrection2 = VectorMath.splat(c.inverseCorrection2);
+    FloatVector eps = VectorMath.splat(c.eps);
     for (int i = first; i < bound; i += Lanes.LENGTH) {
-      FloatVector gradient = Lanes.load(g, i).mul(c.gradientScale);
-      FloatVector mean =
-          floored(
-              VectorMath.fma(gradient, VectorMath.splat(c.rest1), Lanes.load(m, i).mul(c.beta1)));
+      FloatVector gradient = Lanes.load(g, i).mul(scale);
+      FloatVector mean = floored(VectorMath.fma(gradient, rest1, Lanes.load(m, i).mul(beta1)));
       FloatVector square =
-          floored(VectorMath.fma(gradient.mul(c.rest2), gradient, Lanes.load(v, i).mul(c.beta2)));
-      FloatVector divisor = square.mul(c.inverseCorrection2).sqrt().add(c.eps);
-      FloatVector update = mean.mul(c.rate).div(divisor);
+          floored(VectorMath.fma(gradient.mul(rest2), gradient, Lanes.load(v, i).mul(beta2)));
+      FloatVector divisor = square.mul(inverseCorrection2).sqrt().add(eps);
+      FloatVector update = mean.mul(rate).div(divisor);
       Lanes.store(m, i, mean);
       Lanes.store(v, i, square);
-      Lanes.store(w, i, Lanes.load(w, i).mul(c.keep).sub(update));
-      if (c.clearsGradient) {
-        Lanes.store(g, i, VectorMath.zero());
-      }
+      Lanes.store(w, i, Lanes.load(w, i).mul(keep).sub(update));
     }
     for (int i = bound; i < end; i++) {
       float gradient = c.gradientScale * Lanes.get(g, i);
@@ -124,14 +128,14 @@ final class VectorAdamW {
       Lanes.set(m, i, mean);
       Lanes.set(v, i, square);
       Lanes.set(w, i, Lanes.get(w, i) * c.keep - update(mean, square, c));
-      if (c.clearsGradient) {
-        Lanes.set(g, i, 0);
-      }
+    }
+    if (c.clearsGradient) {
+      Lanes.clear(g, first, end - first);
     }
   }
 
   private static FloatVector floored(FloatVector moment) {
-    return moment.add(FLOOR).sub(FLOOR);
+    return moment.add(FLOORS).sub(FLOORS);
   }
 
   private static float floored(float moment) {
@@ -196,10 +200,9 @@ final class VectorAdamW {
       IntVector pair = Lanes.loadInts(pairs, at);
       FloatVector oldMean = pair.lanewise(VectorOperators.LSHL, Short.SIZE).reinterpretAsFloats();
       FloatVector oldSquare = pair.and(UPPER_HALVES).reinterpretAsFloats();
-      FloatVector mean = VectorMath.fma(gradient, rest1, oldMean.mul(beta1));
-      FloatVector square = VectorMath.fma(gradient.mul(rest2), gradient, oldSquare.mul(beta2));
-      mean = mean.add(FLOORS).sub(FLOORS);
-      square = square.add(FLOORS).sub(FLOORS);
+      FloatVector mean = floored(VectorMath.fma(gradient, rest1, oldMean.mul(beta1)));
+      FloatVector square =
+          floored(VectorMath.fma(gradient.mul(rest2), gradient, oldSquare.mul(beta2)));
       FloatVector divisor = square.mul(inverseCorrection2).sqrt().add(eps);
       Lanes.store(updates, i, mean.mul(rate).div(divisor));
       IntVector lower = rounded(mean).lanewise(VectorOperators.LSHR, Short.SIZE);
