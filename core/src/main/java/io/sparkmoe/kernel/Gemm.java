@@ -58,6 +58,12 @@ public interface Gemm extends AutoCloseable {
    */
   DType operandType();
 
+  /**
+   * Products of BF16 inputs are one call of the library where their tokens, rows of c or the inner
+   * size when a is transposed, are a multiple of this.
+   */
+  int bfloat16Unit();
+
   /** Name as shown and stored: "onednn", "onednn-f32", "openblas" or "reference". */
   String name();
 

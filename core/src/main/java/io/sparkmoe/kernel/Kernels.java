@@ -26,6 +26,12 @@ public interface Kernels {
    */
   DType operandType();
 
+  /**
+   * Rows to give an operand of {@code rows} rows where rows of zeros can follow: products of so
+   * many are one call of the matrix library.
+   */
+  int operandRows(int rows);
+
   // ---- matrix products: the two inputs are BF16 with an F32 result, or all three of one type
 
   /**

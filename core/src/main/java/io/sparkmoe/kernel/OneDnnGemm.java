@@ -74,6 +74,11 @@ final class OneDnnGemm extends WideningGemm {
   }
 
   @Override
+  public int bfloat16Unit() {
+    return nativeBfloat16 ? BFLOAT16_UNIT : 1;
+  }
+
+  @Override
   public DType operandType() {
     return nativeBfloat16 ? bestOperandType() : DType.F32;
   }

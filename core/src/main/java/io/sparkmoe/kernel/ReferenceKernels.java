@@ -18,6 +18,11 @@ public final class ReferenceKernels implements Kernels {
     return DType.BF16;
   }
 
+  @Override
+  public int operandRows(int rows) {
+    return rows;
+  }
+
   // ---- matrix products
 
   @Override

@@ -15,6 +15,7 @@ import io.sparkmoe.tensor.Tensor;
 public final class VectorKernels implements Kernels {
 
   private final DType operandType;
+  private final int operandUnit;
   private final VectorMatmul matmul;
   private final VectorElementwise elementwise;
   private final VectorSwiGlu swiGlu;
@@ -36,6 +37,7 @@ public final class VectorKernels implements Kernels {
    */
   public VectorKernels(Gemm gemm, Parallel parallel) {
     operandType = gemm.operandType();
+    operandUnit = operandType == DType.BF16 ? gemm.bfloat16Unit() : 1;
     matmul = new VectorMatmul(gemm, parallel);
     elementwise = new VectorElementwise(parallel);
     swiGlu = new VectorSwiGlu(parallel);
@@ -55,6 +57,11 @@ public final class VectorKernels implements Kernels {
   @Override
   public DType operandType() {
     return operandType;
+  }
+
+  @Override
+  public int operandRows(int rows) {
+    return Pieces.count(rows, operandUnit) * operandUnit;
   }
 
   // ---- matrix products

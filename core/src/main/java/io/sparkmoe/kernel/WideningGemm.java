@@ -18,6 +18,11 @@ abstract class WideningGemm implements Gemm {
   }
 
   @Override
+  public int bfloat16Unit() {
+    return 1;
+  }
+
+  @Override
   public void multiplyBfloat16(
       boolean transposeA,
       boolean transposeB,

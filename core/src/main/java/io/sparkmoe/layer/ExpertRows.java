@@ -39,6 +39,13 @@ public record ExpertRows(int[] starts, Tensor token, Tensor weight) {
     return gathered;
   }
 
+  /** {@link #gather} of operands, with as many rows as {@link PaddedOperand} has. */
+  PaddedOperand gatherOperand(Kernels kernels, Tensor tokens, Scope scope) {
+    PaddedOperand gathered = PaddedOperand.allocate(kernels, count(), tokens.cols(), scope);
+    kernels.gatherRows(gathered.rows(), tokens, token);
+    return gathered;
+  }
+
   /** One expert's matrix of (E, O, I), as (1, O, I). */
   static Tensor matrix(Tensor weights, int e) {
     int[] shape = weights.shape();

@@ -47,7 +47,7 @@ final class Fp8Experts implements Experts {
                   rows.of(output, e),
                   false,
                   gateUpOf(gateUp, rows, e),
-                  own.gather(kernels, tokens.operand(), inner),
+                  own.gatherOperand(kernels, tokens.operand(), inner).all(),
                   own.weight(),
                   inner);
             }
@@ -95,16 +95,16 @@ final class Fp8Experts implements Experts {
       Kept kept,
       Scope scratch) {
     ExpertRows own = kept.rows.of(e);
-    Tensor dOutput = own.gather(kernels, gradient, scratch);
+    PaddedOperand dOutput = own.gatherOperand(kernels, gradient, scratch);
     Tensor input = own.gather(kernels, tokens, scratch);
     network.backward(
         e,
         dInput,
         false,
         dRowWeights,
-        dOutput,
-        quantizer.operand(Fp8TensorKind.GRADIENT_TRANSPOSED, dOutput, null, scratch),
-        quantizer.operand(Fp8TensorKind.INPUT_TRANSPOSED, input, null, scratch),
+        dOutput.all(),
+        quantizer.paddedOperand(Fp8TensorKind.GRADIENT_TRANSPOSED, dOutput.rows(), scratch),
+        quantizer.paddedOperand(Fp8TensorKind.INPUT_TRANSPOSED, input, scratch),
         gateUpOf(kept.gateUp, kept.rows, e),
         own.weight(),
         scratch);

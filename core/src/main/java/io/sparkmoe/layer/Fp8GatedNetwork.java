@@ -12,7 +12,8 @@ import io.sparkmoe.tensor.Tensor;
  * weight's gradient. Of the inner values only the products before the activation are kept, in FP8;
  * the backward computes the activation again from them [1, section 3.3.3].
  *
- * <p>Legend: R rows, e networks, D model width, F inner width.
+ * <p>Legend: R rows, P rows with those of zeros that may follow ({@link PaddedOperand}), e
+ * networks, D model width, F inner width.
  *
  * <p>[1] DeepSeek-V3 technical report.
  */
@@ -60,7 +61,7 @@ final class Fp8GatedNetwork {
    *
    * @param output (R, D), written, or added to with {@code add}
    * @param kept products before the activation, (2R, F) written: a row's gate, then its up
-   * @param input operand (R, D)
+   * @param input operand (P, D)
    * @param rowWeights (R), null = one
    */
   void forward(
@@ -71,22 +72,28 @@ final class Fp8GatedNetwork {
       Tensor input,
       Tensor rowWeights,
       Scope scope) {
-    int rows = input.rows();
+    int rows = output.rows();
+    int padded = input.rows();
     int f = innerWidth();
-    int[] starts = {0, rows};
     try (Scope scratch = scope.inner()) {
       Tensor operand = scratch.allocate(kernels.operandType(), rows, f);
       try (Scope inner = scratch.inner()) {
-        Tensor product = inner.allocate(DType.F32, rows, 2 * f);
-        kernels.groupedMatmul(product, input, gateUp.operand(e), true, starts, false);
+        Tensor products = inner.allocate(DType.F32, padded, 2 * f);
+        multiply(products, input, gateUp.operand(e), true, false);
+        Tensor product = products.view(0, rows, 2 * f);
         if (quantizer.fusesGated()) {
           kernels.gatedFp8(operand, kept, product, rowWeights);
         } else {
           activate(operand, kept, product, rowWeights, inner);
         }
       }
-      kernels.groupedMatmul(output, operand, down.operand(e), true, starts, add);
+      multiply(output, operand, down.operand(e), true, add);
     }
+  }
+
+  /** {@link Kernels#groupedMatmul} of one network. */
+  private void multiply(Tensor c, Tensor a, Tensor b, boolean transposeB, boolean accumulate) {
+    kernels.groupedMatmul(c, a, b, transposeB, new int[] {0, c.rows()}, accumulate);
   }
 
   /** {@link Kernels#gatedFp8} of any recipe, and counted. */
@@ -106,9 +113,9 @@ final class Fp8GatedNetwork {
    *
    * @param dInput (R, D), written, or added to with {@code add}
    * @param dRowWeights (R) written, null without row weights
-   * @param dOutput operand (R, D), rounded along the columns
-   * @param dOutputTransposed operand (R, D), rounded along the rows
-   * @param inputTransposed operand (R, D), rounded along the rows
+   * @param dOutput operand (P, D), rounded along the columns
+   * @param dOutputTransposed operand (P, D), rounded along the rows
+   * @param inputTransposed operand (P, D), rounded along the rows
    * @param kept what the forward kept
    */
   void backward(
@@ -122,47 +129,52 @@ final class Fp8GatedNetwork {
       Fp8Tensor kept,
       Tensor rowWeights,
       Scope scope) {
-    int rows = dOutput.rows();
+    int rows = dInput.rows();
+    int padded = dOutput.rows();
     int f = innerWidth();
-    int[] starts = {0, rows};
     boolean accumulate = staleGradients.accumulate(e);
     try (Scope scratch = scope.inner()) {
       Tensor dGateUp = scratch.allocate(kernels.operandType(), rows, 2 * f);
-      Tensor dGateUpTransposed = scratch.allocate(kernels.operandType(), rows, 2 * f);
+      PaddedOperand dGateUpTransposed =
+          PaddedOperand.allocate(kernels, rows, padded, 2 * f, scratch);
       try (Scope inner = scratch.inner()) {
         // forward: output = hidden down^T
-        Tensor dHidden = inner.allocate(DType.F32, rows, f);
-        kernels.groupedMatmul(dHidden, dOutput, down.operand(e), false, starts, false);
-        Tensor hiddenTransposed = inner.allocate(kernels.operandType(), rows, f);
+        Tensor dHiddens = inner.allocate(DType.F32, padded, f);
+        multiply(dHiddens, dOutput, down.operand(e), false, false);
+        Tensor dHidden = dHiddens.view(0, rows, f);
+        PaddedOperand hiddenTransposed = PaddedOperand.allocate(kernels, rows, padded, f, inner);
         if (quantizer.fusesGated()) {
           kernels.gatedFp8Backward(
               dGateUp,
-              dGateUpTransposed,
-              hiddenTransposed,
+              dGateUpTransposed.rows(),
+              hiddenTransposed.rows(),
               dRowWeights,
               dHidden,
               kept,
               rowWeights,
-              starts);
+              new int[] {0, rows});
         } else {
           differentiate(
               dGateUp,
-              dGateUpTransposed,
-              hiddenTransposed,
+              dGateUpTransposed.rows(),
+              hiddenTransposed.rows(),
               dRowWeights,
               dHidden,
               kept,
               rowWeights,
               inner);
         }
-        kernels.groupedWeightGradient(
-            down.gradient(e), dOutputTransposed, hiddenTransposed, starts, accumulate);
+        addGradient(down.gradient(e), dOutputTransposed, hiddenTransposed.all(), accumulate);
       }
       // forward: product = input gateUp^T
-      kernels.groupedMatmul(dInput, dGateUp, gateUp.operand(e), false, starts, add);
-      kernels.groupedWeightGradient(
-          gateUp.gradient(e), dGateUpTransposed, inputTransposed, starts, accumulate);
+      multiply(dInput, dGateUp, gateUp.operand(e), false, add);
+      addGradient(gateUp.gradient(e), dGateUpTransposed.all(), inputTransposed, accumulate);
     }
+  }
+
+  /** {@link Kernels#groupedWeightGradient} of one network. */
+  private void addGradient(Tensor dw, Tensor dy, Tensor x, boolean accumulate) {
+    kernels.groupedWeightGradient(dw, dy, x, new int[] {0, x.rows()}, accumulate);
   }
 
   /** {@link Kernels#gatedFp8Backward} of any recipe, and counted; dHidden is overwritten. */

@@ -5,6 +5,7 @@ import io.sparkmoe.kernel.Fp8Statistics;
 import io.sparkmoe.kernel.Fp8Tensor;
 import io.sparkmoe.kernel.Kernels;
 import io.sparkmoe.tensor.Allocator;
+import io.sparkmoe.tensor.Scope;
 import io.sparkmoe.tensor.Tensor;
 import java.util.EnumMap;
 import java.util.Map;
@@ -107,6 +108,13 @@ final class Fp8Quantizer {
     Tensor operand = allocator.allocate(kernels.operandType(), x.shape());
     quantize(kind, operand, null, x, rowStarts);
     return operand;
+  }
+
+  /** The operand of x (R, N), followed by rows of zeros as {@link PaddedOperand} says. */
+  Tensor paddedOperand(Fp8TensorKind kind, Tensor x, Scope scope) {
+    PaddedOperand operand = PaddedOperand.allocate(kernels, x.rows(), x.cols(), scope);
+    quantize(kind, operand.rows(), null, x, null);
+    return operand.all();
   }
 
   /** The operand of what is kept, rounded once more by the scaling of {@code kind}. */
