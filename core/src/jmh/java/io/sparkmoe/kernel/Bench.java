@@ -99,6 +99,11 @@ public class Bench {
     return arena;
   }
 
+  /** A tensor to be written. */
+  public Tensor unwritten(DType type, int... shape) {
+    return tensors.allocate(type, shape);
+  }
+
   /** Values of mean 0 and deviation 1. */
   public Tensor random(int... shape) {
     return random(1, shape);

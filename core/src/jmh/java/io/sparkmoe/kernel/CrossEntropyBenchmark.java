@@ -1,6 +1,7 @@
 package io.sparkmoe.kernel;
 
 import io.sparkmoe.kernel.Bench.Traffic;
+import io.sparkmoe.tensor.DType;
 import io.sparkmoe.tensor.Tensor;
 import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.annotations.Benchmark;
@@ -17,7 +18,8 @@ import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.Warmup;
 
 /**
- * What does cross-entropy with its gradient cost beside reading and writing the logits once? Legend as in {@link Kernels}. Run with
+ * What does cross-entropy with its gradient cost beside reading the logits and writing the gradient
+ * once? Legend as in {@link Kernels}. Run with
  *
  * <pre>mvn -pl core -Pbenchmarks test-compile exec:exec -Dbenchmark=CrossEntropyBenchmark</pre>
  */
@@ -33,7 +35,12 @@ public class CrossEntropyBenchmark {
   @Param({"512", "8192", "129280"})
   public int vocabulary;
 
+  /** Whether the gradient is rounded to a BF16 operand, or replaces the logits. */
+  @Param({"false", "true"})
+  public boolean bfloat16;
+
   private Tensor logits;
+  private Tensor dLogits;
   private Tensor losses;
   private Tensor targets;
 
@@ -41,6 +48,7 @@ public class CrossEntropyBenchmark {
   public void open(Bench bench) {
     int rows = (1 << 21) / vocabulary;
     logits = bench.random(rows, vocabulary);
+    dLogits = bench.unwritten(DType.BF16, rows, vocabulary);
     losses = bench.random(rows);
     targets = bench.indices(vocabulary, rows);
     bench.reference.crossEntropy(losses, logits, targets, 0);
@@ -51,8 +59,12 @@ public class CrossEntropyBenchmark {
   }
 
   private void run(Kernels kernels, Traffic traffic) {
-    kernels.crossEntropy(losses, logits, targets, 1);
-    traffic.addFloats(2.0 * logits.size());
+    if (bfloat16) {
+      kernels.crossEntropyBfloat16(losses, dLogits, logits, targets, 1);
+    } else {
+      kernels.crossEntropy(losses, logits, targets, 1);
+    }
+    traffic.addFloats((bfloat16 ? 1.5 : 2.0) * logits.size());
   }
 
   @Benchmark

@@ -305,6 +305,7 @@ public interface Kernels {
    * @param dLogits operand (rows, C), written
    * @param logits (rows, C), overwritten
    * @param targets I32 (rows), -1 = ignored
+   * @param gradientScale not zero
    */
   void crossEntropyBfloat16(
       Tensor losses, Tensor dLogits, Tensor logits, Tensor targets, double gradientScale);

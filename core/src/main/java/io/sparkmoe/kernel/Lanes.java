@@ -208,14 +208,7 @@ final class Lanes {
   }
 
   static void clear(ByteBuffer memory, int index, int count) {
-    int end = index + count;
-    int bound = bound(index, end);
-    for (int i = index; i < bound; i += LENGTH) {
-      store(memory, i, FloatVector.zero(FLOATS));
-    }
-    for (int i = bound; i < end; i++) {
-      set(memory, i, 0);
-    }
+    clear(false, memory, index, count);
   }
 
   /** Zeros, in BF16 or F32. */

@@ -1,6 +1,7 @@
 package io.sparkmoe.train;
 
 import io.sparkmoe.model.ModelConfig;
+import io.sparkmoe.tensor.DType;
 
 /**
  * Physical memory that a process of a run comes to hold at its peak, from the config alone: what
@@ -27,9 +28,16 @@ public record ResidentMemory(long arenaBytes, long heapBytes, long wireBytes, lo
 
   /**
    * Of this, 60 MiB are pages of libdnnl, libnd4jcpu, libjvm and the class archive, 45 MiB classes,
-   * 15 MiB code; the compiler's peak and what malloc keeps of it are the rest.
+   * 15 MiB code; the compiler's peak and what malloc keeps of it are the rest. What reads a dataset
+   * takes up to 90 MiB more, of which half is counted, since a benchmark does without it.
    */
-  private static final long LOCAL_RUNTIME_BYTES = 220 * MIB;
+  private static final long LOCAL_RUNTIME_BYTES = 275 * MIB;
+
+  /**
+   * What the matrix library compiles for BF16 products of as many row counts as experts have, a
+   * thread.
+   */
+  private static final long PRODUCT_BYTES = 32 * MIB;
 
   /** Executors are given this young generation; see {@code ClusterDefaults}. */
   private static final long EXECUTOR_YOUNG_BYTES = 128 * MIB;
@@ -52,14 +60,16 @@ public record ResidentMemory(long arenaBytes, long heapBytes, long wireBytes, lo
   public static ResidentMemory local(RunConfig config, int teacherTopK) {
     return withoutSpark(
         RankMemory.ofRank(config, 1, teacherTopK).expectedBytes()
-            + RankMemory.ofDriver(config, 1).expectedBytes());
+            + RankMemory.ofDriver(config, 1).expectedBytes(),
+        Runtime.getRuntime().availableProcessors()
+            * productBytes(config.train().precision(), config.cluster().gemmBackend()));
   }
 
   /** Of a process that only evaluates, with so many sequences in a pass. */
   public static ResidentMemory evaluation(
       ModelConfig model, Precision precision, String gemmBackend, int seqLen, int rows) {
     return withoutSpark(
-        RankMemory.ofEvaluation(model, precision, gemmBackend, seqLen, rows).expectedBytes());
+        RankMemory.ofEvaluation(model, precision, gemmBackend, seqLen, rows).expectedBytes(), 0);
   }
 
   /** Of an executor with one rank, the one that holds most experts, on rows without a teacher. */
@@ -73,12 +83,17 @@ public record ResidentMemory(long arenaBytes, long heapBytes, long wireBytes, lo
         RankMemory.ofRank(config, numRanks, teacherTopK).expectedBytes(),
         EXECUTOR_YOUNG_BYTES + EXECUTOR_OLD_BYTES,
         EXECUTOR_WIRE_BYTES,
-        EXECUTOR_RUNTIME_BYTES);
+        EXECUTOR_RUNTIME_BYTES
+            + productBytes(config.train().precision(), config.cluster().gemmBackend()));
   }
 
-  private static ResidentMemory withoutSpark(long arenaBytes) {
+  private static ResidentMemory withoutSpark(long arenaBytes, long productBytes) {
     return new ResidentMemory(
-        arenaBytes, LOCAL_YOUNG_BYTES + LOCAL_OLD_BYTES, 0, LOCAL_RUNTIME_BYTES);
+        arenaBytes, LOCAL_YOUNG_BYTES + LOCAL_OLD_BYTES, 0, LOCAL_RUNTIME_BYTES + productBytes);
+  }
+
+  private static long productBytes(Precision precision, String gemmBackend) {
+    return precision.productInputs(gemmBackend) == DType.BF16 ? PRODUCT_BYTES : 0;
   }
 
   /** All of it. */
