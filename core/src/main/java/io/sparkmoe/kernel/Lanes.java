@@ -99,15 +99,7 @@ final class Lanes {
 
   /** BF16 elements as floats. */
   static FloatVector loadBfloat16(ByteBuffer memory, int index) {
-    return widened(ShortVector.fromByteBuffer(SHORTS, memory, index * Short.BYTES, ORDER));
-  }
-
-  /** BF16 elements as floats. */
-  static FloatVector loadBfloat16(short[] memory, int index) {
-    return widened(ShortVector.fromArray(SHORTS, memory, index));
-  }
-
-  private static FloatVector widened(ShortVector halves) {
+    ShortVector halves = ShortVector.fromByteBuffer(SHORTS, memory, index * Short.BYTES, ORDER);
     IntVector wide = (IntVector) halves.convertShape(VectorOperators.S2I, INTS, 0);
     return wide.lanewise(VectorOperators.LSHL, Short.SIZE).reinterpretAsFloats();
   }
@@ -123,17 +115,9 @@ final class Lanes {
 
   /** Stores the upper 16 bits of every lane, which of a float are a BF16 number. */
   static void storeUpperHalves(ByteBuffer memory, int index, IntVector values) {
-    upperHalves(values).intoByteBuffer(memory, index * Short.BYTES, ORDER);
-  }
-
-  /** Stores the upper 16 bits of every lane. */
-  static void storeUpperHalves(short[] memory, int index, IntVector values) {
-    upperHalves(values).intoArray(memory, index);
-  }
-
-  private static ShortVector upperHalves(IntVector values) {
     IntVector halves = values.lanewise(VectorOperators.LSHR, Short.SIZE);
-    return (ShortVector) halves.convertShape(VectorOperators.I2S, SHORTS, 0);
+    ((ShortVector) halves.convertShape(VectorOperators.I2S, SHORTS, 0))
+        .intoByteBuffer(memory, index * Short.BYTES, ORDER);
   }
 
   /** Bytes with their sign extended. */
